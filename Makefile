@@ -1,0 +1,37 @@
+# make demo    the main job on the embedded data set
+# make test    every test
+# Both make .venv first if it is missing; PYTHON picks the interpreter.
+
+PYTHON ?= python3
+ifeq ($(OS),Windows_NT)
+BIN := .venv/Scripts
+PYTHON := python
+else
+BIN := .venv/bin
+endif
+
+.PHONY: demo ablation test check setup clean
+
+demo: setup
+	$(BIN)/stillmotion demo
+
+ablation: setup
+	$(BIN)/stillmotion demo --ablation
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+setup: .venv/installed
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	$(BIN)/python -c "open('.venv/installed', 'w').close()"
+
+clean:
+	$(PYTHON) -c "import shutil; shutil.rmtree('.venv', ignore_errors=True)"

@@ -1,0 +1,44 @@
+"""The exceptions that stillmotion raises for what a user can mend.
+
+    ValueError
+    └── StillmotionError      a bad value: the message holds the value, the rule and the fix, on one line
+        ├── VideoError        a file that cannot be read as a video
+        ├── DataError         a data set, list file or label that does not hold together
+        ├── WeightsError      weights that cannot be found, read or matched with a model
+        └── DiskError         no room, or no right, to write
+
+The command line prints the message and exits with code 2; everything else is a bug and keeps its traceback.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class StillmotionError(ValueError):
+    """Base of every error that the user can mend."""
+
+
+class VideoError(StillmotionError):
+    """A file cannot be read as a video."""
+
+
+class DataError(StillmotionError):
+    """A data set, list file or label does not hold together."""
+
+
+class WeightsError(StillmotionError):
+    """Weights cannot be found, read or matched with a model."""
+
+
+class DiskError(StillmotionError):
+    """There is no room, or no right, to write."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return `; did you mean 'x'?` for the nearest known word, else `; choose from a, b, c`."""
+    choices = sorted(known)
+    near = difflib.get_close_matches(word.lower(), [c.lower() for c in choices], n=1, cutoff=0.5)
+    if near:
+        match = next(c for c in choices if c.lower() == near[0])
+        return f"; did you mean {match!r}?"
+    return f"; choose from {', '.join(choices)}" if choices else ""

@@ -1,0 +1,69 @@
+"""Write files so that a crash, a full disk or a second process never leaves half a file behind."""
+
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from stillmotion.errors import DiskError
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` when the block ends without an exception.
+
+    Raises:
+        DiskError: the disk is full, or the folder cannot be written to.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())  # mkstemp makes files private
+        temporary.replace(path)
+    except Exception as error:  # libraries wrap a full disk in exceptions of their own
+        raise_if_disk(error, path)
+        raise
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def raise_if_disk(error: Exception, path: Path) -> None:
+    """Turn a full disk or a missing right (also where a library hides it in its message) into a `DiskError`."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "No space left" in str(error):
+        raise DiskError(f"no space left to write {path}; free some space or choose another folder") from error
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS) or "ermission denied" in str(error):
+        raise DiskError(f"no right to write {path}; choose another folder") from error
+    if number in (errno.ENOTDIR, errno.EEXIST):
+        raise DiskError(f"cannot write {path}: a file is in the way of a folder; choose another folder") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, atomically; NaN and infinity are refused."""
+    text = json.dumps(value, indent=2, allow_nan=False, default=str)
+    with atomic_write(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
