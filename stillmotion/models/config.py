@@ -1,0 +1,225 @@
+"""Sizes of CLIP models: from open_clip's published list, or read off the tensors of a checkpoint."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from torch import Tensor
+
+from stillmotion.errors import WeightsError, did_you_mean
+
+OPENAI_HEAD_WIDTH = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisionConfig:
+    """Sizes of an image tower; the defaults are ViT-B/16's. `image_size` is (height, width) in pixels."""
+
+    image_size: tuple[int, int] = (224, 224)
+    patch_size: int = 16
+    width: int = 768
+    layers: int = 12
+    heads: int = 12
+    mlp_width: int = 3072
+    layer_scale: bool = False
+    ln_pre: bool = True
+    pool: Literal["class", "mean"] = "class"
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patch rows and columns."""
+        return self.image_size[0] // self.patch_size, self.image_size[1] // self.patch_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextConfig:
+    """Sizes of a text tower; the defaults are ViT-B/16's."""
+
+    context_length: int = 77
+    vocab_size: int = 49408
+    width: int = 512
+    layers: int = 12
+    heads: int = 8
+    mlp_width: int = 2048
+    layer_scale: bool = False
+    causal: bool = True
+    pool: Literal["argmax", "last", "eos"] = "argmax"
+    eos_id: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class CLIPConfig:
+    """Sizes of a CLIP model. `text` is None for an image tower alone; `tokenizer` is an open_clip model name."""
+
+    embed_dim: int = 512
+    vision: VisionConfig = VisionConfig()
+    text: TextConfig | None = TextConfig()
+    activation: Literal["quick_gelu", "gelu"] = "quick_gelu"
+    tokenizer: str = "ViT-B-16"
+
+    @classmethod
+    def published(cls, name: str) -> "CLIPConfig":
+        """Return the sizes of one of open_clip's ViT models of its `CLIP` class, by its name there.
+
+        Raises:
+            WeightsError: no such model, or one that is not a plain two-tower ViT.
+        """
+        import open_clip
+
+        raw = open_clip.get_model_config(name)
+        if raw is None:
+            raise WeightsError(f"open_clip has no model {name!r}{did_you_mean(name, open_clip.list_models())}")
+        return cls.from_open_clip(raw, tokenizer=name)
+
+    @classmethod
+    def from_open_clip(cls, raw: Mapping[str, Any], tokenizer: str = "ViT-B-16") -> "CLIPConfig":
+        """Translate one of open_clip's JSON model configurations."""
+        vision, text = dict(raw.get("vision_cfg", {})), dict(raw.get("text_cfg", {}))
+        reason = _unsupported(raw, vision, text)
+        if reason:
+            raise WeightsError(
+                f"{tokenizer}: {reason}; stillmotion has the ViT towers of open_clip's CLIP class, e.g. ViT-B-16"
+            )
+        size, width = vision.get("image_size", 224), vision.get("width", 768)
+        text_width = text.get("width", 512)
+        return cls(
+            embed_dim=raw["embed_dim"],
+            activation="quick_gelu" if raw.get("quick_gelu") else "gelu",
+            tokenizer=tokenizer,
+            vision=VisionConfig(
+                image_size=(size, size) if isinstance(size, int) else (size[0], size[1]),
+                patch_size=vision.get("patch_size", 16),
+                width=width,
+                layers=vision.get("layers", 12),
+                heads=width // vision.get("head_width", 64),
+                mlp_width=int(width * vision.get("mlp_ratio", 4.0)),
+                layer_scale=vision.get("ls_init_value") is not None,
+                ln_pre=not vision.get("no_ln_pre", False),
+                pool="mean" if vision.get("pool_type", "tok") == "avg" else "class",
+            ),
+            text=TextConfig(
+                context_length=text.get("context_length", 77),
+                vocab_size=text.get("vocab_size", 49408),
+                width=text_width,
+                layers=text.get("layers", 12),
+                heads=text.get("heads", 8),
+                mlp_width=int(text_width * text.get("mlp_ratio", 4.0)),
+                layer_scale=text.get("ls_init_value") is not None,
+                causal=not text.get("no_causal_mask", False),
+                pool=text.get("pool_type", "argmax"),
+                eos_id=text.get("eos_id", 2),
+            ),
+        )
+
+    @classmethod
+    def from_state(
+        cls,
+        state: Mapping[str, Tensor],
+        *,
+        image_size: int | tuple[int, int] | None = None,
+        vision_heads: int | None = None,
+        text_heads: int | None = None,
+        activation: Literal["quick_gelu", "gelu"] = "quick_gelu",
+    ) -> "CLIPConfig":
+        """Read the sizes off a state dict with OpenAI's names; its text half may be absent.
+
+        Heads (64 wide unless given), a non-square image size and the activation leave no trace in the tensors.
+
+        Raises:
+            WeightsError: the image tower is absent, or the position table does not fit the image size.
+        """
+        if "visual.conv1.weight" not in state:
+            raise WeightsError(
+                "no tensor 'visual.conv1.weight': this is not a CLIP ViT state dict with OpenAI's names; "
+                "pass an OpenAI, open_clip or Hugging Face CLIP checkpoint"
+            )
+        width, patch = state["visual.conv1.weight"].shape[0], state["visual.conv1.weight"].shape[-1]
+        patches = state["visual.positional_embedding"].shape[0] - 1
+        size = _image_size(image_size, patches, patch)
+        blocks = _count_blocks(state, "visual.")
+        vision = VisionConfig(
+            image_size=size,
+            patch_size=patch,
+            width=width,
+            layers=blocks,
+            heads=vision_heads or width // OPENAI_HEAD_WIDTH,
+            mlp_width=state["visual.transformer.resblocks.0.mlp.c_fc.weight"].shape[0],
+            layer_scale="visual.transformer.resblocks.0.ls_1.gamma" in state,
+            ln_pre="visual.ln_pre.weight" in state,
+        )
+        text = None
+        if "positional_embedding" in state:
+            context, text_width = state["positional_embedding"].shape
+            table = state.get("token_embedding.weight")
+            text = TextConfig(
+                context_length=context,
+                vocab_size=49408 if table is None else table.shape[0],
+                width=text_width,
+                layers=_count_blocks(state, ""),
+                heads=text_heads or text_width // OPENAI_HEAD_WIDTH,
+                mlp_width=state["transformer.resblocks.0.mlp.c_fc.weight"].shape[0],
+                layer_scale="transformer.resblocks.0.ls_1.gamma" in state,
+            )
+        embed_dim = state["visual.proj"].shape[1] if "visual.proj" in state else width
+        return cls(embed_dim=embed_dim, vision=vision, text=text, activation=activation)
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> "CLIPConfig":
+        """Rebuild a configuration from `to_dict`."""
+        vision = dict(raw["vision"])
+        vision["image_size"] = tuple(vision["image_size"])
+        text = None if raw["text"] is None else TextConfig(**raw["text"])
+        rest = {k: v for k, v in raw.items() if k not in ("vision", "text")}
+        return cls(vision=VisionConfig(**vision), text=text, **rest)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready dictionary."""
+        return asdict(self)
+
+    def at(self, image_size: int | tuple[int, int]) -> "CLIPConfig":
+        """Return the same model for another input size; its position table must then be interpolated."""
+        size = (image_size, image_size) if isinstance(image_size, int) else image_size
+        patch = self.vision.patch_size
+        if size[0] < patch or size[1] < patch:
+            raise WeightsError(f"image size {size} is smaller than one {patch}x{patch} patch; choose a larger one")
+        return replace(self, vision=replace(self.vision, image_size=size))
+
+
+def _image_size(asked: int | tuple[int, int] | None, patches: int, patch: int) -> tuple[int, int]:
+    if asked is None:
+        side = math.isqrt(patches)
+        if side * side != patches:
+            raise WeightsError(
+                f"the position table has {patches} patches, not a square grid; pass image_size=(height, width)"
+            )
+        return side * patch, side * patch
+    size = (asked, asked) if isinstance(asked, int) else asked
+    if (size[0] // patch) * (size[1] // patch) != patches:
+        raise WeightsError(
+            f"image size {size} makes {size[0] // patch}x{size[1] // patch} patches of {patch} pixels, the position "
+            f"table has {patches}; pass the size that the weights were trained at"
+        )
+    return size
+
+
+def _count_blocks(state: Mapping[str, Tensor], prefix: str) -> int:
+    start = f"{prefix}transformer.resblocks."
+    return 1 + max((int(k[len(start) :].split(".")[0]) for k in state if k.startswith(start)), default=-1)
+
+
+def _unsupported(raw: Mapping[str, Any], vision: Mapping[str, Any], text: Mapping[str, Any]) -> str | None:
+    if "timm_model_name" in vision or not isinstance(vision.get("layers", 12), int):
+        return "its image tower is not open_clip's own ViT"
+    if "hf_model_name" in text or raw.get("custom_text") or "multimodal_cfg" in raw:
+        return "its text tower is not CLIP's"
+    odd = {"attentional_pool", "qk_norm", "scale_heads", "scale_attn", "scale_fc", "scaled_cosine_attn"}
+    odd |= {"norm_kwargs", "act_kwargs", "embed_cls", "proj_bias", "proj_type"}
+    used = sorted(k for cfg in (vision, text) for k, v in cfg.items() if k in odd and v)
+    if used:
+        return f"it uses {', '.join(used)}"
+    if vision.get("pool_type", "tok") == "avg" and not vision.get("final_ln_after_pool"):
+        return "it averages tokens after the last norm"
+    if text.get("pool_type", "argmax") not in ("argmax", "last", "eos"):
+        return f"its text pooling is {text['pool_type']!r}"
+    return None

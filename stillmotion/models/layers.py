@@ -1,0 +1,121 @@
+"""The parts that CLIP's towers and the methods' decoders are built of."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Activation = Literal["quick_gelu", "gelu"]
+
+
+class LayerNorm(nn.LayerNorm):
+    """Layer norm computed in the precision of its weights, returned in the input's (CLIP keeps it in float32)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.layer_norm(x.to(self.weight.dtype), self.normalized_shape, self.weight, self.bias, self.eps)
+        return y.to(x.dtype)
+
+
+class QuickGELU(nn.Module):
+    """x * sigmoid(1.702 x), the activation of OpenAI's weights."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            return x * torch.sigmoid(1.702 * x)
+        # The same through SiLU, in place on one new tensor: 8 % off the whole tower on two CPU cores.
+        return F.silu(1.702 * x, inplace=True).mul_(1 / 1.702)
+
+
+def activation(name: Activation) -> nn.Module:
+    """Return the activation module of that name."""
+    return QuickGELU() if name == "quick_gelu" else nn.GELU()
+
+
+class LayerScale(nn.Module):
+    """A learned factor per channel behind a residual branch."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((width,), 1e-5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gamma
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Softmax attention over (..., H, L, d).
+
+    Leading axes fold into one, because PyTorch's fused kernels take four axes and fall back to slow ones on five.
+    """
+    lead = q.shape[:-3]
+    q, k, v = (t.flatten(0, -4) for t in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).unflatten(0, lead)
+
+
+class Attention(nn.Module):
+    """Self-attention over the second-to-last axis, with the parameter names of `nn.MultiheadAttention`."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = nn.Linear(width, width)
+        nn.init.normal_(self.in_proj_weight, std=width**-0.5)
+
+    def qkv(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(..., L, D) to unscaled queries, keys and values, each (..., H, L, d)."""
+        q, k, v = F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
+        return self._split(q), self._split(k), self._split(v)
+
+    def merge(self, x: Tensor) -> Tensor:
+        """(..., H, L, d) to (..., L, D) through the output projection."""
+        return self.out_proj(x.transpose(-3, -2).flatten(-2))
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        return self.merge(attend(*self.qkv(x), mask))
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
+
+
+class Block(nn.Module):
+    """CLIP's pre-norm transformer block. Leading axes are free, so (B, T, L, D) works as it is."""
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        mlp_width: int,
+        act: Activation = "quick_gelu",
+        layer_scale: bool = False,
+    ):
+        super().__init__()
+        self.ln_1 = LayerNorm(width)
+        self.attn = Attention(width, heads)
+        self.ls_1 = LayerScale(width) if layer_scale else nn.Identity()
+        self.ln_2 = LayerNorm(width)
+        self.mlp = nn.Sequential()
+        self.mlp.add_module("c_fc", nn.Linear(width, mlp_width))
+        self.mlp.add_module("gelu", activation(act))
+        self.mlp.add_module("c_proj", nn.Linear(mlp_width, width))
+        self.ls_2 = LayerScale(width) if layer_scale else nn.Identity()
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        x = x + self.ls_1(self.attn(self.ln_1(x), mask))
+        return x + self.ls_2(self.mlp(self.ln_2(x)))
+
+    def tap(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The block's output, and the unscaled queries and keys of its attention, (..., H, L, d)."""
+        q, k, v = self.attn.qkv(self.ln_1(x))
+        x = x + self.ls_1(self.attn.merge(attend(q, k, v)))
+        return x + self.ls_2(self.mlp(self.ln_2(x))), q, k
+
+
+class Transformer(nn.Module):
+    """A list of blocks under CLIP's name for it."""
+
+    def __init__(self, blocks: list[Block]):
+        super().__init__()
+        self.resblocks = nn.ModuleList(blocks)

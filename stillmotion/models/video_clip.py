@@ -1,0 +1,114 @@
+"""One container for every method: an image tower, a temporal module, a head, and a text tower or none."""
+
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stillmotion.errors import StillmotionError
+from stillmotion.models.clip import VisualFeatures
+from stillmotion.models.tokenizer import tokenize
+
+
+class VideoClassifier(Protocol):
+    """All that training, evaluation and deployment know about a model."""
+
+    def encode_text(self, tokens: Tensor) -> Tensor | None:
+        """(K, S) token ids to class embeddings; None for a closed set of classes."""
+
+    def classify(self, video: Tensor, text: Tensor | None) -> Tensor:
+        """Normalized (B, T, 3, H, W) video to (B, K) logits."""
+
+    def forward(self, video: Tensor, tokens: Tensor | None) -> Tensor:
+        """The two composed: what a distributed run and an export see."""
+
+
+class MeanPool(nn.Module):
+    """Average the frame embeddings as they are; the head normalizes (ViFi-CLIP, section 3.1)."""
+
+    def forward(self, features: VisualFeatures) -> Tensor:
+        return features.frames_BTE.mean(dim=1)
+
+
+class CosineHead(nn.Module):
+    """Open-vocabulary logits: scaled cosine similarity between the video and the class embeddings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+
+    def forward(self, video_BE: Tensor, text: Tensor | None, features: VisualFeatures) -> Tensor:
+        if text is None:
+            raise StillmotionError("this model compares a video with class embeddings; pass encode_text(prompt(names))")
+        return self.logit_scale.exp() * F.normalize(video_BE, dim=-1) @ F.normalize(text, dim=-1).T
+
+
+class LinearHead(nn.Sequential):
+    """Closed-set logits: norm, dropout, linear. Takes no text."""
+
+    def __init__(self, width: int, num_classes: int, dropout: float = 0.5):
+        super().__init__(nn.LayerNorm(width), nn.Dropout(dropout), nn.Linear(width, num_classes))
+
+    def forward(self, video_BD: Tensor, text: Tensor | None, features: VisualFeatures) -> Tensor:  # type: ignore[override]
+        return super().forward(video_BD)
+
+
+class VideoCLIP(nn.Module):
+    """Video in, class logits out.
+
+    Args:
+        visual: (B, T, 3, H, W) video to `VisualFeatures`.
+        temporal: `VisualFeatures` to one embedding per video, (B, E).
+        head: (B, E), class embeddings (K, E) or None, and the features, to logits (B, K).
+        text: (K, S) token ids to class embeddings (K, E); None for a closed set of classes.
+        templates: prompts for a class name, with one `{}` each; several are averaged.
+        tokenizer: the open_clip model whose tokenizer the text tower was trained with.
+    """
+
+    def __init__(
+        self,
+        visual: nn.Module,
+        temporal: nn.Module,
+        head: nn.Module,
+        text: nn.Module | None = None,
+        *,
+        templates: Sequence[str] = ("{}",),
+        tokenizer: str = "ViT-B-16",
+    ):
+        super().__init__()
+        self.visual, self.temporal, self.head, self.text = visual, temporal, head, text
+        self.templates, self.tokenizer = tuple(templates), tokenizer
+        self.class_names: tuple[str, ...] = ()
+
+    @property
+    def open_vocabulary(self) -> bool:
+        """Whether class names can be changed after training."""
+        return isinstance(self.head, CosineHead)
+
+    def prompt(self, class_names: Sequence[str]) -> Tensor:
+        """Class names to token ids: (K, S), or (templates, K, S) when there are several templates."""
+        texts = [template.format(name) for template in self.templates for name in class_names]
+        tokens = tokenize(texts, self.tokenizer)
+        return tokens if len(self.templates) == 1 else tokens.unflatten(0, (len(self.templates), -1))
+
+    def encode_text(self, tokens: Tensor) -> Tensor | None:
+        """Token ids (K, S) to class embeddings (K, E); those of several templates are normalized and averaged."""
+        if self.text is None:
+            return None
+        if tokens.ndim == 2:
+            return self.text(tokens)
+        embeddings = self.text(tokens.flatten(0, 1)).unflatten(0, tokens.shape[:2])
+        return F.normalize(embeddings, dim=-1).mean(dim=0)
+
+    def classify(self, video: Tensor, text: Tensor | None = None) -> Tensor:
+        """Normalized (B, T, 3, H, W) video to (B, K) logits, with class embeddings that were encoded once."""
+        features = self.visual(video)
+        return self.head(self.temporal(features), text, features)
+
+    def forward(self, video: Tensor, tokens: Tensor | None = None) -> Tensor:
+        """Video to (B, K) logits, given token ids (K, S), or class embeddings (K, E) that were encoded before."""
+        encoded = tokens is None or tokens.is_floating_point()
+        return self.classify(video, tokens if encoded else self.encode_text(tokens))  # type: ignore[arg-type]

@@ -1,0 +1,234 @@
+"""One resolver for CLIP weights: a name or a path in, sizes and tensors with OpenAI's names out.
+
+ViT-B-16:openai          any open_clip model and pretrained tag, from the hub or its local cache
+ViT-B-16:openai-int8     OpenAI's image tower from the package index, for machines without a hub
+auto                     the int8 image tower, or where it cannot be had ViT-B-16:openai
+path/to/ViT-B-16.pt      OpenAI's TorchScript archive (read, never run), or any state dict of open_clip's
+path/to/folder           a Hugging Face CLIPModel, or an open_clip model folder
+ViT-B-16:path/to/file    a file, with the sizes and activation of that open_clip model
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stillmotion.errors import WeightsError
+from stillmotion.models import hub
+from stillmotion.models.config import CLIPConfig
+from stillmotion.models.int8_wheel import openai_int8
+from stillmotion.models.names import from_openai, to_openai
+from stillmotion.models.readers import read_sharded, read_state
+from stillmotion.progress import say
+
+CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+INT8 = "ViT-B-16:openai-int8"
+OPENAI = "ViT-B-16:openai"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipWeights:
+    """CLIP weights as float32 tensors with OpenAI's names, and the pixel statistics they were trained with."""
+
+    name: str
+    config: CLIPConfig
+    state: dict[str, Tensor] = field(repr=False)
+    mean: tuple[float, float, float] = CLIP_MEAN
+    std: tuple[float, float, float] = CLIP_STD
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    _fingerprints: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def fingerprint(self, tower: Literal["visual.", "text."] = "visual.") -> str:
+        """SHA-256 over names, shapes and float32 values of a tower: equal for equal weights, whatever file held them.
+
+        The image tower's position table counts at the size it is used at, the text tower without the temperature.
+        """
+        if tower not in self._fingerprints:
+            digest = hashlib.sha256()
+            for key, tensor in sorted(from_openai(self.state).items()):
+                if key.startswith(tower):
+                    digest.update(f"{key}{tuple(tensor.shape)}".encode())
+                    digest.update(tensor.float().contiguous().numpy().tobytes())
+            self._fingerprints[tower] = digest.hexdigest()
+        return self._fingerprints[tower]
+
+
+def cache_folder() -> Path:
+    """Where weights and features are kept: $STILLMOTION_CACHE, or the user's cache folder of this system."""
+    return Path(os.environ.get("STILLMOTION_CACHE") or platformdirs.user_cache_dir("stillmotion", appauthor=False))
+
+
+def load_clip(
+    name: str = OPENAI,
+    *,
+    image_size: int | tuple[int, int] | None = None,
+    activation: Literal["quick_gelu", "gelu"] | None = None,
+    vision_heads: int | None = None,
+    text_heads: int | None = None,
+) -> ClipWeights:
+    """Find, read and check CLIP weights.
+
+    Args:
+        name: see the module's table.
+        image_size: another input size in pixels, (height, width) or one side; the position table is interpolated.
+        activation: of a local file, where it is not OpenAI's QuickGELU.
+        vision_heads, text_heads: of a local file whose heads are not 64 wide.
+
+    Raises:
+        WeightsError: the weights cannot be found, read or matched.
+    """
+    weights = _resolve(name, {"activation": activation, "vision_heads": vision_heads, "text_heads": text_heads})
+    check(weights)
+    return weights if image_size is None else resized(weights, image_size)
+
+
+def resized(weights: ClipWeights, image_size: int | tuple[int, int]) -> ClipWeights:
+    """Return the weights for another input size, square or not: patch positions interpolated (bicubic, antialiased)."""
+    config = weights.config.at(image_size)
+    if config == weights.config:
+        return weights
+    (old_h, old_w), (new_h, new_w) = weights.config.vision.grid, config.vision.grid
+    table = weights.state["visual.positional_embedding"]
+    patches_1DHW = table[1:].T.unflatten(-1, (old_h, old_w))[None]
+    resized_1DHW = F.interpolate(patches_1DHW, (new_h, new_w), mode="bicubic", antialias=True, align_corners=False)
+    positions = torch.cat([table[:1], resized_1DHW[0].flatten(1).T])
+    return replace(
+        weights,
+        config=config,
+        state=weights.state | {"visual.positional_embedding": positions},
+        _fingerprints={},
+    )
+
+
+def check(weights: ClipWeights) -> None:
+    """Compare names and shapes with those of the towers; list every missing, extra or misshapen tensor.
+
+    Raises:
+        WeightsError: the tensors are not those of such a model.
+    """
+    from stillmotion.models.clip import TextTransformer, VisionTransformer
+
+    with torch.device("meta"):
+        expected = {f"visual.{k}": v.shape for k, v in VisionTransformer(weights.config).state_dict().items()}
+        if weights.config.text:
+            expected |= {k: v.shape for k, v in TextTransformer(weights.config).state_dict().items()}
+            expected["logit_scale"] = torch.Size(())
+    compare(expected, {k: v.shape for k, v in weights.state.items()}, weights.name)
+
+
+def compare(expected: Mapping[str, torch.Size], found: Mapping[str, torch.Size], source: str) -> None:
+    """Raise a `WeightsError` that lists every missing, extra and misshapen tensor."""
+    problems = []
+    if missing := sorted(expected.keys() - found.keys()):
+        problems.append(f"missing {', '.join(missing)}")
+    if extra := sorted(found.keys() - expected.keys()):
+        problems.append(f"not in the model: {', '.join(extra)}")
+    wrong = [k for k in sorted(expected.keys() & found.keys()) if expected[k] != found[k]]
+    if wrong:
+        shapes = (f"{k} is {tuple(found[k])}, expected {tuple(expected[k])}" for k in wrong)
+        problems.append(f"misshapen: {', '.join(shapes)}")
+    if problems:
+        raise WeightsError(f"{source} does not fit the model: {'; '.join(problems)}")
+
+
+def load_into(model: nn.Module, state: Mapping[str, Tensor], *, new: Iterable[str], source: str) -> None:
+    """Fill a method's model with CLIP's tensors (OpenAI's names), strictly.
+
+    Args:
+        new: name patterns of parameters that CLIP does not hold; they keep their initial values. What CLIP holds and
+            the model has no place for (the text tower of a closed-set model, an unused projection) is left out.
+
+    Raises:
+        WeightsError: a parameter of the model is neither new nor in the state.
+    """
+    own = {k: v for k, v in model.state_dict().items() if not any(fnmatchcase(k, p) for p in new)}
+    given = {k: v for k, v in from_openai(state).items() if k in own}
+    if "head.logit_scale" in own and "head.logit_scale" not in given and not any(k.startswith("text.") for k in own):
+        given["head.logit_scale"] = own["head.logit_scale"]  # an image tower alone brings no temperature
+    compare({k: v.shape for k, v in own.items()}, {k: v.shape for k, v in given.items()}, source)
+    model.load_state_dict(given, strict=False)
+
+
+def _resolve(name: str, sizes: dict[str, Any]) -> ClipWeights:
+    if name == "auto":
+        try:
+            return _resolve(INT8, sizes)
+        except WeightsError as error:
+            say(f"{error}; trying {OPENAI}")
+            return _resolve(OPENAI, sizes)
+    if Path(name).exists():
+        return _local(name, Path(name), None, sizes)
+    model, colon, tag = name.partition(":")
+    if colon and Path(tag).expanduser().exists():
+        return _local(name, Path(tag).expanduser(), CLIPConfig.published(model), sizes)
+    if name == INT8:
+        state = openai_int8(cache_folder() / "weights")
+        return ClipWeights(name=name, config=CLIPConfig.from_state(state), state=state)
+    if not colon:
+        raise WeightsError(
+            f"{name!r} is neither a file or folder nor MODEL:TAG; pass a path, or a name such as {OPENAI} or {INT8}"
+        )
+    if any(mark in tag for mark in "/\\") or tag.endswith((".pt", ".safetensors", ".bin")):
+        raise WeightsError(f"no weights file {tag}; pass an existing path")
+    entry = hub.published(model, tag)
+    config = CLIPConfig.published(model)
+    config = replace(config, activation="quick_gelu" if entry.get("quick_gelu") else config.activation)
+    state = _float32(to_openai(read_state(hub.fetch(model, tag))))
+    statistics: dict[str, Any] = {k: tuple(entry[k]) for k in ("mean", "std") if k in entry}
+    return ClipWeights(name=name, config=config, state=state, **statistics, **_interpolation(entry))
+
+
+def _local(name: str, path: Path, config: CLIPConfig | None, sizes: dict[str, Any]) -> ClipWeights:
+    given = {k: v for k, v in sizes.items() if v is not None}
+    extra: dict[str, Any] = {}
+    if path.is_dir():
+        state, settings, extra = read_sharded(path), _json(path / "config.json"), _folder_statistics(path)
+        open_clip_config = _json(path / "open_clip_config.json")
+        if "model_cfg" in open_clip_config:
+            config = config or CLIPConfig.from_open_clip(open_clip_config["model_cfg"])
+        vision, text = settings.get("vision_config", {}), settings.get("text_config", {})
+        given.setdefault("activation", "gelu" if vision.get("hidden_act") == "gelu" else "quick_gelu")
+        if vision.get("num_attention_heads"):
+            given.setdefault("vision_heads", vision["num_attention_heads"])
+        if text.get("num_attention_heads"):
+            given.setdefault("text_heads", text["num_attention_heads"])
+    else:
+        state = read_state(path)
+    state = _float32(to_openai(state))
+    return ClipWeights(name=name, config=config or CLIPConfig.from_state(state, **given), state=state, **extra)
+
+
+def _folder_statistics(path: Path) -> dict[str, Any]:
+    settings = _json(path / "preprocessor_config.json")
+    pixels = {ours: tuple(settings[theirs]) for ours, theirs in _STATISTICS.items() if theirs in settings}
+    settings = _json(path / "open_clip_config.json").get("preprocess_cfg", {})
+    return pixels | {k: tuple(settings[k]) for k in ("mean", "std") if k in settings} | _interpolation(settings)
+
+
+def _interpolation(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return (
+        {"interpolation": settings["interpolation"]} if settings.get("interpolation") in ("bicubic", "bilinear") else {}
+    )
+
+
+_STATISTICS = {"mean": "image_mean", "std": "image_std"}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return content if isinstance(content, dict) else {}
+
+
+def _float32(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k: v.float().contiguous() for k, v in state.items()}
