@@ -1,0 +1,58 @@
+"""What the rest of the package knows about a method."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from stillmotion.errors import WeightsError
+from stillmotion.models.config import CLIPConfig
+from stillmotion.models.tuning import Tune
+from stillmotion.models.video_clip import VideoCLIP
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A method is a frozen set of hyper-parameters that builds a model and says what of it trains."""
+
+    needs_text: ClassVar[bool] = False
+    """Whether the model compares videos with class names, so that it needs a text tower."""
+
+    num_frames: int = 8
+    """Frames read from each video."""
+
+    def build(self, clip: CLIPConfig, class_names: Sequence[str]) -> VideoCLIP:
+        """Build the model for a CLIP of these sizes, its new parts initialized; CLIP's tensors are loaded after."""
+        raise NotImplementedError
+
+    def tune(self) -> tuple[Tune, ...]:
+        """Name patterns of what trains; none for a method that needs no training."""
+        raise NotImplementedError
+
+    def new(self) -> tuple[str, ...]:
+        """Name patterns of the parameters that CLIP's weights do not hold."""
+        return ()
+
+    def cached_taps(self) -> tuple[int, ...] | None:
+        """Blocks whose outputs a feature cache must hold; () for pooled embeddings; None when CLIP is not frozen."""
+        return None
+
+    @classmethod
+    def official(cls, checkpoint: Mapping[str, Tensor], clip: Mapping[str, Tensor] | None, **sizes: Any) -> "Official":
+        """Translate a checkpoint of the official release, with its own names, into ours.
+
+        Raises:
+            WeightsError: the method has no release, or the tensors are not of it.
+        """
+        raise WeightsError(f"{cls.__name__} has no official checkpoints; those of evl and vificlip are read")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Official:
+    """An official checkpoint, read: the method it holds, the CLIP sizes, and a state dict with our names."""
+
+    method: Method
+    clip: CLIPConfig
+    state: dict[str, Tensor]
+    num_classes: int | None = None

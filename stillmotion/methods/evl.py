@@ -1,0 +1,260 @@
+"""EVL (Lin et al., ECCV 2022): a light decoder whose one video query reads the last blocks of a frozen CLIP."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stillmotion.errors import StillmotionError
+from stillmotion.methods.base import Method, Official
+from stillmotion.models.clip import TapLike, VisionTransformer, VisualFeatures
+from stillmotion.models.config import CLIPConfig
+from stillmotion.models.layers import LayerNorm, QuickGELU
+from stillmotion.models.names import from_openai
+from stillmotion.models.query_attention import QueryAttention
+from stillmotion.models.relative_table import RelativeTable
+from stillmotion.models.tuning import Tune
+from stillmotion.models.video_clip import LinearHead, VideoCLIP
+
+
+class CrossFrameAttention(nn.Module):
+    """Temporal cross-attention (section 3.3): patch affinity between neighboring frames, read as a motion feature."""
+
+    def __init__(self, table: RelativeTable, width: int):
+        super().__init__()
+        self.w1 = nn.Parameter(torch.zeros(table.size, width))  # towards the previous frame
+        self.w2 = nn.Parameter(torch.zeros(table.size, width))  # towards the next frame
+
+    def forward(self, memory_BTLD: Tensor, tap: TapLike, table: RelativeTable) -> Tensor:
+        """Add motion to the patches of the memory; the first frame has no past, the last no future."""
+        back_BTPP, ahead_BTPP = tap.affinity()
+        memory_BTLD = table.add_(memory_BTLD, 1, back_BTPP, self.w1)
+        return table.add_(memory_BTLD, 0, ahead_BTPP, self.w2)
+
+
+class MLP(nn.Module):
+    """Linear, QuickGELU, dropout, linear."""
+
+    def __init__(self, width: int, hidden: int, dropout: float):
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
+        self.act, self.dropout = QuickGELU(), nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(self.dropout(self.act(self.fc1(x))))
+
+
+class DecoderLayer(nn.Module):
+    """The video query attends to the tokens of all frames, then passes an MLP."""
+
+    def __init__(self, width: int, heads: int, inner: int, mlp_width: int, dropout: float):
+        super().__init__()
+        self.norm1, self.norm2, self.norm3 = LayerNorm(width), LayerNorm(width), LayerNorm(width)
+        self.attn = QueryAttention(width, heads, inner)
+        self.mlp = MLP(width, mlp_width, dropout)
+
+    def forward(self, query_BD: Tensor, memory_BSD: Tensor) -> Tensor:
+        query_BD = query_BD + self.attn(self.norm1(query_BD), self.norm3(memory_BSD))
+        return query_BD + self.mlp(self.norm2(query_BD))
+
+    def initialize(self) -> None:
+        """Xavier-uniform matrices, as in the release."""
+        for linear in (self.attn.q_proj, self.attn.k_proj, self.attn.v_proj, self.attn.out_proj):
+            nn.init.xavier_uniform_(linear.weight)
+            nn.init.zeros_(linear.bias)
+        for linear in (self.mlp.fc1, self.mlp.fc2):
+            nn.init.xavier_uniform_(linear.weight)
+            nn.init.normal_(linear.bias, std=1e-6)
+
+
+class EVLDecoder(nn.Module):
+    """M decoder layers; layer i reads the i-th tap, with motion added by three temporal modules (figure 2)."""
+
+    def __init__(self, method: "EVL", clip: CLIPConfig):
+        super().__init__()
+        D, M = clip.vision.width, method.layers
+        heads, inner = method.heads or D // 64, method.inner_width or D
+        mlp_width = round(method.mlp_ratio * D)
+        self.cls_token = nn.Parameter(torch.zeros(D))  # starts at zero: the release never calls its initializer
+        layers = [DecoderLayer(D, heads, inner, mlp_width, method.dropout) for _ in range(M)]
+        self.decoder_layers = nn.ModuleList(layers)
+        self.num_frames = method.num_frames
+        conv = [nn.Conv1d(D, D, 3, padding=1, groups=D) for _ in range(M if method.conv else 0)]
+        self.temporal_conv = nn.ModuleList(conv)
+        positions = [torch.zeros(method.num_frames, D) for _ in range(M if method.positions else 0)]
+        self.temporal_pos_embed = nn.ParameterList(positions)
+        self.table = RelativeTable(clip.vision.grid) if method.cross_attention else None
+        cross = [CrossFrameAttention(self.table, D) for _ in range(M) if self.table is not None]
+        self.cross_attention = nn.ModuleList(cross)
+
+    @property
+    def layers(self) -> list[DecoderLayer]:
+        """The decoder layers, shallow to deep."""
+        return [layer for layer in self.decoder_layers if isinstance(layer, DecoderLayer)]
+
+    def forward(self, features: VisualFeatures) -> Tensor:
+        """Read the taps into one video embedding, (B, D)."""
+        query_BD = self.cls_token.expand(features.frames_BTE.shape[0], -1)
+        for i, (layer, tap) in enumerate(zip(self.layers, features.taps, strict=True)):
+            query_BD = layer(query_BD, self.memory(i, tap).flatten(1, 2))
+        return query_BD
+
+    def attention(self, features: VisualFeatures) -> Tensor:
+        """Where the video query looks in every layer, (B, M, H, T, L), summing to one over T and L (figure 4)."""
+        query_BD, weights = self.cls_token.expand(features.frames_BTE.shape[0], -1), []
+        for i, (layer, tap) in enumerate(zip(self.layers, features.taps, strict=True)):
+            memory_BTLD = self.memory(i, tap)
+            memory_BSD = memory_BTLD.flatten(1, 2)
+            read = layer.attn.weights(layer.norm1(query_BD), layer.norm3(memory_BSD))
+            weights.append(read.unflatten(-1, memory_BTLD.shape[1:3]))
+            query_BD = layer(query_BD, memory_BSD)
+        return torch.stack(weights, dim=1)
+
+    def memory(self, i: int, tap: TapLike) -> Tensor:
+        """What layer i reads, (B, T, L, D): the tapped tokens plus what the temporal modules see in them."""
+        y_BTLD = tap.out_BTLD.to(self.cls_token.dtype)
+        if self.temporal_conv:
+            conv = self.temporal_conv[i]
+            assert isinstance(conv, nn.Conv1d)
+            y_BTLD = self._convolve(y_BTLD, conv)
+        if self.temporal_pos_embed:
+            self._check_frames(y_BTLD.shape[1])
+            y_BTLD = y_BTLD + self.temporal_pos_embed[i][:, None]
+        if self.table is not None:
+            if y_BTLD.is_leaf or y_BTLD._is_view():
+                y_BTLD = y_BTLD.clone()  # motion is added in place, and never to the tower's own output
+            y_BTLD = self.cross_attention[i](y_BTLD, tap, self.table)
+        return y_BTLD
+
+    @staticmethod
+    def _convolve(x_BTLD: Tensor, conv: nn.Conv1d) -> Tensor:
+        """X + conv(x): the residual is one more on the middle tap of the kernel."""
+        # A depthwise convolution over time is a 3x1 one over (time, tokens) of a channels-last image, which is how
+        # the tokens lie in memory: no transposed copy, four times faster than Conv1d.
+        kernel = conv.weight + conv.weight.new_tensor([0.0, 1.0, 0.0])
+        x_BDTL = x_BTLD.permute(0, 3, 1, 2)
+        y_BDTL = F.conv2d(x_BDTL, kernel[..., None], conv.bias, padding=(1, 0), groups=x_BTLD.shape[-1])
+        return y_BDTL.permute(0, 2, 3, 1)
+
+    def _check_frames(self, T: int) -> None:
+        if self.num_frames != T:
+            raise StillmotionError(
+                f"this model has positions for {self.num_frames} frames, the video has {T}; "
+                f"sample {self.num_frames} frames, or call model.temporal.resize_time({T})"
+            )
+
+    def resize_time(self, num_frames: int) -> None:
+        """Interpolate the learned frame positions, linearly, to another number of frames."""
+        for i, table in enumerate(self.temporal_pos_embed):
+            resized = F.interpolate(table.data.T[None], num_frames, mode="linear", align_corners=False)[0].T
+            self.temporal_pos_embed[i] = nn.Parameter(resized.contiguous())
+        self.num_frames = num_frames
+
+    def initialize(self, init: Literal["release", "identity"]) -> None:
+        """Fill the weights as the release does (section 2.4 of its code), or so that motion starts as nothing."""
+        for layer in self.layers:
+            layer.initialize()
+        if init == "identity":  # positions and tables start at zero in both
+            for parameter in self.temporal_conv.parameters():
+                nn.init.zeros_(parameter)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EVL(Method):
+    """EVL's decoder and linear head on a frozen CLIP image tower."""
+
+    layers: int = 4
+    """Decoder layers (4 on Kinetics-400; 12 and 24 on SSv2 with B/16 and L/14)."""
+    taps: tuple[int, ...] | None = None
+    """Blocks read, one per layer, counted from the end if negative; None: the last `layers`."""
+    conv: bool = True
+    """Temporal convolution."""
+    positions: bool = True
+    """Learned frame positions."""
+    cross_attention: bool = True
+    """Temporal cross-attention between neighboring frames."""
+    init: Literal["release", "identity"] = "release"
+    """Start as the release does (its random convolution drowns small sets), or with temporal modules at nothing."""
+    dropout: float = 0.5
+    """Dropout in the decoder's MLPs and before the linear head."""
+    mlp_ratio: float = 4.0
+    """Hidden width of the decoder's MLPs, in widths of the tower."""
+    heads: int | None = None
+    """Attention heads of the decoder; None: one per 64 channels."""
+    inner_width: int | None = None
+    """Total width of the decoder's heads; None: the width of the tower."""
+    temporal_rate: float = 1.0
+    """Learning rate of the three temporal modules, times that of the rest."""
+    backbone_rate: float = 0.0
+    """Learning rate of CLIP, times that of the rest; 0 keeps CLIP frozen."""
+
+    def build(self, clip: CLIPConfig, class_names: Sequence[str]) -> VideoCLIP:
+        """Build tower, decoder and head; the decoder is initialized by `init`."""
+        taps = self.cached_taps() or self._taps()
+        decoder = EVLDecoder(self, clip)
+        decoder.initialize(self.init)
+        head = LinearHead(clip.vision.width, len(class_names), self.dropout)
+        return VideoCLIP(VisionTransformer(clip, taps=taps, project=False), decoder, head)
+
+    def tune(self) -> tuple[Tune, ...]:
+        """Decoder and head; the temporal modules and CLIP at their own rates."""
+        tunes = [Tune("temporal.*"), Tune("head.*")]
+        used = [self.conv, self.positions, self.cross_attention]
+        names = ["temporal.temporal_conv.*", "temporal.temporal_pos_embed.*", "temporal.cross_attention.*"]
+        tunes += [Tune(name, self.temporal_rate) for name, on in zip(names, used) if on]
+        return (*tunes, Tune("visual.*", self.backbone_rate)) if self.backbone_rate else tuple(tunes)
+
+    def new(self) -> tuple[str, ...]:
+        """Decoder and head are new."""
+        return ("temporal.*", "head.*")
+
+    def cached_taps(self) -> tuple[int, ...] | None:
+        """The tapped blocks, while CLIP is frozen."""
+        return None if self.backbone_rate else self._taps()
+
+    def _taps(self) -> tuple[int, ...]:
+        taps = tuple(range(-self.layers, 0)) if self.taps is None else tuple(self.taps)
+        if len(taps) != self.layers:
+            raise StillmotionError(f"{len(taps)} taps {taps} for {self.layers} decoder layers; give one tap per layer")
+        return taps
+
+    @classmethod
+    def official(cls, checkpoint: Mapping[str, Tensor], clip: Mapping[str, Tensor] | None, **sizes: Any) -> Official:
+        """Read the release's decoder and head; sizes and temporal modules are inferred from the keys."""
+        if clip is None:
+            raise StillmotionError("EVL checkpoints hold no backbone; pass clip=, the CLIP weights it was trained on")
+        ours = {}
+        for key, value in checkpoint.items():
+            name = key.removeprefix("module.")
+            ours["temporal." + name[8:] if name.startswith("decoder.") else name.replace("proj.", "head.", 1)] = value
+        if "temporal.cls_token" not in ours or "head.2.weight" not in ours:
+            raise StillmotionError(
+                "no 'decoder.cls_token' and 'proj.2.weight': this is not a checkpoint of EVL's release"
+            )
+        layer = "temporal.decoder_layers.0."
+        inner, width = ours[layer + "attn.q_proj.weight"].shape
+        positions = ours.get("temporal.temporal_pos_embed.0")
+        own = {k: sizes.pop(k) for k in ("heads", "num_frames", "taps", "dropout") if k in sizes}
+        if positions is not None:
+            own["num_frames"] = positions.shape[0]
+        method = cls(
+            layers=1 + max(int(k.split(".")[2]) for k in ours if k.startswith("temporal.decoder_layers.")),
+            conv="temporal.temporal_conv.0.weight" in ours,
+            positions=positions is not None,
+            cross_attention="temporal.cross_attention.0.w1" in ours,
+            mlp_ratio=ours[layer + "mlp.fc1.weight"].shape[0] / width,
+            inner_width=inner,
+            **{"heads": inner // 64, **own},
+        )
+        visual = {k: v for k, v in clip.items() if k.startswith("visual.")}
+        config = CLIPConfig.from_state(visual, **sizes)
+        trunk = {k: v for k, v in visual.items() if not k.startswith(("visual.ln_post", "visual.proj"))}
+        return Official(
+            method=method,
+            clip=config,
+            state=from_openai(trunk) | ours,
+            num_classes=ours["head.2.weight"].shape[0],
+        )

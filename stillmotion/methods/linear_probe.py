@@ -1,0 +1,38 @@
+"""The baseline of every frozen backbone: one linear layer on the mean of the frame embeddings.
+
+It sees no order: a clip and its reverse give the same logits. With `num_frames=1` it is the single-frame control.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stillmotion.methods.base import Method
+from stillmotion.models.clip import VisionTransformer
+from stillmotion.models.config import CLIPConfig
+from stillmotion.models.tuning import Tune
+from stillmotion.models.video_clip import LinearHead, MeanPool, VideoCLIP
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearProbe(Method):
+    """Norm, dropout and a linear layer on mean-pooled CLIP embeddings; CLIP stays frozen."""
+
+    dropout: float = 0.0
+    """Dropout before the linear layer."""
+
+    def build(self, clip: CLIPConfig, class_names: Sequence[str]) -> VideoCLIP:
+        """Build the probe for these classes."""
+        head = LinearHead(clip.embed_dim, len(class_names), self.dropout)
+        return VideoCLIP(VisionTransformer(clip), MeanPool(), head)
+
+    def tune(self) -> tuple[Tune, ...]:
+        """Only the head trains."""
+        return (Tune("head.*"),)
+
+    def new(self) -> tuple[str, ...]:
+        """The head is new."""
+        return ("head.*",)
+
+    def cached_taps(self) -> tuple[int, ...]:
+        """Pooled embeddings are all it reads."""
+        return ()

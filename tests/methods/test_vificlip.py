@@ -1,0 +1,170 @@
+"""ViFi-CLIP, its image and text variants, and vanilla CLIP: equal to the release, training what it trains."""
+
+import pytest
+import torch
+from torch import Tensor
+
+import stillmotion
+from stillmotion.errors import StillmotionError, WeightsError
+from stillmotion.methods import LinearProbe, ViFiCLIP, ZeroShot
+from stillmotion.models.config import CLIPConfig
+from stillmotion.models.tuning import select
+from stillmotion.models.video_clip import VideoCLIP
+from stillmotion.models.weights import load_into
+from tests.conftest import tiny_config
+from tests.golden.recipe import clip_shapes, load, picked, video, weight
+
+GOLDEN = load("vifi_tiny")
+SHAPES = clip_shapes(width=128, layers=3, patch=16, grid=4, embed=64, text_width=64, text_layers=2)
+
+
+@pytest.fixture(scope="module")
+def clip_state() -> dict[str, Tensor]:
+    return {k: weight(k, s, GOLDEN["seed"]) for k, s in SHAPES.items()}
+
+
+def as_release(clip: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The release's checkpoint: `module.` in front, towers renamed, no token table, class buffers on top."""
+    state = {"module.prompt_learner.complete_text_embeddings": torch.zeros(5, 77, 64), "module.logit_scale": clip["logit_scale"]}
+    for key, value in clip.items():
+        if key.startswith("visual."):
+            state[f"module.image_encoder.{key.removeprefix('visual.')}"] = value
+        elif key not in ("token_embedding.weight", "logit_scale"):
+            state[f"module.text_encoder.{key}"] = value
+    return state
+
+
+def check(model: VideoCLIP, case: str) -> None:
+    golden = GOLDEN["cases"][case]
+    clip = video((2, 3, 3, 64, 64), GOLDEN["seed"], "vifi")
+    tokens = model.prompt(GOLDEN["class_names"])
+    assert [[int(i) for i in row[row != 0]] for row in tokens] == golden["tokens"]
+    with torch.no_grad():
+        text = model.encode_text(tokens)
+        frames = model.visual(clip).frames_BTE.flatten(0, 1)
+        logits = model.classify(clip, text)
+        assert (model(clip, tokens) - logits).abs().max() <= 1e-6
+        assert (model(clip, text) - logits).abs().max() <= 1e-6
+    for ours, key in ((frames, "frame_features"), (text, "text_features")):
+        ours = torch.nn.functional.normalize(ours, dim=-1) if _is_unit(golden["outputs"][key]) else ours
+        assert (torch.tensor(picked(ours)) - torch.tensor(golden["outputs"][key])).abs().max() <= 1e-5
+    assert (logits - torch.tensor(golden["logits"])).abs().max() <= 1e-5
+
+
+def _is_unit(values: list[float]) -> bool:
+    return max(abs(v) for v in values) < 1
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("case", ["finetune", "text_depth0"])
+def test_equals_the_release(clip_state: dict[str, Tensor], case: str) -> None:
+    model = stillmotion.from_official("vificlip", as_release(clip_state), clip=clip_state, text_heads=1)
+    check(model, case)
+
+
+@pytest.mark.golden
+def test_vanilla_clip_equals_the_release(clip_state: dict[str, Tensor]) -> None:
+    model = ZeroShot().build(CLIPConfig.from_state(clip_state, text_heads=1), GOLDEN["class_names"]).eval()
+    load_into(model, clip_state, new=(), source="recipe")
+    check(model, "zs_eval")
+
+
+@pytest.mark.golden
+def test_full_tuning_trains_what_the_release_trains(clip_state: dict[str, Tensor]) -> None:
+    model = ViFiCLIP().build(CLIPConfig.from_state(clip_state, text_heads=1), GOLDEN["class_names"])
+    theirs = set(GOLDEN["cases"]["finetune"]["trainable"])
+    ours = {
+        name.replace("visual.", "image_encoder.").replace("text.", "text_encoder.").removeprefix("head.")
+        for name in select(model, ViFiCLIP().tune())
+    }
+    assert ours == theirs
+
+
+@pytest.mark.parametrize(("tuned", "count"), [("full", 124_323_841), ("image", 86_192_640), ("text", 38_131_200)])
+def test_published_parameter_counts(tuned: str, count: int) -> None:
+    with torch.device("meta"):
+        method = ViFiCLIP(tuned=tuned)
+        model = method.build(CLIPConfig(), ["a"])
+    rules = select(model, method.tune())
+    assert sum(p.numel() for n, p in model.named_parameters() if n in rules) == count
+    assert {n for n, p in model.named_parameters() if p.requires_grad} == set(rules)
+
+
+def test_the_token_table_is_needed(clip_state: dict[str, Tensor]) -> None:
+    with pytest.raises(WeightsError, match="pass clip=, the OpenAI ViT-B/16 weights"):
+        stillmotion.from_official("vificlip", as_release(clip_state), text_heads=1)
+
+
+def test_prompted_checkpoints_are_named_as_such(clip_state: dict[str, Tensor]) -> None:
+    state = as_release(clip_state) | {"module.image_encoder.VPT": torch.zeros(10, 128)}
+    with pytest.raises(WeightsError, match="holds prompts"):
+        stillmotion.from_official("vificlip", state, clip=clip_state)
+
+
+def test_unknown_methods_and_methods_without_releases() -> None:
+    with pytest.raises(WeightsError, match="did you mean 'vificlip'"):
+        stillmotion.from_official("vifi-clip", {})
+    with pytest.raises(WeightsError, match="LinearProbe has no official checkpoints"):
+        stillmotion.from_official("linear_probe", {})
+
+
+def test_several_templates_are_averaged_after_normalization() -> None:
+    torch.manual_seed(0)
+    model = ZeroShot(templates=("a video of {}", "{}, an action")).build(tiny_config(), ["run", "jump"]).eval()
+    tokens = model.prompt(["run", "jump"])
+    assert tokens.shape == (2, 2, 77)
+    with torch.no_grad():
+        one_by_one = [model.text(t) for t in tokens]
+        mean = torch.stack([torch.nn.functional.normalize(t, dim=-1) for t in one_by_one]).mean(0)
+        assert (model.encode_text(tokens) - mean).abs().max() <= 1e-6
+
+
+def test_prompts_longer_than_the_context_are_refused_and_not_cut() -> None:
+    model = ZeroShot().build(tiny_config(), ["a"])
+    with pytest.raises(StillmotionError, match=r"has 90 tokens, at most 75 fit; shorten it"):
+        model.prompt(["run " * 90])
+    with pytest.raises(StillmotionError, match="no class names"):
+        model.prompt([])
+
+
+def test_a_cosine_head_says_what_it_lacks() -> None:
+    model = ZeroShot().build(tiny_config(), ["a"])
+    with pytest.raises(StillmotionError, match=r"pass encode_text\(prompt\(names\)\)"):
+        model.classify(torch.randn(1, 2, 3, 32, 32))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 32, 32), (1, 2, 1, 32, 32)])
+def test_videos_of_another_shape_are_explained(shape: tuple[int, ...]) -> None:
+    model = LinearProbe().build(tiny_config(text=False), ["a", "b"])
+    with pytest.raises(StillmotionError, match=r"pass \(batch, frames, 3, height, width\)"):
+        model.classify(torch.randn(shape))
+
+
+def test_frames_of_another_size_are_explained() -> None:
+    model = LinearProbe().build(tiny_config(text=False), ["a", "b"])
+    with pytest.raises(StillmotionError, match=r"frames are 16x32 pixels, this model reads 32x32"):
+        model.classify(torch.randn(1, 2, 3, 16, 32))
+
+
+def test_the_probe_is_blind_to_order() -> None:
+    torch.manual_seed(0)
+    model = LinearProbe().build(tiny_config(text=False), ["a", "b"]).eval()
+    clip = torch.randn(2, 4, 3, 32, 32)
+    with torch.no_grad():
+        assert (model.classify(clip) - model.classify(clip.flip(1))).abs().max() <= 1e-6
+
+
+def test_image_towers_alone_build_without_text() -> None:
+    assert ZeroShot().build(tiny_config(text=False), ["a"]).text is None
+
+
+@pytest.mark.parametrize("method", [ViFiCLIP(num_frames=2), ZeroShot(num_frames=2)])
+def test_exports_with_a_dynamic_batch(method: ViFiCLIP | ZeroShot) -> None:
+    torch.manual_seed(0)
+    model = method.build(tiny_config(), ["run", "jump"]).eval()
+    tokens = model.prompt(["run", "jump"])
+    with torch.no_grad():
+        shapes = {"video": {0: torch.export.Dim("batch")}, "tokens": None}
+        exported = torch.export.export(model, (torch.randn(2, 2, 3, 32, 32), tokens), dynamic_shapes=shapes)
+        clip = torch.randn(3, 2, 3, 32, 32)
+        assert (exported.module()(clip, tokens) - model(clip, tokens)).abs().max() <= 1e-5
