@@ -1,0 +1,56 @@
+"""Videos that cannot be read: skipped, counted, listed in a file, and too many of them end the run."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from stillmotion.errors import DataError
+
+
+@dataclass(frozen=True)
+class BadVideo:
+    """A video that was skipped, and why."""
+
+    path: str
+    reason: str
+
+
+class BadVideos:
+    """The videos that a run has skipped.
+
+    Args:
+        list_file: JSON lines file to add them to; None keeps them in memory.
+        total: videos in the run.
+        max_bad: part of them that may be bad, in [0, 1].
+    """
+
+    def __init__(self, list_file: Path | None, total: int, max_bad: float):
+        self.list_file, self.total, self.max_bad = list_file, total, max_bad
+        self.found: dict[str, BadVideo] = {}
+
+    def add(self, bad: BadVideo) -> None:
+        """Count a video once, list it, and stop the run when there are too many.
+
+        Raises:
+            DataError: more than `max_bad` of all videos are bad.
+        """
+        if bad.path in self.found:
+            return
+        self.found[bad.path] = bad
+        if self.list_file is not None:
+            self.list_file.parent.mkdir(parents=True, exist_ok=True)
+            with self.list_file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"path": bad.path, "reason": bad.reason}) + "\n")
+        if len(self.found) > self.max_bad * self.total:
+            where = f"; all are listed in {self.list_file}" if self.list_file else ""
+            raise DataError(
+                f"{len(self.found)} of {self.total} videos cannot be read, more than --max-bad {self.max_bad:g} allows "
+                f"(the last: {bad.reason}){where}; mend or remove them, or raise --max-bad"
+            )
+
+    def summary(self) -> str:
+        """One line on what was skipped; empty when nothing was."""
+        if not self.found:
+            return ""
+        where = f", listed in {self.list_file}" if self.list_file else ""
+        return f"{len(self.found)} of {self.total} videos could not be read and were skipped{where}"

@@ -1,0 +1,128 @@
+"""Videos as a PyTorch data set: each item is decoded, sampled and preprocessed when it is asked for."""
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from stillmotion.data.bad import BadVideo
+from stillmotion.data.manifest import Manifest
+from stillmotion.data.sampling import Indices, Sampling
+from stillmotion.data.transforms import Augment, Preprocess
+from stillmotion.data.video import open_video
+from stillmotion.errors import StillmotionError, VideoError
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One clip: its views (V, T, 3, H, W) or cached features, or why it could not be read."""
+
+    index: int
+    label: int
+    views: Any
+    bad: BadVideo | None = None
+
+
+class Batch(NamedTuple):
+    """The readable clips of a batch, and the others. `views` are B * V: (B * V, T, 3, H, W), or their features."""
+
+    indices: Tensor
+    labels: Tensor
+    views: Any
+    num_views: int
+    bad: list[BadVideo]
+
+
+def read_views(path: Path, num_frames: int, sampling: Sampling, preprocess: Preprocess) -> Tensor:
+    """Decode and preprocess all test views of a video: (views * crops, T, 3, H, W) normalized float32.
+
+    Raises:
+        VideoError: the file cannot be read.
+    """
+    frames = _decode(path, lambda n: sampling.test(n, num_frames))
+    # One view at a time: slices of channels-last frames stay channels-last, which a new axis would not.
+    return torch.cat([preprocess(view, sampling.crops) for view in frames.split(num_frames)])
+
+
+def read_train_view(path: Path, num_frames: int, sampling: Sampling, augment: Augment, seed: int) -> Tensor:
+    """Decode one random view of a video: (T, 3, H, W) normalized float32; equal seeds give equal views.
+
+    Raises:
+        VideoError: the file cannot be read.
+    """
+    rng = np.random.RandomState(seed)
+    return augment(_decode(path, lambda n: sampling.train(n, num_frames, rng)), seed)
+
+
+def item_seed(*parts: object) -> int:
+    """A seed in [0, 2^32) that depends on nothing but these values."""
+    return zlib.crc32(repr(parts).encode())
+
+
+class VideoDataset(Dataset[Sample]):
+    """Clips of a manifest; `dataset[epoch, index]` is the clip with the random view of that epoch.
+
+    Args:
+        augment: random views for training; None gives the test views, the same at every epoch.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        num_frames: int,
+        sampling: Sampling,
+        preprocess: Preprocess,
+        augment: Augment | None = None,
+        seed: int = 0,
+    ):
+        self.manifest, self.num_frames, self.sampling = manifest, num_frames, sampling
+        self.preprocess, self.augment, self.seed = preprocess, augment, seed
+
+    def __len__(self) -> int:
+        return len(self.manifest)
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        epoch, index = key
+        clip = self.manifest.clips[index]
+        try:
+            if self.augment is None:
+                views = read_views(clip.path, self.num_frames, self.sampling, self.preprocess)
+            else:
+                seed = item_seed(self.seed, epoch, index)
+                views = read_train_view(clip.path, self.num_frames, self.sampling, self.augment, seed)[None]
+        except VideoError as error:
+            return Sample(index, clip.label, None, BadVideo(str(clip.path), str(error)))
+        return Sample(index, clip.label, views)
+
+    @staticmethod
+    def collate(samples: Sequence[Sample]) -> Batch:
+        """Stack the readable samples; `views` is empty when there is none."""
+        good = [s for s in samples if s.bad is None]
+        return Batch(
+            indices=torch.tensor([s.index for s in good], dtype=torch.int64),
+            labels=torch.tensor([s.label for s in good], dtype=torch.int64),
+            views=torch.stack([s.views for s in good]).flatten(0, 1) if good else torch.empty(0),
+            num_views=good[0].views.shape[0] if good else 1,
+            bad=[s.bad for s in samples if s.bad is not None],
+        )
+
+
+def _decode(path: Path, pick: Callable[[int], Indices]) -> Tensor:
+    """Decode the frames that `pick` chooses, row after row of its indices."""
+    try:
+        return open_video(path).sample(lambda num_frames: [int(i) for i in pick(num_frames).flatten()])[1]
+    except StillmotionError:
+        raise
+    except (
+        ValueError,
+        OSError,
+        MemoryError,
+        RuntimeError,
+    ) as error:  # whatever a hostile file makes FFmpeg do
+        raise VideoError(f"{path} cannot be decoded ({error}); replace or remove it") from error

@@ -1,0 +1,256 @@
+"""Which videos there are, and what is seen in them: folders, list files, CSV, JSON lines, label maps, splits."""
+
+import csv
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from stillmotion.errors import DataError, did_you_mean
+from stillmotion.files import sha256
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"})
+VIDEO_SUFFIXES |= {".ts", ".m2ts", ".mts", ".ogv", ".gif"}
+TRAIN_NAMES, VAL_NAMES = ("train", "training"), ("val", "test", "valid", "validation")
+Duplicates = Literal["error", "drop", "keep"]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One labeled video file; `label` indexes the manifest's classes."""
+
+    path: Path
+    label: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Labeled clips and the raw names of their classes, in the order of the label map (else alphabetical)."""
+
+    clips: tuple[Clip, ...]
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def subset(self, indices: Sequence[int]) -> "Manifest":
+        """The clips at these indices, with the same classes."""
+        return replace(self, clips=tuple(self.clips[i] for i in indices))
+
+    def counts(self) -> list[int]:
+        """Clips of each class."""
+        found = Counter(clip.label for clip in self.clips)
+        return [found[k] for k in range(len(self.classes))]
+
+
+def read_manifest(source: Path, classes: Sequence[str] | None = None, root: Path | None = None) -> Manifest:
+    """Read a folder with one folder per class, or a list file.
+
+    Args:
+        source: a folder; a `.csv` with columns `path` and `label`; a `.jsonl` with those keys; or any other text file
+            with a path, white space and a label on each line (paths may hold spaces).
+        classes: the known class names in order (from `read_label_map`, or of a training set). Labels are then names
+            or numbers that index them; without, labels are names and the classes are those found.
+        root: folder that relative paths start from; by default the list file's own.
+
+    Raises:
+        DataError: nothing there, a line without label, an unknown label.
+    """
+    if not source.exists():
+        raise DataError(f"no data at {source}; pass a folder with one folder per class, or a list file")
+    if source.is_dir():
+        pairs = list(_folder(source))
+        if not pairs:
+            raise DataError(f"{source} has no videos in folders; put each class's videos in a folder named after it")
+    else:
+        base = root or source.parent
+        pairs = [(base / path, label, where) for path, label, where in _rows(source)]
+        if not pairs:
+            raise DataError(f"{source} lists no videos; write one 'path label' per line")
+    names = tuple(classes) if classes is not None else tuple(sorted({label for _, label, _ in pairs}, key=_natural))
+    number = {name: i for i, name in enumerate(names)}
+    clips = tuple(Clip(path, _label(label, number, where)) for path, label, where in pairs)
+    return Manifest(clips, names)
+
+
+def read_label_map(path: Path) -> tuple[str, ...]:
+    """Read class names in order: CSV lines `id,name` (a header is skipped), or one name per line.
+
+    Raises:
+        DataError: no file, no names, ids that are not 0, 1, 2, ..., or a name given twice.
+    """
+    rows = [row for row in csv.reader(_text(path).splitlines()) if row]
+    if rows and len(rows[0]) >= 2 and not rows[0][0].strip().isdigit():
+        rows = rows[1:]
+    if not rows:
+        raise DataError(f"label map {path} is empty; write lines 'id,name'")
+    names: list[str] = []
+    for i, row in enumerate(rows):
+        if len(row) >= 2 and row[0].strip() != str(i):
+            raise DataError(f"label map {path}: id {row[0]!r} where {i} belongs; number the classes 0, 1, 2, ...")
+        name = ",".join(row[1:] if len(row) >= 2 else row).strip()
+        if name in names or not name:
+            raise DataError(f"label map {path}: class name {name!r} is empty or given twice; every name must be unique")
+        names.append(name)
+    return tuple(names)
+
+
+def clean_name(name: str) -> str:
+    """Turn a raw class name into words for a prompt: `ApplyEyeMakeup` and `apply_eye-makeup` to `apply eye makeup`."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
+    return re.sub(r"[\s_\-]+", " ", spaced).strip().lower()
+
+
+def find_split(source: Path) -> tuple[Path, Path] | None:
+    """Return the (train, val) folders or list files inside a folder that is already split, or None."""
+    if not source.is_dir():
+        return None
+    inside = {p.stem.lower() if p.is_file() else p.name.lower(): p for p in source.iterdir()}
+    train = next((inside[n] for n in TRAIN_NAMES if n in inside), None)
+    val = next((inside[n] for n in VAL_NAMES if n in inside), None)
+    return (train, val) if train is not None and val is not None else None
+
+
+def split(manifest: Manifest, fraction: float, seed: int, group: str | None = None) -> tuple[Manifest, Manifest]:
+    """Split at random into training and validation, each class in proportion.
+
+    Args:
+        fraction: part of each class that goes to validation, in (0, 1); at least one clip.
+        group: regular expression searched in each path; clips whose first group (or match) is equal stay together.
+
+    Raises:
+        DataError: a class that cannot be in both halves.
+    """
+    if not 0 < fraction < 1:
+        raise DataError(f"validation fraction {fraction} is not between 0 and 1; try 0.2")
+    rng = np.random.RandomState(seed)
+    key = _group_key(manifest, group)
+    held = _hold_out(manifest, key, fraction, rng)
+    train = [i for i, clip in enumerate(manifest.clips) if key(clip) not in held]
+    val = [i for i, clip in enumerate(manifest.clips) if key(clip) in held]
+    halves = manifest.subset(train), manifest.subset(val)
+    for half, name in zip(halves, ("training", "validation")):
+        lacking = [c for c, n in zip(manifest.classes, half.counts()) if n == 0]
+        if lacking:
+            total = manifest.counts()[manifest.classes.index(lacking[0])]
+            raise DataError(
+                f"class {lacking[0]!r} ({total} clip{'s' * (total != 1)}) has none left for {name}; each class needs a "
+                "clip in both halves: add clips, leave the class out, or pass your own validation set with --val"
+            )
+    return halves
+
+
+def find_duplicates(manifests: Sequence[Manifest]) -> list[tuple[Clip, Clip]]:
+    """Return pairs of clips, across all manifests, whose files have the same content (first seen, repeated)."""
+    by_size: dict[int, list[Clip]] = defaultdict(list)
+    for manifest in manifests:
+        for clip in manifest.clips:
+            if clip.path.is_file():
+                by_size[clip.path.stat().st_size].append(clip)
+    pairs = []
+    for clips in by_size.values():
+        seen: dict[str, Clip] = {}
+        for clip in clips if len(clips) > 1 else []:
+            digest = sha256(clip.path)
+            if digest in seen:
+                pairs.append((seen[digest], clip))
+            seen.setdefault(digest, clip)
+    return pairs
+
+
+def _folder(source: Path) -> Iterator[tuple[Path, str, str]]:
+    for folder in sorted(p for p in source.iterdir() if p.is_dir() and not p.name.startswith(".")):
+        for path in sorted(folder.rglob("*")):
+            if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file() and not path.name.startswith("."):
+                yield path, folder.name, str(path)
+
+
+def _rows(source: Path) -> Iterator[tuple[Path, str, str]]:
+    text = _text(source)
+    if source.suffix.lower() == ".csv":
+        reader = csv.DictReader(text.splitlines())
+        if not {"path", "label"} <= set(reader.fieldnames or ()):
+            raise DataError(f"{source} has columns {reader.fieldnames}; it needs 'path' and 'label'")
+        for i, row in enumerate(reader, 2):
+            yield from _row(source, i, row["path"], row["label"])
+    elif source.suffix.lower() in (".jsonl", ".ndjson"):
+        for i, line in enumerate(text.splitlines(), 1):
+            if line.strip():
+                try:
+                    item = json.loads(line)
+                    path, label = item["path"], item["label"]
+                except (ValueError, KeyError, TypeError) as error:
+                    raise DataError(f"{source}:{i} is not an object with 'path' and 'label'; mend that line") from error
+                yield from _row(source, i, path, label)
+    else:
+        for i, line in enumerate(text.splitlines(), 1):
+            if line.strip() and not line.lstrip().startswith("#"):
+                path, _, label = line.strip().rpartition(" ") if "\t" not in line else line.strip().rpartition("\t")
+                yield from _row(source, i, path or label, label if path else "")
+
+
+def _row(source: Path, number: int, path: object, label: object) -> Iterator[tuple[Path, str, str]]:
+    where = f"{source}:{number}"
+    if path is None or label is None or not str(path).strip() or not str(label).strip():
+        raise DataError(f"{where} has no label; every line needs a path and a label")
+    yield Path(str(path).strip()), str(label).strip(), where
+
+
+def _label(label: str, number: dict[str, int], where: str) -> int:
+    if label in number:
+        return number[label]
+    if label.isdigit() and int(label) < len(number):
+        return int(label)
+    raise DataError(f"{where}: unknown label {label!r}{did_you_mean(label, number)}")
+
+
+def _group_key(manifest: Manifest, group: str | None) -> Callable[[Clip], str]:
+    if group is None:
+        return lambda clip: str(clip.path)
+    try:
+        pattern = re.compile(group)
+    except re.error as error:
+        raise DataError(f"grouping pattern {group!r} is not a regular expression ({error}); mend it") from error
+
+    def key(clip: Clip) -> str:
+        match = pattern.search(clip.path.as_posix())
+        if match is None:
+            raise DataError(f"grouping pattern {group!r} matches nothing in {clip.path}; it must match every path")
+        return match.group(1) if pattern.groups else match.group(0)
+
+    if manifest.clips and len({key(clip) for clip in manifest.clips}) < 2:
+        raise DataError(f"grouping pattern {group!r} puts every clip into one group; at least two are needed to split")
+    return key
+
+
+def _hold_out(manifest: Manifest, key: Callable[[Clip], str], fraction: float, rng: np.random.RandomState) -> set[str]:
+    """Choose whole groups, at random, until every class has its part in validation."""
+    groups: dict[str, Counter[int]] = defaultdict(Counter)
+    for clip in manifest.clips:
+        groups[key(clip)][clip.label] += 1
+    wanted = [max(1, round(n * fraction)) for n in manifest.counts()]
+    held: set[str] = set()
+    taken: Counter[int] = Counter()
+    names = sorted(groups)
+    for i in rng.permutation(len(names)):
+        counts = groups[names[i]]
+        if any(taken[k] < wanted[k] for k in counts) and all(taken[k] + n <= 2 * wanted[k] for k, n in counts.items()):
+            held.add(names[i])
+            taken += counts
+    return held
+
+
+def _natural(name: str) -> tuple[int, int, str]:
+    return (0, int(name), name) if name.isdigit() else (1, 0, name)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {path} ({error}); pass a UTF-8 text file") from error

@@ -1,0 +1,100 @@
+"""From what a user points at to a training and a validation set that do not overlap."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from stillmotion.data.manifest import (
+    Duplicates,
+    Manifest,
+    clean_name,
+    find_duplicates,
+    find_split,
+    read_label_map,
+    read_manifest,
+    split,
+)
+from stillmotion.errors import DataError
+from stillmotion.progress import say
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Labeled videos."""
+
+    data: Path
+    """Folder with one folder per class (or with train/ and val/ folders of those), or a list file: lines
+    `path label`, CSV with columns path,label, or JSON lines."""
+    val: Path | None = None
+    """Validation videos, in the same forms; None: split off, or the val folder or list beside train."""
+    val_fraction: float = 0.2
+    """Part of each class that is split off for validation."""
+    group: str | None = None
+    """Regular expression whose first group names a clip's source; clips of one source stay on one side of the split."""
+    labels: Path | None = None
+    """Label map: CSV lines `id,name`, in the order of the classes; None: the names found."""
+    root: Path | None = None
+    """Folder that relative paths in list files start from; None: the list file's own."""
+    clean_names: bool = False
+    """Write class names as words in prompts (ApplyEyeMakeup: apply eye makeup)."""
+    max_bad: float = 0.01
+    """Part of the videos that may be unreadable before the run fails."""
+    duplicates: Duplicates = "error"
+    """What to do with files of equal content."""
+
+    def names(self, classes: tuple[str, ...]) -> tuple[str, ...]:
+        """Class names as prompts write them."""
+        return tuple(clean_name(c) for c in classes) if self.clean_names else classes
+
+
+def load_data(config: Data, seed: int) -> tuple[Manifest, Manifest]:
+    """Read, split and check; returns the training and the validation set, with the same classes.
+
+    Raises:
+        DataError: nothing there, unknown labels, a class missing from either set, or files given twice.
+    """
+    known = read_label_map(config.labels) if config.labels else None
+    train_source, val_source = config.data, config.val
+    if val_source is None and (inside := find_split(config.data)):
+        train_source, val_source = inside
+    train = read_manifest(train_source, known, config.root)
+    if len(train.classes) < 2:
+        raise DataError(
+            f"{train_source} has one class, {train.classes[0]!r}; at least two are needed to learn to tell them apart"
+        )
+    if val_source is not None:
+        val = read_manifest(val_source, train.classes, config.root)
+    else:
+        train, val = split(train, config.val_fraction, seed, config.group)
+        if config.group is None:
+            say("validation clips are split off at random; pass --group if several clips come from one recording")
+    return _without_duplicates(train, val, config.duplicates)
+
+
+def load_test_data(config: Data, classes: tuple[str, ...]) -> Manifest:
+    """Read clips to evaluate a model with these classes on; a val or test folder inside is preferred."""
+    inside = find_split(config.data)
+    return read_manifest(inside[1] if inside else config.data, classes, config.root)
+
+
+def _without_duplicates(train: Manifest, val: Manifest, policy: Duplicates) -> tuple[Manifest, Manifest]:
+    if policy == "keep":
+        return train, val
+    pairs = find_duplicates([val, train])  # of equal files, the validation set keeps its one
+    if pairs and policy == "error":
+        first, again = pairs[0]
+        raise DataError(
+            f"{again.path} has the same content as {first.path} ({len(pairs)} such pair{'s' * (len(pairs) > 1)}); "
+            "each video may appear once: remove one, or pass --duplicates drop"
+        )
+    repeated = {(again.path, again.label) for _, again in pairs}
+    clashes = [(a, b) for a, b in pairs if a.label != b.label]
+    if clashes:
+        a, b = clashes[0]
+        raise DataError(
+            f"{b.path} and {a.path} have the same content but the labels {train.classes[b.label]!r} and "
+            f"{train.classes[a.label]!r}; give one of them"
+        )
+    if repeated:
+        say(f"dropped {len(repeated)} repeated video{'s' * (len(repeated) > 1)}")
+    kept = (m.subset([i for i, c in enumerate(m.clips) if (c.path, c.label) not in repeated]) for m in (train, val))
+    return next(kept), next(kept)

@@ -1,0 +1,198 @@
+"""Folders, lists, label maps and splits; every fault is one line with the value, the rule and the fix."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stillmotion.data.manifest import clean_name, find_duplicates, find_split, read_label_map, read_manifest, split
+from stillmotion.data.source import Data, load_data, load_test_data
+from stillmotion.errors import DataError
+
+
+def touch(*paths: Path) -> None:
+    for i, path in enumerate(paths):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(f"{path}{i}".encode())
+
+
+def make(root: Path, counts: dict[str, int]) -> Path:
+    touch(*(root / label / f"clip{i}.mp4" for label, n in counts.items() for i in range(n)))
+    return root
+
+
+def test_folder_per_class(tmp_path: Path) -> None:
+    make(tmp_path, {"wave": 2, "run fast": 1, "10": 1, "9": 1})
+    touch(tmp_path / "wave" / "notes.txt", tmp_path / "wave" / ".hidden.mp4", tmp_path / "wave" / "deep" / "x.AVI")
+    manifest = read_manifest(tmp_path)
+    assert manifest.classes == ("9", "10", "run fast", "wave")
+    assert manifest.counts() == [1, 1, 1, 3]
+
+
+@pytest.mark.parametrize("kind", ["txt", "tabs", "csv", "jsonl"])
+def test_list_files_with_spaces_in_paths(tmp_path: Path, kind: str) -> None:
+    rows = [("a b/my clip.mp4", "run"), ("c.mp4", "wave")]
+    if kind in ("txt", "tabs"):
+        gap = " " if kind == "txt" else "\t"
+        text = "# comment\n" + "".join(f"{p}{gap}{label}\n" for p, label in rows) + "\n"
+    elif kind == "csv":
+        text = "path,label,note\n" + "".join(f'"{p}",{label},x\n' for p, label in rows)
+    else:
+        text = "".join(json.dumps({"path": p, "label": label}) + "\n" for p, label in rows)
+    source = tmp_path / f"list.{'txt' if kind == 'tabs' else kind}"
+    source.write_text(text, encoding="utf-8-sig")
+    manifest = read_manifest(source)
+    assert manifest.classes == ("run", "wave")
+    assert [c.path for c in manifest.clips] == [tmp_path / "a b/my clip.mp4", tmp_path / "c.mp4"]
+    assert read_manifest(source, root=Path("/videos")).clips[1].path == Path("/videos/c.mp4")
+
+
+def test_labels_may_be_numbers_of_a_map(tmp_path: Path) -> None:
+    (tmp_path / "map.csv").write_text('id,name\n0,run\n1,"jump, high"\n')
+    (tmp_path / "list.txt").write_text("a.mp4 1\nb.mp4 run\n")
+    names = read_label_map(tmp_path / "map.csv")
+    assert names == ("run", "jump, high")
+    assert [c.label for c in read_manifest(tmp_path / "list.txt", names).clips] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("list.txt", "a.mp4\n", r"list\.txt:1 has no label; every line needs a path and a label"),
+        ("list.txt", "a.mp4 0\nb.mp4 7\n", r"list\.txt:2: unknown label '7'; choose from run, wave"),
+        ("list.txt", "a.mp4 wafe\n", r"unknown label 'wafe'; did you mean 'wave'"),
+        ("list.txt", "\n", r"lists no videos; write one 'path label' per line"),
+        ("list.csv", "file,class\na.mp4,run\n", r"it needs 'path' and 'label'"),
+        ("list.csv", "path,label\na.mp4,\n", r"list\.csv:2 has no label"),
+        ("list.jsonl", '{"path": "a.mp4"}\n', r"list\.jsonl:1 is not an object with 'path' and 'label'"),
+        ("list.jsonl", "{broken\n", r"list\.jsonl:1 is not an object"),
+    ],
+)
+def test_bad_lists(tmp_path: Path, name: str, text: str, message: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=message) as error:
+        read_manifest(tmp_path / name, ("run", "wave"))
+    assert "\n" not in str(error.value)
+
+
+def test_bad_sources(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no data at"):
+        read_manifest(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="put each class's videos in a folder named after it"):
+        read_manifest(tmp_path / "empty")
+    (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00\x80")
+    with pytest.raises(DataError, match="pass a UTF-8 text file"):
+        read_manifest(tmp_path / "binary.txt")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("", "is empty"), ("0,run\n2,wave\n", "id '2' where 1 belongs"), ("0,run\n1,run\n", "given twice"), ("0,\n", "is empty or")],
+)
+def test_bad_label_maps(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "map.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_label_map(tmp_path / "map.csv")
+
+
+@pytest.mark.parametrize(
+    ("raw", "clean"),
+    [
+        ("ApplyEyeMakeup", "apply eye makeup"),
+        ("brush_hair", "brush hair"),
+        ("YoYo", "yo yo"),
+        ("TVWatching", "tv watching"),
+        ("push-ups", "push ups"),
+        ("riding a bike", "riding a bike"),
+        ("Basketball2Hoop", "basketball2 hoop"),
+    ],
+)
+def test_names_for_prompts(raw: str, clean: str) -> None:
+    assert clean_name(raw) == clean
+
+
+def test_cleaning_is_on_request_and_keeps_the_raw_form(tmp_path: Path) -> None:
+    classes = ("ApplyEyeMakeup", "YoYo")
+    assert Data(data=tmp_path).names(classes) == classes
+    assert Data(data=tmp_path, clean_names=True).names(classes) == ("apply eye makeup", "yo yo")
+
+
+def test_split_is_stratified_deterministic_and_complete(tmp_path: Path) -> None:
+    manifest = read_manifest(make(tmp_path, {"a": 10, "b": 20}))
+    train, val = split(manifest, 0.2, seed=1)
+    assert (train.counts(), val.counts()) == ([8, 16], [2, 4])
+    assert set(train.clips) | set(val.clips) == set(manifest.clips)
+    assert split(manifest, 0.2, seed=1) == (train, val)
+    assert split(manifest, 0.2, seed=2)[1] != val
+
+
+def test_split_keeps_sources_together(tmp_path: Path) -> None:
+    touch(*(tmp_path / label / f"{actor}_{i}.mp4" for label in "ab" for actor in "vwxyz" for i in range(3)))
+    manifest = read_manifest(tmp_path)
+    train, val = split(manifest, 0.25, seed=0, group=r"([a-z])_\d+\.mp4")
+    actors = [{c.path.name[0] for c in half.clips} for half in (train, val)]
+    assert not actors[0] & actors[1]
+    assert len(train) + len(val) == 30
+
+
+@pytest.mark.parametrize(
+    ("group", "message"),
+    [("(", "not a regular expression"), ("nothing", "matches nothing in"), (r"\.mp4", "every clip into one group")],
+)
+def test_bad_grouping_patterns(tmp_path: Path, group: str, message: str) -> None:
+    manifest = read_manifest(make(tmp_path, {"a": 4, "b": 4}))
+    with pytest.raises(DataError, match=message):
+        split(manifest, 0.2, seed=0, group=group)
+
+
+def test_a_class_with_one_clip(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"class 'rare' \(1 clip\) has none left for training; .*add clips"):
+        load_data(Data(data=make(tmp_path, {"a": 4, "rare": 1})), seed=0)
+
+
+def test_a_single_class(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has one class, 'a'; at least two are needed"):
+        load_data(Data(data=make(tmp_path, {"a": 4})), seed=0)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0, -1.0])
+def test_bad_fractions(tmp_path: Path, fraction: float) -> None:
+    with pytest.raises(DataError, match="not between 0 and 1"):
+        load_data(Data(data=make(tmp_path, {"a": 4, "b": 4}), val_fraction=fraction), seed=0)
+
+
+@pytest.mark.parametrize("names", [("train", "val"), ("training", "test"), ("train.txt", "val.txt")])
+def test_data_that_is_already_split(tmp_path: Path, names: tuple[str, str]) -> None:
+    for name, count in zip(names, (3, 2)):
+        if name.endswith(".txt"):
+            make(tmp_path / "files", {f"{name[0]}": 3})
+            (tmp_path / name).write_text("".join(f"files/{name[0]}/clip{i}.mp4 {'xy'[i % 2]}\n" for i in range(count)))
+        else:
+            make(tmp_path / name, {"x": count, "y": count})
+    assert find_split(tmp_path) == (tmp_path / names[0], tmp_path / names[1])
+    train, val = load_data(Data(data=tmp_path), seed=0)
+    assert train.classes == val.classes == ("x", "y")
+    assert len(load_test_data(Data(data=tmp_path), ("x", "y"))) == len(val)
+
+
+def test_duplicates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make(tmp_path / "train", {"a": 3, "b": 3})
+    make(tmp_path / "val", {"a": 2, "b": 2})
+    same = (tmp_path / "val" / "a" / "clip0.mp4").read_bytes()
+    (tmp_path / "train" / "a" / "copy.mp4").write_bytes(same)
+    with pytest.raises(DataError, match=r"copy\.mp4 has the same content as .*clip0\.mp4 \(1 such pair\); .*--duplicates drop"):
+        load_data(Data(data=tmp_path), seed=0)
+    train, val = load_data(Data(data=tmp_path, duplicates="drop"), seed=0)
+    assert (len(train), len(val)) == (6, 4), "the validation set keeps its one"
+    assert "dropped 1 repeated video" in capsys.readouterr().err
+    assert len(load_data(Data(data=tmp_path, duplicates="keep"), seed=0)[0]) == 7
+    (tmp_path / "train" / "b" / "other.mp4").write_bytes(same)
+    with pytest.raises(DataError, match="have the same content but the labels 'b' and 'a'"):
+        load_data(Data(data=tmp_path, duplicates="drop"), seed=0)
+
+
+def test_only_files_of_equal_size_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = read_manifest(make(tmp_path, {"a": 1, "bb": 1, "ccc": 1}))
+    monkeypatch.setattr("stillmotion.data.manifest.sha256", lambda path: pytest.fail(f"read {path}"))
+    assert find_duplicates([manifest]) == []
