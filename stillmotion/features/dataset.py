@@ -1,0 +1,79 @@
+"""Cached features as a PyTorch data set, in the place of videos."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+from stillmotion.data.bad import BadVideo
+from stillmotion.data.dataset import Batch, Sample, item_seed
+from stillmotion.data.manifest import Clip
+from stillmotion.features.encode import View
+from stillmotion.features.store import FeatureStore, stack
+from stillmotion.models.clip import VisualFeatures
+
+
+class CachedTower(nn.Module):
+    """Takes the place of the image tower when its features come from a cache."""
+
+    def forward(self, features: VisualFeatures) -> VisualFeatures:
+        """Pass the features on; pooled embeddings in float32."""
+        return features._replace(frames_BTE=features.frames_BTE.float())
+
+
+class FeatureDataset(Dataset[Sample]):
+    """Features of clips; `dataset[epoch, index]` draws one of a clip's training views for each epoch.
+
+    Args:
+        store: the cache.
+        clips: the labeled clips.
+        views: the views of each clip, as `views_of` returns them.
+        test_views: test views of a clip.
+        taps: blocks to read, of those that the cache holds.
+        train: draw one random view per epoch (the middle test view where there are none); else all test views.
+        seed: of the draws.
+    """
+
+    def __init__(
+        self,
+        store: FeatureStore,
+        clips: Sequence[Clip],
+        views: Sequence[Sequence[View]],
+        test_views: int,
+        taps: tuple[int, ...],
+        train: bool,
+        seed: int = 0,
+    ):
+        self.store, self.clips, self.views = store, clips, views
+        self.test_views, self.taps, self.train, self.seed = test_views, taps, train, seed
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        epoch, index = key
+        clip, items = self.clips[index], self._items(epoch, index)
+        if not items or any(item not in self.store for item in items):
+            return Sample(index, clip.label, None, BadVideo(str(clip.path), f"{clip.path} could not be encoded"))
+        return Sample(index, clip.label, [self.store.read(item, self.taps) for item in items])
+
+    def _items(self, epoch: int, index: int) -> list[str]:
+        views = self.views[index]
+        test = [item for view in views if view.number < 0 for item in view.items(self.test_views)]
+        if not self.train or not test:
+            return test
+        drawn = [item for view in views if view.number >= 0 for item in view.items(1)] or [test[len(test) // 2]]
+        return [drawn[item_seed(self.seed, epoch, index) % len(drawn)]]
+
+    @staticmethod
+    def collate(samples: Sequence[Sample]) -> Batch:
+        """Stack the features of the clips that have any."""
+        good = [s for s in samples if s.bad is None]
+        return Batch(
+            indices=torch.tensor([s.index for s in good], dtype=torch.int64),
+            labels=torch.tensor([s.label for s in good], dtype=torch.int64),
+            views=stack([view for s in good for view in s.views]) if good else None,
+            num_views=len(good[0].views) if good else 1,
+            bad=[s.bad for s in samples if s.bad is not None],
+        )

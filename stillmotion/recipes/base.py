@@ -1,0 +1,65 @@
+"""A recipe is a function that returns a `Run`: everything that decides a number, as frozen data."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+from stillmotion.data.sampling import Sampling
+from stillmotion.data.source import Data
+from stillmotion.data.transforms import Recipe
+from stillmotion.methods import METHODS, Method
+from stillmotion.train.config import Train
+
+M = TypeVar("M", bound=Method)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(Generic[M]):
+    """One training run, from videos to a model."""
+
+    method: M
+    data: Data
+    train: Train
+    sampling: Sampling = Sampling()
+    clip: str = "auto"
+    """CLIP weights: MODEL:TAG as in open_clip, ViT-B-16:openai-int8, a path, or auto."""
+    image_size: int | None = None
+    """Input size in pixels; None: that of the weights. Another one interpolates CLIP's position table."""
+    statistics: Literal["weights", "imagenet"] = "weights"
+    """Pixel mean and std: those of the CLIP weights, or ImageNet's (ViFi-CLIP, X-CLIP)."""
+    augment: Recipe = "none"
+    """Random views in training."""
+    flip: float = 0.0
+    """Probability of a mirror image in training; wrong where left and right matter."""
+    cached_views: int = 0
+    """Random views of each training clip kept in the feature cache; 0: the middle test view alone."""
+    out: Path | None = None
+    """Folder of the run; None: runs/NAME."""
+    cache: Path | None = None
+    """Folder of the feature cache; None: the user's cache folder."""
+    overwrite: bool = False
+    """Throw away an earlier run in the same folder."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the resolved configuration, JSON-ready."""
+        name = next(name for name, cls in METHODS.items() if cls is type(self.method))
+        content: dict[str, Any] = _plain(asdict(self))
+        content["method"] = {"name": name, **content["method"]}
+        return content
+
+
+@dataclass(frozen=True)
+class RecipeInfo:
+    """What `stillmotion list` prints of a recipe."""
+
+    name: str
+    summary: str
+    details: str = field(default="", repr=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return str(value) if isinstance(value, Path) else value

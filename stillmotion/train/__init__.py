@@ -1,0 +1,1 @@
+"""One training loop for every method: exact steps, exact resume, any number of processes."""

@@ -1,0 +1,243 @@
+"""The loop: exact accumulation, exact resume after SIGKILL, equal results over processes, honest failures."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from stillmotion.data.source import Data
+from stillmotion.errors import StillmotionError
+from stillmotion.experiment import fit
+from stillmotion.methods import EVL, LinearProbe, ViFiCLIP
+from stillmotion.recipes.base import Run
+from stillmotion.train.config import Train
+from stillmotion.train.loop import Stopped
+from tests.videos import write_video
+
+TRAIN = Train(lr=1e-3, epochs=2, batch_size=4, device="cpu", workers=0)
+SMALL = EVL(num_frames=4, layers=2, init="release")
+
+
+def evl_run(folder: Path, clip: Path, out: Path, **train: Any) -> Run[EVL]:
+    return Run(method=SMALL, data=Data(data=folder), train=replace(TRAIN, **train), clip=str(clip), out=out)
+
+
+@pytest.mark.parametrize("method", [SMALL, LinearProbe(num_frames=4), ViFiCLIP(num_frames=4)])
+def test_every_method_trains_saves_and_evaluates(method: Any, folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
+    run = Run(method=method, data=Data(data=folder_of_videos), train=TRAIN, clip=str(tiny_clip), out=tmp_path / "run")
+    result = fit(run, "x")
+    assert result.report.scored == result.report.videos == len(result.scores.labels)
+    assert {p.name for p in (tmp_path / "run").iterdir()} == {
+        "config.json", "metrics.jsonl", "model.safetensors", "predictions.jsonl", "results.json",
+    }  # fmt: skip
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "loss" in line] == list(range(6))
+    assert [line["epoch"] for line in lines if "top1" in line] == [1, 2]
+    saved = load_file(tmp_path / "run" / "model.safetensors")
+    frozen = [k for k in saved if k.startswith(("visual.", "text."))]
+    assert bool(frozen) is isinstance(method, ViFiCLIP), "a frozen backbone is not stored"
+
+
+def final(run: Run[Any]) -> dict[str, torch.Tensor]:
+    fit(run, "x")
+    return load_file(run.out / "model.safetensors")
+
+
+def test_accumulation_equals_the_whole_batch(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
+    """Without dropout, four passes of one clip make the step of one pass of four, the small last batch included."""
+    runs = [
+        replace(evl_run(folder_of_videos, tiny_clip, tmp_path / f"m{micro}", micro_batch=micro), method=replace(SMALL, dropout=0.0))
+        for micro in (None, 1, 3)
+    ]
+    whole, *parts = (final(run) for run in runs)
+    for part in parts:
+        for name in whole:
+            assert (whole[name] - part[name]).abs().max() <= 2e-5, name
+
+
+COMMAND = """
+import sys
+from pathlib import Path
+from tests.train.test_loop import evl_run
+from stillmotion.experiment import fit
+import stillmotion.train.loop as loop
+folder, clip, out, kill_at = sys.argv[1:5]
+if int(kill_at) >= 0:
+    import os, signal
+    save = loop.Trainer._save
+    step = loop.Trainer._step
+    def kill(self, number, *rest):
+        if number == int(kill_at):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return step(self, number, *rest)
+    loop.Trainer._step = kill
+fit(evl_run(Path(folder), Path(clip), Path(out), epochs=3, save_minutes=float(sys.argv[5])), "x")
+"""
+
+
+def run_and_kill(folder: Path, clip: Path, out: Path, kill_at: int, save_minutes: float) -> int:
+    arguments = [sys.executable, "-c", COMMAND, str(folder), str(clip), str(out), str(kill_at), str(save_minutes)]
+    return subprocess.run(arguments, check=False, capture_output=True, env=os.environ).returncode
+
+
+def test_killed_at_any_step_the_final_weights_are_bit_identical(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
+    assert run_and_kill(folder_of_videos, tiny_clip, tmp_path / "whole", -1, 1e9) == 0
+    expected = load_file(tmp_path / "whole" / "model.safetensors")
+    for kill_at, save_minutes in ((0, 0.0), (4, 0.0), (8, 0.0), (5, 1e9)):
+        out = tmp_path / f"killed{kill_at}_{save_minutes:g}"
+        assert run_and_kill(folder_of_videos, tiny_clip, out, kill_at, save_minutes) == -signal.SIGKILL
+        assert not (out / "model.safetensors").exists()
+        assert run_and_kill(folder_of_videos, tiny_clip, out, -1, save_minutes) == 0
+        resumed = load_file(out / "model.safetensors")
+        assert all(torch.equal(expected[k], resumed[k]) for k in expected), f"killed at step {kill_at}"
+        steps = [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines() if "loss" in line]
+        assert steps == list(range(9)), "every step is logged once"
+
+
+def test_stopping_saves_and_the_next_call_goes_on(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stillmotion.train import loop
+
+    step = loop.Trainer._step
+
+    def interrupt(self: Any, number: int, *rest: Any) -> Any:
+        if number == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, number, *rest)
+
+    whole = final(evl_run(folder_of_videos, tiny_clip, tmp_path / "whole"))
+    monkeypatch.setattr(loop.Trainer, "_step", interrupt)
+    with pytest.raises(Stopped, match="stopped after step 3 of 6; run again to go on"):
+        fit(evl_run(folder_of_videos, tiny_clip, tmp_path / "run"), "x")
+    monkeypatch.setattr(loop.Trainer, "_step", step)
+    resumed = final(evl_run(folder_of_videos, tiny_clip, tmp_path / "run"))
+    assert all(torch.equal(whole[k], resumed[k]) for k in whole)
+
+
+def test_two_processes_give_the_step_of_one(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
+    script = tmp_path / "job.py"
+    script.write_text(
+        "import sys\nfrom dataclasses import replace\nfrom pathlib import Path\n"
+        "from tests.train.test_loop import SMALL, evl_run\nfrom stillmotion.experiment import fit\n"
+        "if __name__ == '__main__':\n"
+        "    run = evl_run(*map(Path, sys.argv[1:4]))\n"
+        "    fit(replace(run, method=replace(SMALL, dropout=0.0)), 'x')\n"
+    )
+    arguments = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
+    arguments += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    arguments += [str(script), str(folder_of_videos), str(tiny_clip), str(tmp_path / "two")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    one = final(replace(evl_run(folder_of_videos, tiny_clip, tmp_path / "one"), method=replace(SMALL, dropout=0.0)))
+    two = load_file(tmp_path / "two" / "model.safetensors")
+    for name in one:
+        assert (one[name] - two[name]).abs().max() <= 2e-5, name
+    results = [json.loads((tmp_path / n / "results.json").read_text()) for n in ("one", "two")]
+    assert results[0]["scored"] == results[1]["scored"] == results[0]["videos"]
+    assert results[0]["confusion"] == results[1]["confusion"]
+
+
+def test_settings_must_agree_to_resume(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
+    run = evl_run(folder_of_videos, tiny_clip, tmp_path / "run", epochs=1)
+    fit(run, "x")
+    with pytest.raises(StillmotionError, match=r"holds this run, finished; .* --overwrite"):
+        fit(run, "x")
+    assert fit(run, "x", keep=True).report.scored == 4
+    other = replace(run, train=replace(run.train, lr=5e-4))
+    with pytest.raises(StillmotionError, match=r"other settings \(train\.lr was 0\.001, is 0\.0005\)"):
+        fit(other, "x")
+    fit(replace(other, overwrite=True), "x")
+
+
+def test_bad_videos_are_skipped_counted_and_listed(tmp_path: Path, tiny_clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for label in ("a", "b"):
+        for i in range(6):
+            write_video(tmp_path / "videos" / label / f"{i}.mp4", frames=8, seed=i + 10 * (label == "a"))
+    (tmp_path / "videos" / "a" / "empty.mp4").write_bytes(b"")
+    (tmp_path / "videos" / "b" / "text.mp4").write_text("no video")
+    for name, method in (("cached", SMALL), ("streamed", ViFiCLIP(num_frames=2))):
+        data = Data(data=tmp_path / "videos", max_bad=0.2)
+        run = Run(method=method, data=data, train=replace(TRAIN, epochs=1), clip=str(tiny_clip), out=tmp_path / name)
+        result = fit(run, name)
+        listed = [json.loads(line) for line in (tmp_path / name / "bad_videos.jsonl").read_text().splitlines()]
+        assert {Path(line["path"]).name for line in listed} == {"empty.mp4", "text.mp4"}
+        assert result.report.scored + len(result.report.bad) == result.report.videos
+        assert "2 of 14 videos could not be read and were skipped" in capsys.readouterr().err
+        strict = replace(run, data=replace(data, max_bad=0.01), out=tmp_path / f"strict_{name}")
+        with pytest.raises(StillmotionError, match=r"of 14 videos cannot be read, more than --max-bad 0\.01 allows"):
+            fit(strict, name)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
+    run = evl_run(folder_of_videos, tiny_clip, tmp_path / "run", lr=1e30, epochs=3)
+    with pytest.raises(StillmotionError, match=r"the loss is (nan|inf) at step \d; lower --lr"):
+        fit(run, "x")
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_features_that_are_not_finite_are_bad(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    state = load_file(tiny_clip)
+    state["visual.ln_post.weight"][0] = float("nan")
+    save_file(state, tmp_path / "nan.safetensors")
+    with pytest.raises(StillmotionError, match=r"features are not finite"):
+        fit(evl_run(folder_of_videos, tmp_path / "nan.safetensors", tmp_path / "run"), "x")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"lr": 0.0}, "lr is 0.0; it must be above 0"),
+        ({"batch_size": 0}, "batch-size is 0"),
+        ({"micro_batch": 0}, "micro-batch is 0"),
+        ({"warmup": 2.0}, "warmup takes 2.0 of 2 epochs"),
+        ({"label_smoothing": 1.0}, "label-smoothing is 1.0"),
+        ({"weight_decay": -1.0}, "weight-decay is -1.0"),
+    ],
+)
+def test_impossible_settings(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(StillmotionError, match=message):
+        replace(TRAIN, **settings)
+
+
+def test_augmentation_of_cached_features_needs_views(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
+    run = evl_run(folder_of_videos, tiny_clip, tmp_path / "run")
+    with pytest.raises(StillmotionError, match="--cached-views"):
+        fit(replace(run, augment="crop"), "x")
+    with pytest.raises(StillmotionError, match="--mix blends pixels"):
+        fit(replace(run, train=replace(run.train, mix=True)), "x")
+    result = fit(replace(run, augment="crop", cached_views=3, out=tmp_path / "views", overwrite=True), "x")
+    assert result.report.scored == 4
+
+
+def test_mixing_and_bf16_train_clip_itself(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
+    train = replace(TRAIN, mix=True, precision="bf16", epochs=1, label_smoothing=0.1, clip_grad=1.0, decay="matrices")
+    run = Run(
+        method=ViFiCLIP(num_frames=2), data=Data(data=folder_of_videos), train=train, clip=str(tiny_clip),
+        out=tmp_path / "run", augment="vificlip", flip=0.5, statistics="imagenet",
+    )  # fmt: skip
+    assert fit(run, "x").report.scored == 4
+
+
+def test_text_towers_are_asked_for(folder_of_videos: Path, tiny_image_tower: Path, tmp_path: Path) -> None:
+    run = Run(method=ViFiCLIP(), data=Data(data=folder_of_videos), train=TRAIN, clip=str(tiny_image_tower), out=tmp_path / "run")
+    with pytest.raises(StillmotionError, match="holds an image tower only"):
+        fit(run, "x")
+
+
+def test_time_is_not_part_of_the_result(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
+    """Two runs, one saving at every step and slower for it, give the same bits."""
+    a = final(evl_run(folder_of_videos, tiny_clip, tmp_path / "a", save_minutes=0.0))
+    time.sleep(0.01)
+    b = final(evl_run(folder_of_videos, tiny_clip, tmp_path / "b", save_minutes=1e9))
+    assert all(torch.equal(a[k], b[k]) for k in a)
