@@ -1,0 +1,53 @@
+"""The command line: seven commands, one line for an error, and no PyTorch until a command needs it."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from stillmotion.errors import StillmotionError, did_you_mean
+
+COMMANDS = {
+    "train": "train a recipe on labeled videos: stillmotion train evl --data my_videos",
+    "predict": "classify videos: stillmotion predict runs/evl/model.safetensors surf.mp4",
+    "eval": "score a model on labeled videos: stillmotion eval runs/evl/model.safetensors --data test_videos",
+    "encode": "fill the feature cache of a recipe, without training: stillmotion encode evl --data my_videos",
+    "list": "list methods, recipes and where CLIP weights come from",
+    "demo": "render the embedded data set, train and compare, write a report",
+}
+
+HELP = """usage: stillmotion COMMAND [options]
+
+Turn still-image CLIP models into video recognizers.
+
+{commands}
+
+stillmotion COMMAND --help shows a command's options, stillmotion --version the version."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; exits with 0, with 2 and one line on standard error, or with 130 when stopped."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(HELP.format(commands="\n".join(f"  {name:8} {text}" for name, text in COMMANDS.items())))
+        return
+    if words[0] == "--version":
+        import stillmotion
+
+        print(f"stillmotion {stillmotion.__version__}")
+        return
+    try:
+        if words[0] not in COMMANDS:
+            raise StillmotionError(f"there is no command {words[0]!r}{did_you_mean(words[0], COMMANDS)}")
+        import_module(f"stillmotion.cli.{words[0]}").run(words[1:])
+    except StillmotionError as error:
+        _exit(f"error: {' '.join(str(error).split())}", 2)
+    except KeyboardInterrupt as stop:
+        _exit(f"stopped{f' ({stop})' if str(stop) else ''}; the same command goes on from here", 130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+def _exit(message: str, code: int) -> None:
+    sys.stderr.write(message + "\n")
+    sys.exit(code)

@@ -1,0 +1,30 @@
+"""`stillmotion demo`: the main job on the embedded data set."""
+
+from collections.abc import Sequence
+
+from stillmotion.cli.parse import parse
+
+
+def run(words: Sequence[str]) -> None:
+    """Train, compare, print the table and the command to go on with."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from stillmotion.demo import Demo, demo, folder_name, table
+    from stillmotion.train.loop import Stopped
+
+    options: Demo = parse(Demo, words, "stillmotion demo")
+    try:
+        rows = demo(options)
+    except Stopped as stop:
+        raise KeyboardInterrupt(str(stop)) from stop
+    header, *lines = table(rows)
+    view = Table(box=None, padding=(0, 2), header_style="bold")
+    for i, name in enumerate(header):
+        view.add_column(name, justify="left" if i == 0 else "right")
+    for line in lines:
+        view.add_row(*line)
+    Console(width=110).print(view)
+    model = options.out / folder_name("EVL, all temporal modules") / "model.safetensors"
+    print(f"\nreport: {options.out / 'report.html'}")
+    print(f"try it: stillmotion predict {model} my_video.mp4")

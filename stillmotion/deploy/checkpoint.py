@@ -1,0 +1,157 @@
+"""One safetensors file per model: the tensors that were trained, and a card that says all the rest."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+import stillmotion
+from stillmotion.data.sampling import Sampling
+from stillmotion.data.transforms import Preprocess
+from stillmotion.errors import WeightsError, did_you_mean
+from stillmotion.files import atomic_write
+from stillmotion.methods import METHODS, Method
+from stillmotion.models.config import CLIPConfig
+from stillmotion.models.readers import read_safetensors
+from stillmotion.models.video_clip import VideoCLIP
+from stillmotion.models.weights import ClipWeights, compare, load_clip, load_into
+
+Tower = Literal["visual.", "text."]
+TOWERS: tuple[Tower, ...] = ("visual.", "text.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What a checkpoint needs besides its tensors."""
+
+    method: Method
+    classes: tuple[str, ...]
+    """Raw class names, in the order of the logits."""
+    names: tuple[str, ...]
+    """The same as prompts write them."""
+    clip: CLIPConfig
+    clip_name: str
+    """Where the CLIP weights came from."""
+    fingerprints: dict[Tower, str]
+    """SHA-256 of each tower of CLIP that is not stored, because it was not trained."""
+    preprocess: Preprocess
+    sampling: Sampling
+    training: dict[str, Any] = field(default_factory=dict)
+    """The resolved configuration and the results, for the record."""
+
+    def to_json(self) -> str:
+        """Write the card as JSON."""
+        name = next(name for name, cls in METHODS.items() if cls is type(self.method))
+        content = {k: v for k, v in self.__dict__.items() if k not in ("method", "clip", "preprocess", "sampling")}
+        content |= {"format": "stillmotion/1", "version": stillmotion.__version__, "method": name}
+        content |= {"method_config": asdict(self.method), "clip": self.clip.to_dict()}
+        content |= {"preprocess": self.preprocess.to_dict(), "sampling": asdict(self.sampling)}
+        return json.dumps(content)
+
+    @classmethod
+    def from_json(cls, text: str, source: str) -> "Card":
+        """Read a card back.
+
+        Raises:
+            WeightsError: it was written by a newer version, or for a method this version does not have.
+        """
+        raw = json.loads(text)
+        if raw.get("format") != "stillmotion/1":
+            raise WeightsError(f"{source} has format {raw.get('format')!r}; update stillmotion to read it")
+        if raw["method"] not in METHODS:
+            raise WeightsError(f"{source} holds method {raw['method']!r}{did_you_mean(raw['method'], METHODS)}")
+        config: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw["method_config"].items()}
+        return cls(
+            method=METHODS[raw["method"]](**config),
+            classes=tuple(raw["classes"]),
+            names=tuple(raw["names"]),
+            clip=CLIPConfig.from_dict(raw["clip"]),
+            clip_name=raw["clip_name"],
+            fingerprints=raw["fingerprints"],
+            preprocess=Preprocess.from_dict(raw["preprocess"]),
+            sampling=Sampling(**raw["sampling"]),
+            training=raw["training"],
+        )
+
+
+def fingerprints(model: nn.Module, weights: ClipWeights) -> dict[Tower, str]:
+    """Hashes of CLIP's towers of which no parameter trains: they need not be stored."""
+    trained = tuple(t for t in TOWERS if any(p.requires_grad and n.startswith(t) for n, p in model.named_parameters()))
+    present = TOWERS if getattr(model, "text", None) is not None else TOWERS[:1]
+    return {tower: weights.fingerprint(tower) for tower in present if tower not in trained}
+
+
+def save_model(path: Path, state: Mapping[str, Tensor], card: Card) -> None:
+    """Write a checkpoint, whole or not at all: the state without the towers that the card has fingerprints of.
+
+    Raises:
+        DiskError: the disk is full, or the folder cannot be written to.
+    """
+    left_out = tuple(card.fingerprints)
+    tensors = {k: v.detach().to("cpu").contiguous() for k, v in state.items() if not k.startswith(left_out)}
+    with atomic_write(path) as temporary:
+        save_file(tensors, temporary, metadata={"stillmotion": card.to_json()})
+
+
+def read_card(path: Path) -> Card:
+    """Read what a checkpoint says of itself.
+
+    Raises:
+        WeightsError: no such file, or not one of ours.
+    """
+    if not path.is_file():
+        near = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise WeightsError(f"no model file {path}{did_you_mean(path.name, near) if near else ''}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except Exception as error:  # safetensors' own types, which differ between versions
+        raise WeightsError(f"{path} is not a readable safetensors file ({error}); train or convert it again") from error
+    if "stillmotion" not in metadata:
+        raise WeightsError(f"{path} was not written by stillmotion; pass a model.safetensors of a run")
+    return Card.from_json(metadata["stillmotion"], str(path))
+
+
+def load_model(path: Path, clip: str | None = None) -> tuple[VideoCLIP, Card]:
+    """Rebuild a model from its checkpoint, fetching the CLIP towers that it does not store.
+
+    Args:
+        path: a checkpoint.
+        clip: where to find the CLIP weights instead of where they came from; they must be the same weights.
+
+    Raises:
+        WeightsError: the file or the CLIP weights are missing, damaged, or not those the model was trained on.
+    """
+    card = read_card(path)
+    model = card.method.build(card.clip, card.names)
+    state = read_safetensors(path)
+    expected = {k: v.shape for k, v in model.state_dict().items()}
+    left_out = tuple(t for t in card.fingerprints if any(k.startswith(t) for k in expected))
+    if left_out:
+        weights = load_clip(clip or card.clip_name, image_size=card.clip.vision.image_size)
+        check_fingerprints(card, weights)
+        load_into(model, weights.state, new=(*card.method.new(), "head.*"), source=weights.name)
+    own = {k: v for k, v in expected.items() if not (left_out and k.startswith(left_out))}
+    compare(own, {k: v.shape for k, v in state.items()}, str(path))
+    model.load_state_dict(state, strict=False)
+    return model.eval(), card
+
+
+def check_fingerprints(card: Card, weights: ClipWeights) -> None:
+    """Refuse CLIP weights that are not those a model was trained on.
+
+    Raises:
+        WeightsError: a tower differs.
+    """
+    for tower, expected in card.fingerprints.items():
+        found = weights.fingerprint(tower)
+        if found != expected:
+            raise WeightsError(
+                f"{weights.name} is not the CLIP this model was trained on ({card.clip_name}): its "
+                f"{tower.rstrip('.')} tower has hash {found[:12]}, expected {expected[:12]}; pass --clip with them"
+            )

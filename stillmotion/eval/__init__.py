@@ -1,0 +1,1 @@
+"""Scores that count every video exactly once, or say which they could not."""

@@ -1,0 +1,60 @@
+"""The main job, small: real files, real training, a page that needs nothing else. Its numbers are not judged here."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from stillmotion.cli import main
+from stillmotion.report.page import Page, Row, write_page
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_image_tower: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("demo") / "demo"
+    main(["demo", "--out", str(out), "--clip", str(tiny_image_tower), "--epochs", "1", "--train-actors", "2",
+          "--test-actors", "2", "--cache", str(out.parent / "cache")])  # fmt: skip
+    return out
+
+
+def test_table_and_files(finished: Path, tiny_image_tower: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = json.loads((finished / "results.json").read_text())
+    assert [row["name"] for row in results["rows"]] == [
+        "EVL, all temporal modules", "EVL, no temporal module", "linear probe on mean-pooled frames",
+    ]  # fmt: skip
+    for row in results["rows"]:
+        assert 0 <= row["top1"] <= row["pairs"] <= 1
+    # Run again: everything that is done is kept, and the table is printed.
+    main(["demo", "--out", str(finished), "--clip", str(tiny_image_tower), "--epochs", "1", "--train-actors", "2",
+          "--test-actors", "2", "--cache", str(finished.parent / "cache")])  # fmt: skip
+    out, err = capsys.readouterr()
+    assert "within reversed pairs" in out
+    assert "rendering 40 clips" in err
+    assert "training:" in err
+    command = out.splitlines()[-1]
+    assert command == f"try it: stillmotion predict {finished / 'evl_all_temporal_modules' / 'model.safetensors'} my_video.mp4"
+
+
+def test_the_last_line_of_the_demo_works(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clip = next((finished / "videos" / "test").rglob("*.mp4"))
+    main(["predict", str(finished / "evl_all_temporal_modules" / "model.safetensors"), str(clip), "--top", "3"])
+    assert capsys.readouterr().out.count("%") == 3
+
+
+def test_the_page_needs_nothing_else(finished: Path) -> None:
+    page = (finished / "report.html").read_text(encoding="utf-8")
+    sources = re.findall(r'(?:src|href)="([^"]{1,40})', page)
+    assert len(sources) >= 8
+    assert all(s.startswith("data:image/png;base64,") for s in sources)
+    assert "http" not in re.sub(r"data:image/png;base64,[^\"]+", "", page)
+    for word in ("EVL, all temporal modules", "Confusion", "Where the video query looks", "stillmotion predict"):
+        assert word in page
+
+
+def test_names_are_escaped(tmp_path: Path) -> None:
+    row = Row("<script>alert(1)</script>", 0.5, 0.5, 1, 1.0)
+    write_page(tmp_path / "page.html", Page("a & b", "s", [row], "data:,", "x", "data:,"))
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<script>" not in page
+    assert "a &amp; b" in page
