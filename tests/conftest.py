@@ -49,9 +49,7 @@ def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     torch.manual_seed(7)
     vision = VisionConfig(image_size=(32, 32), patch_size=8, width=64, layers=3, heads=1, mlp_width=256)
-    config = CLIPConfig(
-        embed_dim=32, vision=vision, text=TextConfig(width=64, layers=2, heads=1, mlp_width=256)
-    )
+    config = CLIPConfig(embed_dim=32, vision=vision, text=TextConfig(width=64, layers=2, heads=1, mlp_width=256))
     state = {f"visual.{k}": v for k, v in VisionTransformer(config).state_dict().items()}
     state |= dict(TextTransformer(config).state_dict())
     state["logit_scale"] = torch.tensor(2.0)

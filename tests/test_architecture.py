@@ -62,7 +62,7 @@ def test_sizes(path: Path) -> None:
 def test_import_directions(path: Path) -> None:
     here = part(path)
     for module in imports(path):
-        there = (module.split(".") + ["__init__"])[1]
+        there = ([*module.split("."), "__init__"])[1]
         assert there == here or there in MAY_IMPORT[here], f"{here} must not import {module}"
 
 
@@ -119,7 +119,9 @@ def test_no_host_names_and_no_paths_of_a_machine() -> None:
     import re
 
     pattern = re.compile(r"pypi\.org|pythonhosted|(?<![\w.])/(?:home|root|work|Users)/")
-    tracked = [p for p in ROOT.rglob("*") if p.suffix in (".py", ".md", ".toml", ".html", ".json") or p.name == "Makefile"]
+    tracked = [
+        p for p in ROOT.rglob("*") if p.suffix in (".py", ".md", ".toml", ".html", ".json") or p.name == "Makefile"
+    ]
     for path in tracked:
         inside = path.relative_to(ROOT).parts
         if inside[0] in (".venv", "runs", ".git") or path == Path(__file__):

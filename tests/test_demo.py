@@ -33,7 +33,10 @@ def test_table_and_files(finished: Path, tiny_image_tower: Path, capsys: pytest.
     assert "rendering 40 clips" in err
     assert "training:" in err
     command = out.splitlines()[-1]
-    assert command == f"try it: stillmotion predict {finished / 'evl_all_temporal_modules' / 'model.safetensors'} my_video.mp4"
+    assert (
+        command
+        == f"try it: stillmotion predict {finished / 'evl_all_temporal_modules' / 'model.safetensors'} my_video.mp4"
+    )
 
 
 def test_the_last_line_of_the_demo_works(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,15 +30,33 @@ def test_the_worked_example_of_a_method() -> None:
 
 
 @pytest.mark.parametrize("block", blocks("README.md"))
-def test_readme_code_runs(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder_of_videos: Path, tiny_clip: Path) -> None:
+def test_readme_code_runs(
+    block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder_of_videos: Path, tiny_clip: Path
+) -> None:
     """With a small model in the place of the reader's."""
     from stillmotion.cli import main
     from tests.videos import write_video
 
     monkeypatch.chdir(tmp_path)
     write_video(tmp_path / "surf.mp4")
-    main(["train", "evl", "--data", str(folder_of_videos), "--clip", str(tiny_clip), "--out", "runs/evl", "--epochs", "1",
-          "--num-frames", "4", "--layers", "2"])  # fmt: skip
+    main(
+        [
+            "train",
+            "evl",
+            "--data",
+            str(folder_of_videos),
+            "--clip",
+            str(tiny_clip),
+            "--out",
+            "runs/evl",
+            "--epochs",
+            "1",
+            "--num-frames",
+            "4",
+            "--layers",
+            "2",
+        ]
+    )
     exec(block, {})
 
 

@@ -1,5 +1,6 @@
 """Write small real video files with PyAV, for the tests."""
 
+import contextlib
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -80,8 +81,6 @@ def decode_in_order(path: Path) -> list[np.ndarray]:
                     images += [frame.to_ndarray(format="rgb24") for frame in decoded]
         except av.error.FFmpegError:
             pass
-        try:
+        with contextlib.suppress(av.error.FFmpegError, EOFError):
             images += [frame.to_ndarray(format="rgb24") for frame in stream.codec_context.decode(None)]
-        except (av.error.FFmpegError, EOFError):
-            pass
     return images

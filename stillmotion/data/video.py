@@ -22,11 +22,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stillmotion.data.packets import PacketIndex, open_container, packets, video_stream
 from stillmotion.errors import VideoError, did_you_mean
 
 MAX_PIXELS = 40_000_000  # a little over 8K UHD
 MAX_ASPECT = 20
-TRUSTED_CODECS = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "mpeg4"})
 
 Image = NDArray[np.uint8]
 
@@ -41,7 +41,7 @@ class Video:
     path: Path
     fps: float
     coded_size: tuple[int, int]
-    _index: "_Index"
+    _index: PacketIndex
 
     @cached_property
     def num_frames(self) -> int:
@@ -53,8 +53,8 @@ class Video:
     @cached_property
     def rotation(self) -> int:
         """Clockwise degrees (0, 90, 180 or 270) by which the file asks to turn its frames; `frames` does so."""
-        with _container(self.path) as container:
-            for frame in _decode_all(container, _stream(container, self.path)):
+        with open_container(self.path) as container:
+            for frame in _decode_all(container, video_stream(container, self.path)):
                 return _clockwise(frame)
         return 0
 
@@ -122,11 +122,11 @@ class Video:
         waiting = sorted(pending_by_start)
         start_pts = 0
         try:
-            with _container(self.path) as container:
-                stream = _stream(container, self.path)
+            with open_container(self.path) as container:
+                stream = video_stream(container, self.path)
                 context = stream.codec_context
                 context.options = {"err_detect": "explode"}  # how damage is concealed depends on all before it
-                for number, packet in enumerate(_packets(container, stream)):
+                for number, packet in enumerate(packets(container, stream)):
                     if waiting and number == waiting[0]:
                         if not pending:
                             context.flush_buffers()
@@ -152,8 +152,8 @@ class Video:
         """Decode everything in order, past damage; returns the frame count and the wanted frames."""
         images: dict[int, Image] = {}
         count = 0
-        with _container(self.path) as container:
-            for frame in _decode_all(container, _stream(container, self.path)):
+        with open_container(self.path) as container:
+            for frame in _decode_all(container, video_stream(container, self.path)):
                 if count in wanted:
                     images[count] = _image(frame)
                 count += 1
@@ -170,84 +170,22 @@ def open_video(path: str | Path) -> Video:
     path = Path(path)
     _check_file(path)
     try:
-        with _container(path) as container:
-            stream = _stream(container, path)
+        with open_container(path) as container:
+            stream = video_stream(container, path)
             context = stream.codec_context
             width, height = context.width, context.height
             _check_size(path, width, height)
-            index = _Index.read(container, stream)
+            index = PacketIndex.read(container, stream)
             rate = stream.average_rate or stream.guessed_rate
     except av.error.FFmpegError as error:
         raise _not_a_video(path, error) from error
     return Video(path, float(rate) if rate else 0.0, (height, width), index)
 
 
-@dataclass(frozen=True)
-class _Index:
-    """What the packets say: times of the shown frames in order of display, and where groups of pictures begin."""
-
-    shown: tuple[int, ...]  # pts; only its length has a meaning when the index is not trusted
-    key_packets: tuple[int, ...]
-    key_pts: tuple[int, ...]
-    trusted: bool
-
-    @classmethod
-    def read(cls, container: Any, stream: Any) -> "_Index":
-        pts: list[int | None] = []
-        key_packets: list[int] = []
-        key_pts: list[int] = []
-        sound = True
-        try:
-            for number, packet in enumerate(_packets(container, stream)):
-                sound = sound and not packet.is_corrupt
-                if packet.is_keyframe:
-                    key_packets.append(number)
-                    key_pts.append(packet.pts if packet.pts is not None else -1)
-                if not packet.is_discard:  # an edit list hides it; it may still be needed to decode others
-                    pts.append(packet.pts)
-        except av.error.FFmpegError:  # cut short: what came before is still there
-            sound = False
-        times = sorted(p for p in pts if p is not None)
-        trusted = (
-            sound
-            and bool(times)
-            and len(set(times)) == len(times) == len(pts)
-            and key_packets[:1] == [0]
-            and key_pts == sorted(key_pts)
-            and container.format.name != "avi"  # has no times of display, only a count
-            and stream.codec_context.codec.canonical_name in TRUSTED_CODECS
-        )
-        return cls(tuple(times) if trusted else (0,) * len(pts), tuple(key_packets), tuple(key_pts), trusted)
-
-
-def _container(path: Path) -> Any:
-    # Some HMDB-51 files have metadata that is not text. Only local files are read: a list of segments that poses as
-    # a video must not reach the network.
-    return av.open(str(path), metadata_errors="ignore", options={"protocol_whitelist": "file"})
-
-
-def _stream(container: Any, path: Path) -> Any:
-    if not container.streams.video:
-        raise VideoError(f"{path} has no video track (audio only?); remove it or replace it")
-    stream = container.streams.video[0]
-    if stream.codec_context is None:
-        raise VideoError(f"{path} names a codec that does not exist; it is damaged, replace or remove it")
-    # One thread: several clips are decoded side by side by data workers, and PyAV can deadlock when a frame-threaded
-    # decoder closes early while FFmpeg logs.
-    stream.codec_context.thread_type = "NONE"
-    return stream
-
-
-def _packets(container: Any, stream: Any) -> Iterator[Any]:
-    for packet in container.demux(stream):
-        if packet.size:
-            yield packet
-
-
 def _decode_all(container: Any, stream: Any) -> Iterator[Any]:
     context = stream.codec_context
     try:
-        for packet in _packets(container, stream):
+        for packet in packets(container, stream):
             try:
                 yield from context.decode(packet)
             except av.error.FFmpegError:  # a damaged packet: its frame is lost, the next ones are not

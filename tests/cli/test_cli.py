@@ -26,7 +26,10 @@ def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, s
 
 
 def test_help_is_fast_and_imports_no_pytorch() -> None:
-    code = "import sys, time; t = time.perf_counter(); from stillmotion.cli import main; main(['--help']); assert 'torch' not in sys.modules; print(time.perf_counter() - t)"
+    code = (
+        "import sys, time; t = time.perf_counter(); from stillmotion.cli import main; main(['--help']); "
+        "assert 'torch' not in sys.modules; print(time.perf_counter() - t)"
+    )
     seconds = []
     for _ in range(3):
         started = time.perf_counter()
@@ -42,7 +45,17 @@ def test_the_commands_are_these() -> None:
     assert list(COMMANDS) == ["train", "predict", "eval", "encode", "list", "demo"]
 
 
-@pytest.mark.parametrize("words", [["train", "--help"], ["train", "evl", "--help"], ["predict", "--help"], ["eval", "--help"], ["demo", "--help"], ["encode", "--help"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "--help"],
+        ["train", "evl", "--help"],
+        ["predict", "--help"],
+        ["eval", "--help"],
+        ["demo", "--help"],
+        ["encode", "--help"],
+    ],
+)
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
     code, out, _ = run(capsys, *words)
     assert code == 0
@@ -60,12 +73,34 @@ def test_list_prints_methods_recipes_and_weights(capsys: pytest.CaptureFixture[s
 def model(folder_of_videos: Path, tiny_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `stillmotion train evl` writes."""
     out = tmp_path_factory.mktemp("cli") / "run"
-    main(["train", "evl", "--data", str(folder_of_videos), "--clip", str(tiny_clip), "--out", str(out), "--epochs", "1",
-          "--num-frames", "4", "--layers", "2", "--cache", str(out.parent / "cache"), "--device", "cpu"])  # fmt: skip
+    main(
+        [
+            "train",
+            "evl",
+            "--data",
+            str(folder_of_videos),
+            "--clip",
+            str(tiny_clip),
+            "--out",
+            str(out),
+            "--epochs",
+            "1",
+            "--num-frames",
+            "4",
+            "--layers",
+            "2",
+            "--cache",
+            str(out.parent / "cache"),
+            "--device",
+            "cpu",
+        ]
+    )
     return out / "model.safetensors"
 
 
-def test_train_predict_and_eval(capsys: pytest.CaptureFixture[str], model: Path, video: Path, folder_of_videos: Path, tmp_path: Path) -> None:
+def test_train_predict_and_eval(
+    capsys: pytest.CaptureFixture[str], model: Path, video: Path, folder_of_videos: Path, tmp_path: Path
+) -> None:
     code, out, _ = run(capsys, "predict", model, video, "--top", 2)
     assert code == 0
     assert [line.split("%")[1].strip() for line in out.splitlines()].sort() == ["left", "right"].sort()
@@ -82,11 +117,17 @@ def test_train_predict_and_eval(capsys: pytest.CaptureFixture[str], model: Path,
     assert config["train"]["seed"] == 0
 
 
-def test_open_vocabulary_by_command(capsys: pytest.CaptureFixture[str], tiny_clip: Path, video: Path, folder_of_videos: Path, tmp_path: Path) -> None:
+def test_open_vocabulary_by_command(
+    capsys: pytest.CaptureFixture[str], tiny_clip: Path, video: Path, folder_of_videos: Path, tmp_path: Path
+) -> None:
     labels = "surfing, skiing, a dog catching a frisbee"
     code, out, _ = run(capsys, "predict", "vificlip", video, "--labels", labels, "--clip", tiny_clip)
     assert code == 0
-    assert {line.split("%")[1].strip() for line in out.splitlines()} == {"surfing", "skiing", "a dog catching a frisbee"}
+    assert {line.split("%")[1].strip() for line in out.splitlines()} == {
+        "surfing",
+        "skiing",
+        "a dog catching a frisbee",
+    }
     (tmp_path / "names.csv").write_text('id,name\n0,"to run, fast"\n1,to jump\n')
     code, out, _ = run(capsys, "predict", "zero_shot", video, "--labels", tmp_path / "names.csv", "--clip", tiny_clip)
     assert "to run, fast" in out
@@ -95,8 +136,23 @@ def test_open_vocabulary_by_command(capsys: pytest.CaptureFixture[str], tiny_cli
     assert "on 12 videos" in out
 
 
-def test_encode_fills_the_cache_that_train_reads(capsys: pytest.CaptureFixture[str], tiny_clip: Path, folder_of_videos: Path, tmp_path: Path) -> None:
-    shared = ["--data", folder_of_videos, "--clip", tiny_clip, "--num-frames", 4, "--layers", 2, "--cache", tmp_path / "c", "--out", tmp_path / "r"]
+def test_encode_fills_the_cache_that_train_reads(
+    capsys: pytest.CaptureFixture[str], tiny_clip: Path, folder_of_videos: Path, tmp_path: Path
+) -> None:
+    shared = [
+        "--data",
+        folder_of_videos,
+        "--clip",
+        tiny_clip,
+        "--num-frames",
+        4,
+        "--layers",
+        2,
+        "--cache",
+        tmp_path / "c",
+        "--out",
+        tmp_path / "r",
+    ]
     code, out, err = run(capsys, "encode", "evl", *shared)
     assert (code, out) == (0, "12 videos are encoded\n")
     assert "encoding 12 views" in err
@@ -118,7 +174,10 @@ def bad_calls(folder: Path, clip: Path, model: Path, video: Path, tmp: Path) -> 
     (tmp / "map.csv").write_text("0,run\n1,wave\n")
     return {
         "unknown command": (["trian"], "there is no command 'trian'; did you mean 'train'?"),
-        "unknown method": (["train", "evi", "--data", folder], "there is no method or recipe 'evi'; did you mean 'evl'?"),
+        "unknown method": (
+            ["train", "evi", "--data", folder],
+            "there is no method or recipe 'evi'; did you mean 'evl'?",
+        ),
         "unknown option": ([*base, "--epohcs", 3], "unknown option --epohcs, 3; did you mean '--epochs'?"),
         "bad number": ([*base, "--epochs", "many"], "invalid literal for int() with base 10: 'many'"),
         "bad choice": ([*base, "--init", "zero"], "invalid choice 'zero' for argument '--init'"),
@@ -127,7 +186,10 @@ def bad_calls(folder: Path, clip: Path, model: Path, video: Path, tmp: Path) -> 
         "option before recipe": (["train", "--data", folder], "name a recipe before the options"),
         "no data": (["train", "evl", "--data", tmp / "nowhere"], "no data at"),
         "no label": (["train", "evl", "--data", tmp / "list.txt", "--clip", clip], "list.txt:1 has no label"),
-        "unknown label": (["train", "evl", "--data", tmp / "unknown.txt", "--labels", tmp / "map.csv", "--clip", clip], "unknown label 'wafe'; did you mean 'wave'?"),
+        "unknown label": (
+            ["train", "evl", "--data", tmp / "unknown.txt", "--labels", tmp / "map.csv", "--clip", clip],
+            "unknown label 'wafe'; did you mean 'wave'?",
+        ),
         "no weights": (["train", "evl", "--data", folder, "--clip", "ViT-B-61:openai"], "did you mean 'ViT-B-16'?"),
         "too many taps": ([*base, "--layers", 9], "tap -9 is outside a tower of 3 blocks"),
         "no model": (["predict", tmp / "none.safetensors", video], "no model file"),
@@ -143,21 +205,52 @@ def bad_calls(folder: Path, clip: Path, model: Path, video: Path, tmp: Path) -> 
         "no top": (["predict", model, video, "--top", 0], "--top is 0; it must be at least 1"),
         "words after list": (["list", "models"], "stillmotion list takes no 'models'"),
         "unwritable": ([*base[:-1], tmp / "map.csv" / "run"], "cannot write"),
-    }  # fmt: skip
+    }
 
 
-@pytest.mark.parametrize("kind", [
-    "unknown command", "unknown method", "unknown option", "bad number", "bad choice", "missing option", "impossible value",
-    "option before recipe", "no data", "no label", "unknown label", "no weights", "too many taps", "no model", "foreign model",
-    "no video", "text as video", "empty video", "folder as video", "no names", "empty names", "untrained", "closed set", "no top",
-    "words after list", "unwritable",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "unknown command",
+        "unknown method",
+        "unknown option",
+        "bad number",
+        "bad choice",
+        "missing option",
+        "impossible value",
+        "option before recipe",
+        "no data",
+        "no label",
+        "unknown label",
+        "no weights",
+        "too many taps",
+        "no model",
+        "foreign model",
+        "no video",
+        "text as video",
+        "empty video",
+        "folder as video",
+        "no names",
+        "empty names",
+        "untrained",
+        "closed set",
+        "no top",
+        "words after list",
+        "unwritable",
+    ],
+)
 def test_every_mistake_is_one_line_and_exit_code_2(
-    capsys: pytest.CaptureFixture[str], kind: str, folder_of_videos: Path, tiny_clip: Path, model: Path, video: Path, tmp_path: Path
+    capsys: pytest.CaptureFixture[str],
+    kind: str,
+    folder_of_videos: Path,
+    tiny_clip: Path,
+    model: Path,
+    video: Path,
+    tmp_path: Path,
 ) -> None:
     calls = bad_calls(folder_of_videos, tiny_clip, model, video, tmp_path)
     words, message = calls[kind]
-    before = {p for p in tmp_path.rglob("*")}
+    before = set(tmp_path.rglob("*"))
     code, _, err = run(capsys, *words)
     errors = [line for line in err.splitlines() if line.startswith("error: ")]
     assert code == 2, err
@@ -168,7 +261,9 @@ def test_every_mistake_is_one_line_and_exit_code_2(
     assert left <= {"config.json"}, f"left behind {left}"
 
 
-def test_several_videos_and_a_bad_one(capsys: pytest.CaptureFixture[str], model: Path, video: Path, tmp_path: Path) -> None:
+def test_several_videos_and_a_bad_one(
+    capsys: pytest.CaptureFixture[str], model: Path, video: Path, tmp_path: Path
+) -> None:
     code, out, err = run(capsys, "predict", model, tmp_path / "none.mp4", video, "--json")
     assert code == 2
     assert json.loads(out)["path"] == str(video), "the others are classified first"
@@ -189,14 +284,21 @@ def test_evaluation_skips_lists_and_counts(capsys: pytest.CaptureFixture[str], m
     assert json.loads((tmp_path / "out" / "eval.json").read_text())["bad"][0]["path"].endswith("bad.mp4")
 
 
-def test_recipes_of_ones_own(capsys: pytest.CaptureFixture[str], folder_of_videos: Path, tiny_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recipes_of_ones_own(
+    capsys: pytest.CaptureFixture[str],
+    folder_of_videos: Path,
+    tiny_clip: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     (tmp_path / "my_lab.py").write_text(
         "from dataclasses import replace\nfrom stillmotion.recipes.linear_probe import linear_probe\n"
-        "def two_frames(data):\n    run = linear_probe(data)\n    return replace(run, method=replace(run.method, num_frames=2))\n"
+        "def two_frames(data):\n    run = linear_probe(data)\n"
+        "    return replace(run, method=replace(run.method, num_frames=2))\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     words = ["--data", folder_of_videos, "--clip", tiny_clip, "--out", tmp_path / "r", "--epochs", 1]
-    code, out, _ = run(capsys, "train", "my_lab:two_frames", *words)
+    code, _out, _ = run(capsys, "train", "my_lab:two_frames", *words)
     assert code == 0
     assert json.loads((tmp_path / "r" / "config.json").read_text())["method"]["num_frames"] == 2
     code, _, err = run(capsys, "train", "my_lab:none", *words)
@@ -205,8 +307,26 @@ def test_recipes_of_ones_own(capsys: pytest.CaptureFixture[str], folder_of_video
 
 def test_interrupting_says_how_to_go_on(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
     """Ctrl-C in the middle of training: exit code 130, one line, and the next call finishes."""
-    words = ["train", "evl", "--data", folder_of_videos, "--clip", tiny_clip, "--out", tmp_path / "r", "--epochs", "400",
-             "--num-frames", "4", "--layers", "2", "--device", "cpu", "--eval-every", "0"]  # fmt: skip
+    words = [
+        "train",
+        "evl",
+        "--data",
+        folder_of_videos,
+        "--clip",
+        tiny_clip,
+        "--out",
+        tmp_path / "r",
+        "--epochs",
+        "400",
+        "--num-frames",
+        "4",
+        "--layers",
+        "2",
+        "--device",
+        "cpu",
+        "--eval-every",
+        "0",
+    ]
     command = [sys.executable, "-m", "stillmotion", *map(str, words)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ)
     metrics = tmp_path / "r" / "metrics.jsonl"
@@ -215,7 +335,7 @@ def test_interrupting_says_how_to_go_on(folder_of_videos: Path, tiny_clip: Path,
             break
         time.sleep(0.05)
     process.send_signal(2)
-    out, err = process.communicate(timeout=60)
+    _out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "run again to go on" in err.splitlines()[-1]
     assert "Traceback" not in err

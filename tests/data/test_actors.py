@@ -37,7 +37,9 @@ def test_the_same_seed_gives_the_same_bytes(rendered: Path, tmp_path: Path) -> N
     again = render_actors(tmp_path, ActorsSpec(train_actors=1, test_actors=0, actions=("push",)), processes=1)
     name = Path("train/push/actor00.mp4")
     assert (again / name).read_bytes() == (rendered / name).read_bytes()
-    other = render_actors(tmp_path / "other", ActorsSpec(train_actors=1, test_actors=0, actions=("push",), seed=1), processes=1)
+    other = render_actors(
+        tmp_path / "other", ActorsSpec(train_actors=1, test_actors=0, actions=("push",), seed=1), processes=1
+    )
     assert (other / name).read_bytes() != (rendered / name).read_bytes()
 
 

@@ -88,7 +88,12 @@ def test_bad_sources(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("", "is empty"), ("0,run\n2,wave\n", "id '2' where 1 belongs"), ("0,run\n1,run\n", "given twice"), ("0,\n", "is empty or")],
+    [
+        ("", "is empty"),
+        ("0,run\n2,wave\n", "id '2' where 1 belongs"),
+        ("0,run\n1,run\n", "given twice"),
+        ("0,\n", "is empty or"),
+    ],
 )
 def test_bad_label_maps(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "map.csv").write_text(text)
@@ -181,7 +186,9 @@ def test_duplicates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make(tmp_path / "val", {"a": 2, "b": 2})
     same = (tmp_path / "val" / "a" / "clip0.mp4").read_bytes()
     (tmp_path / "train" / "a" / "copy.mp4").write_bytes(same)
-    with pytest.raises(DataError, match=r"copy\.mp4 has the same content as .*clip0\.mp4 \(1 such pair\); .*--duplicates drop"):
+    with pytest.raises(
+        DataError, match=r"copy\.mp4 has the same content as .*clip0\.mp4 \(1 such pair\); .*--duplicates drop"
+    ):
         load_data(Data(data=tmp_path), seed=0)
     train, val = load_data(Data(data=tmp_path, duplicates="drop"), seed=0)
     assert (len(train), len(val)) == (6, 4), "the validation set keeps its one"

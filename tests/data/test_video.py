@@ -15,7 +15,9 @@ NO_SCENECUT = "scenecut=0"
 KINDS = {
     "h264_b_frames.mp4": {"options": {"g": "12", "bf": "3", "x264-params": NO_SCENECUT}},
     "h264_open_gop.mp4": {"options": {"x264-params": f"keyint=12:open-gop=1:bframes=3:b-pyramid=strict:{NO_SCENECUT}"}},
-    "h264_open_gop_flat.mp4": {"options": {"x264-params": f"keyint=12:open-gop=1:bframes=2:b-pyramid=none:{NO_SCENECUT}"}},
+    "h264_open_gop_flat.mp4": {
+        "options": {"x264-params": f"keyint=12:open-gop=1:bframes=2:b-pyramid=none:{NO_SCENECUT}"}
+    },
     "h264_one_gop.mp4": {"options": {"g": "250", "bf": "2"}},
     "h264_intra_refresh.mp4": {"options": {"x264-params": "keyint=20:intra-refresh=1"}},
     "h264.ts": {"options": {"g": "12", "bf": "2"}},
@@ -33,7 +35,10 @@ KINDS = {
     "mpeg4.avi": {"codec": "mpeg4", "gop_size": 12, "max_b_frames": 0},
     "mpeg4_b_frames.avi": {"codec": "mpeg4", "gop_size": 12, "max_b_frames": 2},
     "mpeg2.ts": {"codec": "mpeg2video", "gop_size": 12, "max_b_frames": 2},
-    "variable_rate.mp4": {"options": {"g": "12", "bf": "2"}, "times": [i + (i > 10) * 7 + (i > 30) * i for i in range(48)]},
+    "variable_rate.mp4": {
+        "options": {"g": "12", "bf": "2"},
+        "times": [i + (i > 10) * 7 + (i > 30) * i for i in range(48)],
+    },
     "one_frame.mp4": {"frames": 1},
 }
 
@@ -66,7 +71,9 @@ def test_identical_to_full_decoding(folder: Path, name: str) -> None:
     check_identical(video, truth)
 
 
-@pytest.mark.parametrize("name", ["h264_b_frames.mp4", "h264_open_gop_flat.mp4", "hevc_open_gop.mkv", "vp9_alt_ref.webm"])
+@pytest.mark.parametrize(
+    "name", ["h264_b_frames.mp4", "h264_open_gop_flat.mp4", "hevc_open_gop.mkv", "vp9_alt_ref.webm"]
+)
 def test_sparse_path_is_taken(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_video(folder / f"sparse_{name}", frames=48, **KINDS[name])
 
@@ -196,6 +203,7 @@ def test_unreadable_permissions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     path = write_video(tmp_path / "locked.mp4", frames=2)
     path.chmod(0)
     if os.access(path, os.R_OK):  # the superuser reads everything: let the system refuse another way
+
         def refuse(self: Path, *_: object, **__: object) -> None:
             raise PermissionError(13, "Permission denied", str(self))
 

@@ -35,7 +35,9 @@ def trained(folder_of_videos: Path, tiny_clip: Path, tmp_path_factory: pytest.Te
     train = Train(lr=1e-3, epochs=1, batch_size=4, device="cpu", workers=0)
     for name, method in METHODS.items():
         data = Data(data=folder_of_videos)
-        fit(Run(method=method, data=data, train=train, clip=str(tiny_clip), out=root / name, cache=root / "cache"), name)
+        fit(
+            Run(method=method, data=data, train=train, clip=str(tiny_clip), out=root / name, cache=root / "cache"), name
+        )
     return {name: root / name / "model.safetensors" for name in METHODS}
 
 
@@ -106,7 +108,9 @@ def test_clip_by_names_and_by_features(tiny_clip: Path, tiny_image_tower: Path, 
     names = ["ApplyEyeMakeup", "YoYo"]
     by_name = from_clip("zero_shot", names, clip=str(tiny_clip), device="cpu")
     np.save(tmp_path / "text.npy", by_name.text.numpy())
-    by_file = from_clip("zero_shot", names, clip=str(tiny_image_tower), text_features=tmp_path / "text.npy", device="cpu")
+    by_file = from_clip(
+        "zero_shot", names, clip=str(tiny_image_tower), text_features=tmp_path / "text.npy", device="cpu"
+    )
     by_file.model.head.logit_scale.data.fill_(2.0)  # an image tower alone has no temperature of its own
     a, b = by_name(video), by_file(video)
     assert a.label == b.label
@@ -143,9 +147,14 @@ def rewrite(path: Path, out: Path, **changes: object) -> Path:
     return out
 
 
-def test_checkpoints_of_another_method_size_or_version(trained: dict[str, Path], tiny_clip: Path, tmp_path: Path) -> None:
+def test_checkpoints_of_another_method_size_or_version(
+    trained: dict[str, Path], tiny_clip: Path, tmp_path: Path
+) -> None:
     for changes, message in (
-        ({"method": "linear_probe", "method_config": {"num_frames": 4}}, r"does not fit the model: .*not in the model: .*temporal\.cls_token"),
+        (
+            {"method": "linear_probe", "method_config": {"num_frames": 4}},
+            r"does not fit the model: .*not in the model: .*temporal\.cls_token",
+        ),
         ({"method": "evil"}, r"holds method 'evil'; did you mean 'evl'"),
         ({"format": "stillmotion/9"}, "update stillmotion to read it"),
         ({"classes": ["a"], "names": ["a"]}, r"misshapen: head\.2\.bias"),
@@ -180,7 +189,7 @@ def test_attention_map(trained: dict[str, Path], video: Path) -> None:
     assert seen.frames.shape == (4, 3, 32, 32)
     assert seen.weights.shape == (2, 1, 4, 4, 4)
     assert torch.allclose(seen.weights.sum(dim=(2, 3, 4)) + seen.class_tokens.sum(dim=2), torch.ones(2, 1))
-    assert 0 <= seen.frames.min()
+    assert seen.frames.min() >= 0
     assert seen.frames.max() <= 1
     assert seen.mean().shape == (4, 4, 4)
     with pytest.raises(StillmotionError, match="needs a model of method evl"):
@@ -188,7 +197,15 @@ def test_attention_map(trained: dict[str, Path], video: Path) -> None:
 
 
 def test_public_names() -> None:
-    assert set(stillmotion.__all__) >= {"load", "from_official", "open_video", "attention_map", "Classifier", "Prediction", "VideoCLIP"}
+    assert set(stillmotion.__all__) >= {
+        "load",
+        "from_official",
+        "open_video",
+        "attention_map",
+        "Classifier",
+        "Prediction",
+        "VideoCLIP",
+    }
     assert all(getattr(stillmotion, name) is not None for name in stillmotion.__all__)
     with pytest.raises(AttributeError, match="no attribute 'lode'"):
         stillmotion.lode  # noqa: B018
@@ -204,7 +221,10 @@ def test_real_tower_with_real_class_embeddings(real_weights, tmp_path: Path) -> 
     features = folder.parent / "clip-text-b16" / "voc12_single.npy"
     if not WEIZMANN or not features.is_file():
         pytest.skip("set STILLMOTION_WEIZMANN to the folder of the Weizmann clips, with clip-text-b16 beside it")
-    voc = "aeroplane bicycle bird boat bottle bus car cat chair cow table dog horse motorbike person plant sheep sofa train monitor"
+    voc = (
+        "aeroplane bicycle bird boat bottle bus car cat chair cow "
+        "table dog horse motorbike person plant sheep sofa train monitor"
+    )
     save_file(real_weights.state, tmp_path / "tower.safetensors")
     classifier = from_clip("zero_shot", voc.split(), clip=str(tmp_path / "tower.safetensors"), text_features=features)
     clips = sorted(folder.glob("*/*.avi"))[::9]

@@ -19,7 +19,13 @@ from tests.conftest import tiny_config
 
 
 def scores(labels: list[int], probabilities: list[list[float]], **rest: object) -> Scores:
-    return Scores(indices=torch.arange(len(labels)), labels=torch.tensor(labels), probabilities=torch.tensor(probabilities), total=len(labels), **rest)
+    return Scores(
+        indices=torch.arange(len(labels)),
+        labels=torch.tensor(labels),
+        probabilities=torch.tensor(probabilities),
+        total=len(labels),
+        **rest,
+    )
 
 
 def test_numbers_agree_with_plain_counting() -> None:
@@ -63,8 +69,6 @@ def test_predictions_survive_a_file(tmp_path: Path) -> None:
         read_predictions(tmp_path / "p.jsonl")
 
 
-
-
 def test_each_video_once_and_the_bad_ones_by_name(folder_of_videos: Path, tmp_path: Path) -> None:
     manifest = read_manifest(folder_of_videos)
     (tmp_path / "bad.mp4").write_text("no video")
@@ -94,7 +98,9 @@ def test_views_are_averaged_as_probabilities(folder_of_videos: Path) -> None:
 
 def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "bad.mp4").write_text("no video")
-    dataset = VideoDataset(Manifest((Clip(tmp_path / "bad.mp4", 0),), ("a", "b")), 2, Sampling(), Preprocess(size=(32, 32)))
+    dataset = VideoDataset(
+        Manifest((Clip(tmp_path / "bad.mp4", 0),), ("a", "b")), 2, Sampling(), Preprocess(size=(32, 32))
+    )
     with pytest.raises(DataError, match="none of the 1 videos could be read"):
         score(LinearProbe().build(tiny_config(text=False), ["a", "b"]), dataset, Accelerator(cpu=True))
 

@@ -39,7 +39,9 @@ def manifest(folder_of_videos: Path) -> Manifest:
 
 
 def spec_of(weights: ClipWeights, **changes: object) -> FeatureSpec:
-    spec = FeatureSpec(backbone=weights.fingerprint(), num_frames=4, preprocess=PREPROCESS, sampling=Sampling(), taps=(1, 2))
+    spec = FeatureSpec(
+        backbone=weights.fingerprint(), num_frames=4, preprocess=PREPROCESS, sampling=Sampling(), taps=(1, 2)
+    )
     return replace(spec, **changes)
 
 
@@ -53,7 +55,9 @@ def fill(root: Path, weights: ClipWeights, manifest: Manifest, random_views: int
     return encoder, store, views, flat
 
 
-def test_cached_features_give_the_logits_of_the_live_model(tmp_path: Path, weights: ClipWeights, manifest: Manifest) -> None:
+def test_cached_features_give_the_logits_of_the_live_model(
+    tmp_path: Path, weights: ClipWeights, manifest: Manifest
+) -> None:
     """Up to the rounding of float16."""
     torch.manual_seed(0)
     method = EVL(num_frames=4, layers=2)
@@ -90,7 +94,9 @@ def test_size_is_what_the_plan_says(tmp_path: Path, weights: ClipWeights, manife
     assert replace(b16, taps=()).bytes_per_view(CLIPConfig()) == 8192
 
 
-def test_the_plan_comes_first_and_refuses_a_small_disk(tmp_path: Path, weights: ClipWeights, manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_plan_comes_first_and_refuses_a_small_disk(
+    tmp_path: Path, weights: ClipWeights, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec = spec_of(weights)
     encoder, store = Encoder(weights, spec, torch.device("cpu")), FeatureStore(tmp_path / "cache", spec)
     flat = [v for clip in views_of(manifest.clips, 0, "", BadVideos(None, 12, 0)) for v in clip]
@@ -100,12 +106,16 @@ def test_the_plan_comes_first_and_refuses_a_small_disk(tmp_path: Path, weights: 
     assert "free), about" in str(planned)
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**6, 0, planned.bytes // 2))
-    with pytest.raises(DiskError, match=r"features of 12 views take .*free some space, choose another disk with --cache"):
+    with pytest.raises(
+        DiskError, match=r"features of 12 views take .*free some space, choose another disk with --cache"
+    ):
         plan(flat, encoder, store)
     assert not (tmp_path / "cache").exists()
 
 
-def test_nothing_is_computed_twice(tmp_path: Path, weights: ClipWeights, manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_computed_twice(
+    tmp_path: Path, weights: ClipWeights, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     encoder, store, _, flat = fill(tmp_path, weights, manifest)
     monkeypatch.setattr(Encoder, "encode", lambda *_: pytest.fail("encoded again"))
     again = FeatureStore(tmp_path, store.spec)
@@ -114,7 +124,9 @@ def test_nothing_is_computed_twice(tmp_path: Path, weights: ClipWeights, manifes
     assert "all 12 views are in the feature cache" in str(plan(flat, encoder, again))
 
 
-def test_moved_files_are_found_and_changed_ones_are_not(tmp_path: Path, weights: ClipWeights, folder_of_videos: Path) -> None:
+def test_moved_files_are_found_and_changed_ones_are_not(
+    tmp_path: Path, weights: ClipWeights, folder_of_videos: Path
+) -> None:
     shutil.copytree(folder_of_videos, tmp_path / "a")
     encoder, store, _, _ = fill(tmp_path / "cache", weights, read_manifest(tmp_path / "a"))
     (tmp_path / "a").rename(tmp_path / "b")
@@ -128,7 +140,14 @@ def test_moved_files_are_found_and_changed_ones_are_not(tmp_path: Path, weights:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"num_frames": 5}, {"taps": (2,)}, {"sampling": Sampling(views=2)}, {"preprocess": Preprocess(size=(32, 32), mean=(0, 0, 0))}, {"backbone": "x"}, {"precision": "bf16"}],
+    [
+        {"num_frames": 5},
+        {"taps": (2,)},
+        {"sampling": Sampling(views=2)},
+        {"preprocess": Preprocess(size=(32, 32), mean=(0, 0, 0))},
+        {"backbone": "x"},
+        {"precision": "bf16"},
+    ],
 )
 def test_everything_that_matters_is_in_the_key(weights: ClipWeights, changes: dict[str, object]) -> None:
     assert spec_of(weights).key != spec_of(weights, **changes).key
@@ -136,7 +155,7 @@ def test_everything_that_matters_is_in_the_key(weights: ClipWeights, changes: di
 
 
 def test_a_wider_cache_serves_a_narrower_method(tmp_path: Path, weights: ClipWeights, manifest: Manifest) -> None:
-    _, store, views, flat = fill(tmp_path, weights, manifest)
+    _, store, _views, flat = fill(tmp_path, weights, manifest)
     items = [i for v in flat for i in v.items(1)]
     pooled = open_store(tmp_path, spec_of(weights, taps=()), items)
     assert pooled.folder == store.folder
@@ -169,8 +188,14 @@ fill(Path(sys.argv[1]), load_clip(sys.argv[2]), read_manifest(Path(sys.argv[3]))
 """
 
 
-def test_killed_encoding_keeps_what_was_written(tmp_path: Path, weights: ClipWeights, tiny_clip: Path, folder_of_videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(tiny_clip), str(folder_of_videos)], check=False, env=os.environ)
+def test_killed_encoding_keeps_what_was_written(
+    tmp_path: Path, weights: ClipWeights, tiny_clip: Path, folder_of_videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path), str(tiny_clip), str(folder_of_videos)],
+        check=False,
+        env=os.environ,
+    )
     assert done.returncode == -signal.SIGKILL
     store = FeatureStore(tmp_path, spec_of(weights))
     with (store.folder / "index.jsonl").open("a") as file:
@@ -213,7 +238,9 @@ def test_damaged_and_missing_shards(tmp_path: Path, weights: ClipWeights, manife
         again.read(item)
 
 
-def test_a_full_disk_is_one_line_and_leaves_no_half_file(tmp_path: Path, weights: ClipWeights, manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_one_line_and_leaves_no_half_file(
+    tmp_path: Path, weights: ClipWeights, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import stillmotion.features.store as module
 
     def full(*_: object, **__: object) -> None:

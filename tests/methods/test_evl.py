@@ -198,7 +198,9 @@ def test_the_towers_own_output_is_never_changed() -> None:
 def test_initializations() -> None:
     torch.manual_seed(0)
     config = tiny_config(text=False)
-    release, identity = (EVL(layers=2, heads=2, init=i).build(config, ["a", "b"]).temporal for i in ("release", "identity"))
+    release, identity = (
+        EVL(layers=2, heads=2, init=i).build(config, ["a", "b"]).temporal for i in ("release", "identity")
+    )
     for decoder in (release, identity):
         assert torch.count_nonzero(decoder.cls_token) == 0
         assert all(torch.count_nonzero(p) == 0 for p in decoder.temporal_pos_embed)
@@ -224,7 +226,7 @@ def test_identity_starts_as_the_decoder_without_motion() -> None:
 
 
 def test_published_parameter_counts() -> None:
-    """EVL B/16, 8 frames, 400 classes: 28.704 M without cross-frame attention, 33.183 M with (and 7.409 M for one layer)."""
+    """EVL B/16, 8 frames, 400 classes: 28.704 M without cross-frame attention, 33.183 M with; one layer 7.409 M."""
     from stillmotion.models.config import CLIPConfig
 
     names = [str(i) for i in range(400)]
@@ -267,14 +269,18 @@ def test_taps_by_index() -> None:
 def test_another_number_of_frames() -> None:
     model = EVL(num_frames=4, layers=2, heads=2).build(tiny_config(text=False), ["a", "b"]).eval()
     clip = torch.randn(1, 8, 3, 32, 32)
-    with pytest.raises(StillmotionError, match=r"positions for 4 frames, the video has 8; sample 4 frames, or call .*resize_time\(8\)"):
+    with pytest.raises(
+        StillmotionError, match=r"positions for 4 frames, the video has 8; sample 4 frames, or call .*resize_time\(8\)"
+    ):
         model.classify(clip)
     with torch.no_grad():
         for table in model.temporal.temporal_pos_embed:
             table.copy_(torch.arange(4.0)[:, None].expand_as(table))
     model.temporal.resize_time(8)
     assert model.classify(clip).shape == (1, 2)
-    assert torch.allclose(model.temporal.temporal_pos_embed[0][:, 0], torch.tensor([0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3]))
+    assert torch.allclose(
+        model.temporal.temporal_pos_embed[0][:, 0], torch.tensor([0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3])
+    )
 
 
 def test_exports_with_a_dynamic_batch() -> None:

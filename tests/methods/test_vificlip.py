@@ -25,7 +25,10 @@ def clip_state() -> dict[str, Tensor]:
 
 def as_release(clip: dict[str, Tensor]) -> dict[str, Tensor]:
     """The release's checkpoint: `module.` in front, towers renamed, no token table, class buffers on top."""
-    state = {"module.prompt_learner.complete_text_embeddings": torch.zeros(5, 77, 64), "module.logit_scale": clip["logit_scale"]}
+    state = {
+        "module.prompt_learner.complete_text_embeddings": torch.zeros(5, 77, 64),
+        "module.logit_scale": clip["logit_scale"],
+    }
     for key, value in clip.items():
         if key.startswith("visual."):
             state[f"module.image_encoder.{key.removeprefix('visual.')}"] = value

@@ -17,7 +17,7 @@ def plain_offsets(grid: tuple[int, int]) -> Tensor:
 
 
 def plain_affinity(q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-    """Directly from section 3.3: for each frame, the softmax over the patches of the neighbor, then the mean of heads."""
+    """Directly from section 3.3: for each frame, softmax over the patches of the neighbor, then the mean of heads."""
     B, T, H, P, d = q.shape
     back, ahead = (torch.zeros(B, T - 1, P, P, dtype=q.dtype) for _ in range(2))
     for b in range(B):

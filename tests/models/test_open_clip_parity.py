@@ -49,7 +49,9 @@ STRUCTURES = {str(small(raw)): name for name, raw in PUBLISHED.items()}
 
 def test_the_list_is_not_empty() -> None:
     assert len(PUBLISHED) >= 40
-    assert {"ViT-B-16", "ViT-B-16-quickgelu", "ViT-L-14-336", "ViT-bigG-14", "ViT-H-14-CLIPA", "ViT-M-16-alt"} <= set(PUBLISHED)
+    assert {"ViT-B-16", "ViT-B-16-quickgelu", "ViT-L-14-336", "ViT-bigG-14", "ViT-H-14-CLIPA", "ViT-M-16-alt"} <= set(
+        PUBLISHED
+    )
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -89,7 +91,10 @@ def test_sizes_of_published_models() -> None:
         for name, config in (("b16", b16), ("l14", l14)):
             visual, text = VisionTransformer(config), TextTransformer(config)
             table = text.token_embedding.weight.numel()
-            counts[name] = (sum(p.numel() for p in visual.parameters()), sum(p.numel() for p in text.parameters()) - table)
+            counts[name] = (
+                sum(p.numel() for p in visual.parameters()),
+                sum(p.numel() for p in text.parameters()) - table,
+            )
     assert counts == {"b16": (86_192_640, 38_131_200), "l14": (304_293_888, 85_704_960)}
 
 

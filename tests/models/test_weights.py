@@ -76,17 +76,26 @@ def check_outputs(weights: ClipWeights) -> None:
 
 
 @pytest.mark.golden
-@pytest.mark.parametrize("kind", ["safetensors", "pt", "wrapped", "custom_text", "hf_folder", "hf_bin", "hf_shards", "open_clip_folder"])
+@pytest.mark.parametrize(
+    "kind", ["safetensors", "pt", "wrapped", "custom_text", "hf_folder", "hf_bin", "hf_shards", "open_clip_folder"]
+)
 def test_every_layout_gives_the_golden_outputs(state: dict[str, Tensor], kind: str, tmp_path: Path) -> None:
     hf = as_hugging_face(state)
-    settings = {"vision_config": {"num_attention_heads": 2, "hidden_act": "quick_gelu"}, "text_config": {"num_attention_heads": 1}}
+    settings = {
+        "vision_config": {"num_attention_heads": 2, "hidden_act": "quick_gelu"},
+        "text_config": {"num_attention_heads": 1},
+    }
     if kind == "safetensors":
         save_file(state, tmp_path / "clip.safetensors")
         source = tmp_path / "clip.safetensors"
     elif kind == "pt":
         torch.save(state, source := tmp_path / "clip.pt")
     elif kind == "wrapped":
-        scalars = {"input_resolution": torch.tensor(64), "context_length": torch.tensor(77), "vocab_size": torch.tensor(49408)}
+        scalars = {
+            "input_resolution": torch.tensor(64),
+            "context_length": torch.tensor(77),
+            "vocab_size": torch.tensor(49408),
+        }
         wrapped = {"epoch": 3, "state_dict": OrderedDict((f"module.{k}", v) for k, v in (state | scalars).items())}
         torch.save(wrapped, source := tmp_path / "clip.bin")
     elif kind == "custom_text":
@@ -94,9 +103,15 @@ def test_every_layout_gives_the_golden_outputs(state: dict[str, Tensor], kind: s
         torch.save(renamed, source := tmp_path / "clip.pt")
     elif kind == "open_clip_folder":
         save_file(state, tmp_path / "open_clip_model.safetensors")
-        model = {"embed_dim": 64, "quick_gelu": True, "vision_cfg": {"layers": 3, "width": 128, "patch_size": 16, "image_size": 64}}
+        model = {
+            "embed_dim": 64,
+            "quick_gelu": True,
+            "vision_cfg": {"layers": 3, "width": 128, "patch_size": 16, "image_size": 64},
+        }
         model["text_cfg"] = {"layers": 2, "width": 64, "heads": 1}
-        (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": model, "preprocess_cfg": {"mean": [0.1, 0.2, 0.3]}}))
+        (tmp_path / "open_clip_config.json").write_text(
+            json.dumps({"model_cfg": model, "preprocess_cfg": {"mean": [0.1, 0.2, 0.3]}})
+        )
         source = tmp_path
     else:
         assert sorted(hf) == sorted(GOLDEN["hf_keys"])
@@ -129,7 +144,9 @@ def test_transformers_agrees(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     tower = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128}
     config = transformers.CLIPConfig(
-        vision_config={**tower, "image_size": 32, "patch_size": 8}, text_config={**tower, "vocab_size": 300}, projection_dim=48
+        vision_config={**tower, "image_size": 32, "patch_size": 8},
+        text_config={**tower, "vocab_size": 300},
+        projection_dim=48,
     )
     torch.manual_seed(0)
     theirs = transformers.CLIPModel(config).eval()
@@ -199,7 +216,9 @@ def test_malicious_pickles_are_refused_and_not_run(tmp_path: Path, form: str) ->
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["builtins.eval", "torch.load", "torch.hub.load", "os.system", "torch.jit.load", "numpy.load"])
+@pytest.mark.parametrize(
+    "name", ["builtins.eval", "torch.load", "torch.hub.load", "os.system", "torch.jit.load", "numpy.load"]
+)
 def test_every_other_global_is_refused(tmp_path: Path, name: str) -> None:
     module, function = name.rsplit(".", 1)
     content = b"\x80\x02c" + module.encode() + b"\n" + function.encode() + b"\nX\x01\x00\x00\x001\x85R."
@@ -278,7 +297,11 @@ def test_missing_extra_and_misshapen_tensors_are_all_listed(tmp_path: Path, stat
     save_file(broken, tmp_path / "broken.safetensors")
     with pytest.raises(WeightsError) as error:
         load_clip(str(tmp_path / "broken.safetensors"), text_heads=1)
-    for word in ("missing text_projection, visual.ln_post.weight", "not in the model: visual.surprise", "ln_final.bias is (3,), expected (64,)"):
+    for word in (
+        "missing text_projection, visual.ln_post.weight",
+        "not in the model: visual.surprise",
+        "ln_final.bias is (3,), expected (64,)",
+    ):
         assert word in str(error.value)
 
 
@@ -348,7 +371,10 @@ def test_hub_files_go_through_our_reader(monkeypatch: pytest.MonkeyPatch, tmp_pa
         config = CLIPConfig.published("ViT-B-32")
         shapes = {f"visual.{k}": v.shape for k, v in VisionTransformer(config).state_dict().items()}
         shapes |= {k: v.shape for k, v in TextTransformer(config).state_dict().items()}
-    save_file({k: torch.zeros(s, dtype=torch.float16) for k, s in shapes.items()} | {"logit_scale": torch.ones(1)}, tmp_path / "m.safetensors")
+    save_file(
+        {k: torch.zeros(s, dtype=torch.float16) for k, s in shapes.items()} | {"logit_scale": torch.ones(1)},
+        tmp_path / "m.safetensors",
+    )
     monkeypatch.setattr(hub, "fetch", lambda *_: tmp_path / "m.safetensors")
     weights = load_clip("ViT-B-32:openai")
     assert weights.config.activation == "quick_gelu"

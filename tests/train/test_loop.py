@@ -32,7 +32,9 @@ def evl_run(folder: Path, clip: Path, out: Path, **train: Any) -> Run[EVL]:
 
 
 @pytest.mark.parametrize("method", [SMALL, LinearProbe(num_frames=4), ViFiCLIP(num_frames=4)])
-def test_every_method_trains_saves_and_evaluates(method: Any, folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
+def test_every_method_trains_saves_and_evaluates(
+    method: Any, folder_of_videos: Path, tiny_clip: Path, tmp_path: Path
+) -> None:
     run = Run(method=method, data=Data(data=folder_of_videos), train=TRAIN, clip=str(tiny_clip), out=tmp_path / "run")
     result = fit(run, "x")
     assert result.report.scored == result.report.videos == len(result.scores.labels)
@@ -55,7 +57,10 @@ def final(run: Run[Any]) -> dict[str, torch.Tensor]:
 def test_accumulation_equals_the_whole_batch(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
     """Without dropout, four passes of one clip make the step of one pass of four, the small last batch included."""
     runs = [
-        replace(evl_run(folder_of_videos, tiny_clip, tmp_path / f"m{micro}", micro_batch=micro), method=replace(SMALL, dropout=0.0))
+        replace(
+            evl_run(folder_of_videos, tiny_clip, tmp_path / f"m{micro}", micro_batch=micro),
+            method=replace(SMALL, dropout=0.0),
+        )
         for micro in (None, 1, 3)
     ]
     whole, *parts = (final(run) for run in runs)
@@ -89,7 +94,9 @@ def run_and_kill(folder: Path, clip: Path, out: Path, kill_at: int, save_minutes
     return subprocess.run(arguments, check=False, capture_output=True, env=os.environ).returncode
 
 
-def test_killed_at_any_step_the_final_weights_are_bit_identical(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
+def test_killed_at_any_step_the_final_weights_are_bit_identical(
+    folder_of_videos: Path, tiny_clip: Path, tmp_path: Path
+) -> None:
     assert run_and_kill(folder_of_videos, tiny_clip, tmp_path / "whole", -1, 1e9) == 0
     expected = load_file(tmp_path / "whole" / "model.safetensors")
     for kill_at, save_minutes in ((0, 0.0), (4, 0.0), (8, 0.0), (5, 1e9)):
@@ -99,11 +106,15 @@ def test_killed_at_any_step_the_final_weights_are_bit_identical(folder_of_videos
         assert run_and_kill(folder_of_videos, tiny_clip, out, -1, save_minutes) == 0
         resumed = load_file(out / "model.safetensors")
         assert all(torch.equal(expected[k], resumed[k]) for k in expected), f"killed at step {kill_at}"
-        steps = [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines() if "loss" in line]
+        steps = [
+            json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines() if "loss" in line
+        ]
         assert steps == list(range(9)), "every step is logged once"
 
 
-def test_stopping_saves_and_the_next_call_goes_on(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopping_saves_and_the_next_call_goes_on(
+    folder_of_videos: Path, tiny_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from stillmotion.train import loop
 
     step = loop.Trainer._step
@@ -158,7 +169,9 @@ def test_settings_must_agree_to_resume(folder_of_videos: Path, tiny_clip: Path, 
     fit(replace(other, overwrite=True), "x")
 
 
-def test_bad_videos_are_skipped_counted_and_listed(tmp_path: Path, tiny_clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_videos_are_skipped_counted_and_listed(
+    tmp_path: Path, tiny_clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for label in ("a", "b"):
         for i in range(6):
             write_video(tmp_path / "videos" / label / f"{i}.mp4", frames=8, seed=i + 10 * (label == "a"))
@@ -230,7 +243,13 @@ def test_mixing_and_bf16_train_clip_itself(folder_of_videos: Path, tiny_clip: Pa
 
 
 def test_text_towers_are_asked_for(folder_of_videos: Path, tiny_image_tower: Path, tmp_path: Path) -> None:
-    run = Run(method=ViFiCLIP(), data=Data(data=folder_of_videos), train=TRAIN, clip=str(tiny_image_tower), out=tmp_path / "run")
+    run = Run(
+        method=ViFiCLIP(),
+        data=Data(data=folder_of_videos),
+        train=TRAIN,
+        clip=str(tiny_image_tower),
+        out=tmp_path / "run",
+    )
     with pytest.raises(StillmotionError, match="holds an image tower only"):
         fit(run, "x")
 

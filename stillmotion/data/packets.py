@@ -1,0 +1,83 @@
+"""The packets of a video file: opened safely, listed without decoding."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+
+from stillmotion.errors import VideoError
+
+TRUSTED_CODECS = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "mpeg4"})
+
+
+@dataclass(frozen=True)
+class PacketIndex:
+    """What the packets say: times of the shown frames in order of display, and where groups of pictures begin."""
+
+    shown: tuple[int, ...]  # pts; only its length has a meaning when the index is not trusted
+    key_packets: tuple[int, ...]
+    key_pts: tuple[int, ...]
+    trusted: bool
+
+    @classmethod
+    def read(cls, container: Any, stream: Any) -> "PacketIndex":
+        """List the packets of a track, without decoding; a container that ends early gives what came before."""
+        pts: list[int | None] = []
+        key_packets: list[int] = []
+        key_pts: list[int] = []
+        sound = True
+        try:
+            for number, packet in enumerate(packets(container, stream)):
+                sound = sound and not packet.is_corrupt
+                if packet.is_keyframe:
+                    key_packets.append(number)
+                    key_pts.append(packet.pts if packet.pts is not None else -1)
+                if not packet.is_discard:  # an edit list hides it; it may still be needed to decode others
+                    pts.append(packet.pts)
+        except av.error.FFmpegError:  # cut short: what came before is still there
+            sound = False
+        times = sorted(p for p in pts if p is not None)
+        trusted = (
+            sound
+            and bool(times)
+            and len(set(times)) == len(times) == len(pts)
+            and key_packets[:1] == [0]
+            and key_pts == sorted(key_pts)
+            and container.format.name != "avi"  # has no times of display, only a count
+            and stream.codec_context.codec.canonical_name in TRUSTED_CODECS
+        )
+        return cls(tuple(times) if trusted else (0,) * len(pts), tuple(key_packets), tuple(key_pts), trusted)
+
+
+def open_container(path: Path) -> Any:
+    """Open a file with FFmpeg, as a PyAV container."""
+    # Some HMDB-51 files have metadata that is not text. Only local files are read: a list of segments that poses as
+    # a video must not reach the network.
+    return av.open(str(path), metadata_errors="ignore", options={"protocol_whitelist": "file"})
+
+
+def video_stream(container: Any, path: Path) -> Any:
+    """Return the first video track, set to decode on one thread.
+
+    Raises:
+        VideoError: there is none, or its codec does not exist.
+    """
+    if not container.streams.video:
+        raise VideoError(f"{path} has no video track (audio only?); remove it or replace it")
+    stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise VideoError(f"{path} names a codec that does not exist; it is damaged, replace or remove it")
+    # One thread: several clips are decoded side by side by data workers, and PyAV can deadlock when a frame-threaded
+    # decoder closes early while FFmpeg logs.
+    stream.codec_context.thread_type = "NONE"
+    return stream
+
+
+def packets(container: Any, stream: Any) -> Iterator[Any]:
+    """Yield the packets of a track that hold data, in order of decoding."""
+    for packet in container.demux(stream):
+        if packet.size:
+            yield packet
