@@ -1,0 +1,156 @@
+"""Weizmann (90 clips, 10 actions, 9 actors): what a frozen CLIP ViT-B/16 gives with and without temporal modules.
+
+    python benchmarks/weizmann.py --data weizmann
+
+The data folder has one folder per action, and clips named ACTOR_ACTION.avi. Test actors are never seen in training:
+three folds of three actors, and leave one actor out. Stopped at any time, it goes on where it was, cell by cell; the
+tables in docs/results.md are written whenever a cell is done. Nothing was chosen on these clips: the recipe `evl` was
+chosen on the actors data set.
+"""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import tyro
+from sections import RESULTS, machine, markdown, write_section
+
+from stillmotion.data.source import Data
+from stillmotion.experiment import fit
+from stillmotion.files import atomic_write, write_json
+from stillmotion.recipes.base import Run
+from stillmotion.recipes.evl import evl
+from stillmotion.recipes.linear_probe import linear_probe, single_frame
+
+NONE: dict[str, Any] = {"conv": False, "positions": False, "cross_attention": False}
+Recipe = Callable[[Path], Run[Any]]
+
+
+def evl_with(**changes: Any) -> Recipe:
+    """The recipe `evl` with other temporal modules or another initialization."""
+
+    def recipe(data: Path) -> Run[Any]:
+        run = evl(data)
+        return replace(run, method=replace(run.method, **changes))
+
+    return recipe
+
+
+SYSTEMS: dict[str, Recipe] = {
+    "single middle frame, linear": single_frame,
+    "mean-pooled frames, linear": linear_probe,
+    "EVL, no temporal module": evl_with(**NONE),
+    "EVL, all temporal modules": evl,
+    "EVL, convolution alone": evl_with(**NONE | {"conv": True}),
+    "EVL, positions alone": evl_with(**NONE | {"positions": True}),
+    "EVL, cross-frame attention alone": evl_with(**NONE | {"cross_attention": True}),
+    "EVL, all, the release's initialization": evl_with(init="release"),
+}
+MAIN = tuple(SYSTEMS)[:4]  # with every seed; the others with one
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where things are."""
+
+    data: Path
+    """Folder with one folder per action."""
+    out: Path = Path("runs/weizmann")
+    """Folder of the cells; those that are done are kept."""
+    seeds: int = 3
+    """Seeds of the main systems."""
+    clip: str = "auto"
+    """CLIP weights."""
+    cache: Path | None = None
+    """Folder of the feature cache; None: the user's cache folder."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training run."""
+
+    protocol: str
+    system: str
+    part: str
+    seed: int
+    test_actors: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """A folder name."""
+        system = self.system.lower().replace(",", "").replace("'", "").replace(" ", "_")
+        return f"{self.protocol}/{system}/{self.part}-seed{self.seed}"
+
+
+def main(options: Options) -> None:
+    """Run the cells that are missing, the control and the cheap ones first."""
+    clips = sorted(options.data.glob("*/*.avi"))
+    actors = sorted({clip.stem.split("_")[0] for clip in clips})
+    if len(actors) != 9:
+        raise SystemExit(f"{options.data} has clips of {len(actors)} actors, Weizmann has 9: pass its folder as --data")
+    done: dict[str, list[float]] = {}
+    cells = list(plan(actors, options.seeds))
+    for number, cell in enumerate(cells, 1):
+        print(f"[{number}/{len(cells)}] {cell.name}", flush=True)
+        done[cell.name] = [train(cell, clips, options)]
+        report({c: done[c.name][0] for c in cells if c.name in done}, options)
+
+
+def plan(actors: list[str], seeds: int) -> Iterator[Cell]:
+    """All cells, in the order of what is wanted most."""
+    for system in SYSTEMS:
+        for seed in range(seeds if system in MAIN else 1):
+            for fold in range(3):
+                yield Cell("folds", system, f"fold{fold}", seed, tuple(actors[3 * fold : 3 * fold + 3]))
+    for system in MAIN:
+        if system != "EVL, no temporal module":
+            for actor in actors:
+                yield Cell("leave-one-actor-out", system, actor, 0, (actor,))
+
+
+def train(cell: Cell, clips: list[Path], options: Options) -> float:
+    """Train and score one cell, or read what it gave before; returns top-1 on the test actors."""
+    folder = options.out / cell.name
+    lists = {}
+    for name in ("train", "val"):
+        lists[name] = folder.with_name(folder.name + f"-{name}.txt")
+        with atomic_write(lists[name]) as temporary:
+            held = [c for c in clips if (c.stem.split("_")[0] in cell.test_actors) == (name == "val")]
+            temporary.write_text("".join(f"{c.resolve().as_posix()} {c.parent.name}\n" for c in held), encoding="utf-8")
+    data = Data(data=lists["train"], val=lists["val"])
+    run = replace(SYSTEMS[cell.system](options.data), data=data, out=folder, clip=options.clip, cache=options.cache)
+    run = replace(run, train=replace(run.train, seed=cell.seed, eval_every=0))
+    return fit(run, cell.name, keep=True).report.top1
+
+
+def report(done: dict[Cell, float], options: Options) -> None:
+    """Write the two tables."""
+    by_seed: dict[tuple[str, str], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for cell, top1 in done.items():
+        by_seed[cell.protocol, cell.system][cell.seed].append(top1)
+    text = [f"Top-1 on actors never seen in training; {machine()}.", ""]
+    rows = []
+    for system in SYSTEMS:
+        if seeds := by_seed.get(("folds", system)):
+            values = [v for part in seeds.values() for v in part]
+            means = [statistics.mean(part) for part in seeds.values() if len(part) == 3]
+            spread = f"{statistics.stdev(means):.3f}" if len(means) > 1 else "one seed"
+            rows.append([system, f"{statistics.mean(values):.3f}", spread, f"{min(values):.3f} to {max(values):.3f}"])
+    header = ["three folds (6 actors train, 3 test)", "mean", "spread over seeds", "range over folds and seeds"]
+    text += [markdown(header, rows), ""]
+    rows = []
+    for system in SYSTEMS:
+        if seeds := by_seed.get(("leave-one-actor-out", system)):
+            values = seeds[0]
+            rows.append([system, f"{statistics.mean(values):.3f}", f"{min(values):.3f} to {max(values):.3f}"])
+    if rows:
+        text.append(markdown(["leave one actor out (9 runs, one seed)", "mean", "range over actors"], rows))
+    write_json(options.out / "results.json", [{**vars(cell), "top1": top1} for cell, top1 in done.items()])
+    write_section(RESULTS, "weizmann", "\n".join(text))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))
