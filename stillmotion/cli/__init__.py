@@ -1,4 +1,4 @@
-"""The command line: seven commands, one line for an error, and no PyTorch until a command needs it."""
+"""The command line: six commands, one line for an error, and no PyTorch until a command needs it."""
 
 import sys
 from collections.abc import Sequence
@@ -14,6 +14,8 @@ COMMANDS = {
     "list": "list methods, recipes and where CLIP weights come from",
     "demo": "render the embedded data set, train and compare, write a report",
 }
+
+MODULES = {"list": "catalog"}  # a module `list` would hide the built-in one
 
 HELP = """usage: stillmotion COMMAND [options]
 
@@ -38,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if words[0] not in COMMANDS:
             raise StillmotionError(f"there is no command {words[0]!r}{did_you_mean(words[0], COMMANDS)}")
-        import_module(f"stillmotion.cli.{words[0]}").run(words[1:])
+        import_module(f"stillmotion.cli.{MODULES.get(words[0], words[0])}").run(words[1:])
     except StillmotionError as error:
         _exit(f"error: {' '.join(str(error).split())}", 2)
     except KeyboardInterrupt as stop:

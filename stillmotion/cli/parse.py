@@ -34,7 +34,7 @@ def parse(kind: Any, words: Sequence[str], prog: str, default: Any = None) -> An
 def _one_line(box: str) -> str:
     """The message of an error box, and the options it suggests."""
     lines = [line.strip("│╭╮╰╯─ \t") for line in box.splitlines()]
-    body = [line for line in lines[1:] if line]
+    body = [line for line in lines[1:] if line.strip("-")]
     message, hints = [], []
     for i, line in enumerate(body):
         if line.startswith(("For full helptext", "Argument helptext", "Perhaps you meant")):

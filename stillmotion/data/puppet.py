@@ -76,7 +76,7 @@ class Performance:
         }
         self.side = int(rng.randint(2))  # which arm
         self.frontal = bool(rng.rand() < 0.5)
-        self.travel = rng.uniform(0.35, 0.6)  # of the frame's height
+        self.travel = rng.uniform(0.6, 1.0)  # of a walk; in two seconds a real one is nearer 1.8
 
     def pose(self, s: float) -> Pose:
         """The pose at progress s; x is 0 at the middle of the motion."""
@@ -141,7 +141,7 @@ class Performance:
 
     def _push(self, s: float) -> Pose:
         swing = (0.4 + 0.1 * self.style["stride"]) * math.sin(2 * math.pi * (1.3 * s + self.style["phase"]))
-        x = (s - 0.5) * self.travel * 0.8
+        x = (s - 0.5) * self.travel * 0.8 - 0.25  # with the box in front, the two are in the middle
         hip, lean = (x, _standing(swing) - 0.02), 0.32 + 0.1 * self.style["bend"]
         size = 0.54 + 0.06 * self.style["size"]
         box = (x + 0.34 + size / 2, size / 2)
