@@ -13,8 +13,8 @@ import torch
 import tyro
 from sections import machine, markdown
 
-from stillmotion.methods import EVL
 from stillmotion.features.store import CachedTap
+from stillmotion.methods import EVL
 from stillmotion.models.clip import VisualFeatures
 from stillmotion.models.config import CLIPConfig
 

@@ -5,29 +5,76 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from stillmotion.cli import main
+from stillmotion.models.clip import VisionTransformer
+from stillmotion.models.config import CLIPConfig, VisionConfig
 from stillmotion.report.page import Page, Row, write_page
 
 
 @pytest.fixture(scope="module")
-def finished(tiny_image_tower: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tower(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image tower of four tiny blocks, as EVL reads four."""
+    torch.manual_seed(0)
+    vision = VisionConfig(image_size=(32, 32), patch_size=8, width=64, layers=4, heads=1, mlp_width=64)
+    state = VisionTransformer(CLIPConfig(embed_dim=32, vision=vision, text=None)).state_dict()
+    path = tmp_path_factory.mktemp("clip") / "tower.safetensors"
+    save_file({f"visual.{k}": v.contiguous() for k, v in state.items()}, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(tower: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("demo") / "demo"
-    main(["demo", "--out", str(out), "--clip", str(tiny_image_tower), "--epochs", "1", "--train-actors", "2",
-          "--test-actors", "2", "--cache", str(out.parent / "cache")])  # fmt: skip
+    main(
+        [
+            "demo",
+            "--out",
+            str(out),
+            "--clip",
+            str(tower),
+            "--epochs",
+            "1",
+            "--train-actors",
+            "2",
+            "--test-actors",
+            "2",
+            "--cache",
+            str(out.parent / "cache"),
+        ]
+    )
     return out
 
 
-def test_table_and_files(finished: Path, tiny_image_tower: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_table_and_files(finished: Path, tower: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = json.loads((finished / "results.json").read_text())
     assert [row["name"] for row in results["rows"]] == [
-        "EVL, all temporal modules", "EVL, no temporal module", "linear probe on mean-pooled frames",
-    ]  # fmt: skip
+        "EVL, all temporal modules",
+        "EVL, no temporal module",
+        "linear probe on mean-pooled frames",
+    ]
     for row in results["rows"]:
         assert 0 <= row["top1"] <= row["pairs"] <= 1
     # Run again: everything that is done is kept, and the table is printed.
-    main(["demo", "--out", str(finished), "--clip", str(tiny_image_tower), "--epochs", "1", "--train-actors", "2",
-          "--test-actors", "2", "--cache", str(finished.parent / "cache")])  # fmt: skip
+    main(
+        [
+            "demo",
+            "--out",
+            str(finished),
+            "--clip",
+            str(tower),
+            "--epochs",
+            "1",
+            "--train-actors",
+            "2",
+            "--test-actors",
+            "2",
+            "--cache",
+            str(finished.parent / "cache"),
+        ]
+    )
     out, err = capsys.readouterr()
     assert "within reversed pairs" in out
     assert "rendering 40 clips" in err

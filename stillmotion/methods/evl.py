@@ -19,6 +19,10 @@ from stillmotion.models.relative_table import RelativeTable
 from stillmotion.models.tuning import Tune
 from stillmotion.models.video_clip import LinearHead, VideoCLIP
 
+Init = Literal["release", "identity", "motion"]
+POSITION_STD = 0.3  # about that of CLIP's tokens, so that a frame's place is as loud as its content
+TABLE_STD = 10.0  # affinities are spread over some two hundred patches, so their mean is small
+
 
 class CrossFrameAttention(nn.Module):
     """Temporal cross-attention (section 3.3): patch affinity between neighboring frames, read as a motion feature."""
@@ -153,13 +157,21 @@ class EVLDecoder(nn.Module):
             self.temporal_pos_embed[i] = nn.Parameter(resized.contiguous())
         self.num_frames = num_frames
 
-    def initialize(self, init: Literal["release", "identity"]) -> None:
-        """Fill the weights as the release does (section 2.4 of its code), or so that motion starts as nothing."""
+    def initialize(self, init: Init) -> None:
+        """Fill the weights: see `EVL.init`."""
         for layer in self.layers:
             layer.initialize()
-        if init == "identity":  # positions and tables start at zero in both
+        if init != "release":  # whose convolution keeps PyTorch's random kernel
             for parameter in self.temporal_conv.parameters():
                 nn.init.zeros_(parameter)
+        if init == "motion":  # positions and tables start at zero in the others
+            for positions in self.temporal_pos_embed:
+                nn.init.normal_(positions, std=POSITION_STD)
+            for motion in self.cross_attention:
+                assert isinstance(motion, CrossFrameAttention)
+                nn.init.normal_(motion.w1, std=TABLE_STD)
+                # The two neighbors of a patch in a still scene are the same, so opposite tables cancel there.
+                motion.w2.data.copy_(-motion.w1.data)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,8 +188,9 @@ class EVL(Method):
     """Learned frame positions."""
     cross_attention: bool = True
     """Temporal cross-attention between neighboring frames."""
-    init: Literal["release", "identity"] = "release"
-    """Start as the release does (its random convolution drowns small sets), or with temporal modules at nothing."""
+    init: Init = "release"
+    """How the temporal modules start: `release`, its random convolution and the rest at zero; `identity`, all at
+    nothing; `motion`, random positions, and random tables that cancel where nothing moves (for small sets)."""
     dropout: float = 0.5
     """Dropout in the decoder's MLPs and before the linear head."""
     mlp_ratio: float = 4.0

@@ -17,9 +17,9 @@ def evl(data: Path) -> Run[EVL]:
     Chosen on the actors data set; docs/methods/evl.md says how and against what.
     """
     return Run(
-        method=EVL(init="identity"),
+        method=EVL(init="motion"),
         data=Data(data=data),
-        train=Train(lr=4e-4, batch_size=8, epochs=20),
+        train=Train(lr=4e-4, batch_size=8, epochs=20, label_smoothing=0.1),
     )
 
 

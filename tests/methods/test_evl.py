@@ -225,6 +225,25 @@ def test_identity_starts_as_the_decoder_without_motion() -> None:
         assert (bare.classify(clip) - bare.classify(clip.flip(1))).abs().max() <= 1e-6, "it must not see order"
 
 
+def test_motion_tables_start_blind_to_a_still_scene() -> None:
+    """With `init="motion"` the cross-attention adds nothing to frames that have equal neighbors on both sides."""
+    torch.manual_seed(0)
+    method = EVL(num_frames=5, layers=2, heads=2, init="motion", conv=False, positions=False)
+    model = method.build(tiny_config(text=False), ["a", "b"]).eval()
+    still = torch.randn(2, 1, 3, 32, 32).expand(-1, 5, -1, -1, -1)
+    moving = torch.randn(2, 5, 3, 32, 32)
+    with torch.no_grad():
+        for clip, sees in ((still, False), (moving, True)):
+            features = model.visual(clip)
+            added = model.temporal.memory(0, features.taps[0]) - features.taps[0].out_BTLD
+            assert (added[:, 1:-1].abs().max() > 1e-2) == sees
+            assert added[:, [0, -1]].abs().max() > 1e-2, "the first frame has no past, the last one no future"
+    positions = EVL(num_frames=8, layers=4, heads=2, taps=(0, 1, 2, 2), init="motion").build(tiny_config(False), ["a"])
+    table = torch.stack(list(positions.temporal.temporal_pos_embed))
+    assert 0.25 < table.std() < 0.35
+    assert torch.count_nonzero(positions.temporal.temporal_conv[0].weight) == 0
+
+
 def test_published_parameter_counts() -> None:
     """EVL B/16, 8 frames, 400 classes: 28.704 M without cross-frame attention, 33.183 M with; one layer 7.409 M."""
     from stillmotion.models.config import CLIPConfig
