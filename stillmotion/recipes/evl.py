@@ -19,7 +19,7 @@ def evl(data: Path) -> Run[EVL]:
     return Run(
         method=EVL(init="motion"),
         data=Data(data=data),
-        train=Train(lr=4e-4, batch_size=8, epochs=20, label_smoothing=0.1),
+        train=Train(lr=4e-4, batch_size=8, epochs=15, label_smoothing=0.1),
     )
 
 
