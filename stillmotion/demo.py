@@ -31,7 +31,7 @@ class Demo:
     """Folder for everything."""
     clip: str = "auto"
     """CLIP weights: the int8 image tower from the package index or, where it cannot be had, the hub's."""
-    epochs: int = 12
+    epochs: int = 8
     """Passes over the training clips, the same for every model."""
     train_actors: int = 12
     """Training clips of each class, one an actor."""
@@ -54,8 +54,9 @@ def demo(options: Demo) -> list[Row]:
     started = time.perf_counter()
     spec = ActorsSpec(train_actors=options.train_actors, test_actors=options.test_actors, seed=options.seed)
     count = len(spec.actions) * (spec.train_actors + spec.test_actors)
-    say(f"rendering {count} clips of {len(spec.actions)} actions into {options.out / 'videos'}")
-    videos = render_actors(options.out / "videos", spec)
+    videos = options.out / f"videos-{spec.train_actors}x{spec.test_actors}-seed{spec.seed}"
+    say(f"rendering {count} clips of {len(spec.actions)} actions into {videos}")
+    render_actors(videos, spec)
     results: dict[str, Result] = {}
     for name, run in runs(options, videos).items():
         say(f"training: {name}")
@@ -85,9 +86,10 @@ def runs(options: Demo, videos: Path) -> Mapping[str, Run[Any]]:
     """The runs to compare; EVL first, because the linear probe can read its cache and not the other way round."""
     full = evl(Path(videos))
     shared: dict[str, Any] = {"data": Data(data=videos), "clip": options.clip, "cache": options.cache}
-    full = replace(full, **shared, train=replace(full.train, epochs=options.epochs, seed=options.seed))
+    budget: dict[str, Any] = {"epochs": options.epochs, "seed": options.seed, "eval_every": 2}
+    full = replace(full, **shared, train=replace(full.train, **budget))
     probe = linear_probe(videos)
-    probe = replace(probe, **shared, train=replace(probe.train, epochs=options.epochs, seed=options.seed))
+    probe = replace(probe, **shared, train=replace(probe.train, **budget))
     found: dict[str, Run[Any]] = {
         "EVL, all temporal modules": full,
         "EVL, no temporal module": replace(full, method=replace(full.method, **NO_MOTION)),
@@ -115,7 +117,8 @@ def samples(classifier: Classifier, videos: Path, count: int = 6) -> list[Sample
     """Look at test clips of one pair after the other."""
     found = []
     for number, action in enumerate([name for pair in PAIRS for name in pair][:count]):
-        path = sorted((videos / "test" / action).glob("*.mp4"))[number % 2]
+        paths = sorted((videos / "test" / action).glob("*.mp4"))
+        path = paths[number % len(paths)]
         prediction = classifier(path)
         figure = attention_figure(attention_map(classifier, path))
         found.append(Sample(f"{action}/{path.name}", action, prediction.top(3), figure))

@@ -1,12 +1,15 @@
 """From a run to a checkpoint: read the data, load CLIP, encode or stream, train, evaluate, save."""
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor
 
 from stillmotion.data.bad import BadVideos
@@ -56,10 +59,13 @@ def fit(run: Run[Any], name: str, keep: bool = False) -> Result:
         StillmotionError: anything that the user can mend.
         Stopped: a signal asked to stop; the same call goes on from there.
     """
-    accelerator = make_accelerator(run)
+    path = run.out or Path("runs") / name
+    accelerator = make_accelerator(run, path)
     weights = clip_weights(run)
     train, val = load_data(run.data, run.train.seed)
-    folder = RunFolder(run.out or Path("runs") / name, run.to_dict() | {"clip": weights.name}, run.overwrite, keep)
+    identity = {"clip": weights.name, "clips": clips_digest(train, val)}
+    with accelerator.main_process_first():
+        folder = RunFolder(path, run.to_dict() | identity, run.overwrite, keep)
     if folder.finished:
         return read_result(folder)
     bad = BadVideos(folder.bad_videos, len(train) + len(val), run.data.max_bad)
@@ -86,6 +92,8 @@ def fit(run: Run[Any], name: str, keep: bool = False) -> Result:
         evaluate=numbers,
     ).run()
     scores = evaluate(model, datasets[1], accelerator, tokens)
+    for video in scores.bad:
+        bad.add(video)
     report = Report.of(scores, train.classes)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     if accelerator.is_main_process:
@@ -107,12 +115,29 @@ def read_result(folder: RunFolder) -> Result:
     return Result(folder, Report.of(scores, tuple(content["classes"])), scores, content["trained_parameters"])
 
 
-def make_accelerator(run: Run[Any]) -> Accelerator:
-    """Start Accelerate for a run; under `accelerate launch` it joins the other processes."""
+def clips_digest(*parts: Manifest) -> str:
+    """Name the clips of a run: it goes on only with the same ones, on the same sides of the split."""
+    names = [[(c.path.parent.name, c.path.name, part.classes[c.label]) for c in part.clips] for part in parts]
+    return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16]
+
+
+def make_accelerator(run: Run[Any], folder: Path | None = None) -> Accelerator:
+    """Start Accelerate for a run; under `accelerate launch` it joins the other processes.
+
+    Args:
+        folder: of the run, where trackers write; None for no trackers.
+
+    Raises:
+        StillmotionError: this machine has not the precision, or the tracker is not installed.
+    """
+    tracker = "tensorboard" if run.train.tensorboard and folder else None
+    if tracker and find_spec("tensorboard") is None:
+        raise StillmotionError("--tensorboard needs the package tensorboard; pip install 'stillmotion[tensorboard]'")
     precision = "no" if run.train.precision == "fp32" else run.train.precision
     cpu = run.train.device == "cpu" or not torch.cuda.is_available()
+    AcceleratorState._reset_state()  # it is one for the process, and refuses the precision of a second run
     try:
-        return Accelerator(cpu=cpu, mixed_precision=precision)
+        return Accelerator(cpu=cpu, mixed_precision=precision, log_with=tracker, project_dir=folder)
     except (ValueError, RuntimeError) as error:
         raise StillmotionError(
             f"cannot use precision {run.train.precision} here ({error}); try --precision fp32"

@@ -27,7 +27,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         yield temporary
-        with temporary.open("rb") as file:
+        with temporary.open("r+b") as file:  # Windows flushes only what may be written to
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())  # mkstemp makes files private
         temporary.replace(path)
@@ -48,6 +48,21 @@ def raise_if_disk(error: Exception, path: Path) -> None:
         raise DiskError(f"no right to write {path}; choose another folder") from error
     if number in (errno.ENOTDIR, errno.EEXIST):
         raise DiskError(f"cannot write {path}: a file is in the way of a folder; choose another folder") from error
+
+
+def append_line(path: Path, text: str) -> None:
+    """Add one line to a text file, made with its folder if it is not there.
+
+    Raises:
+        DiskError: the disk is full, or the file cannot be written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text + "\n")
+    except OSError as error:
+        raise_if_disk(error, path)
+        raise
 
 
 def write_json(path: Path, value: Any) -> None:

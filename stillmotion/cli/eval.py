@@ -44,6 +44,7 @@ class Eval:
 def run(words: Sequence[str]) -> None:
     """Evaluate, print the numbers, and write them."""
     options: Eval = parse(Eval, words, "stillmotion eval")
+    import torch
     from accelerate import Accelerator
 
     from stillmotion.data.bad import BadVideos
@@ -59,12 +60,11 @@ def run(words: Sequence[str]) -> None:
     found = read_manifest(source, known, options.root)
     named = options.model in METHODS
     labels = found.classes if named else None
-    model = load_classifier(
-        options.model, labels, options.text_features, options.clip, options.clean_names, options.device
-    )
+    accelerator = Accelerator(cpu=options.device == "cpu" or not torch.cuda.is_available())
+    device = str(accelerator.device)  # of this process, under `accelerate launch`
+    model = load_classifier(options.model, labels, options.text_features, options.clip, options.clean_names, device)
     manifest = found if named else read_manifest(source, model.classes, options.root)
     out = options.out or (Path("runs") / options.model if named else Path(options.model).parent)
-    accelerator = Accelerator(cpu=options.device == "cpu" or model.device.type == "cpu")
     dataset = model.dataset(manifest, options.views, options.crops)
     bad = BadVideos(out / "bad_videos.jsonl", len(manifest), options.max_bad)
     scores = score(model.model, dataset, accelerator, model.text)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stillmotion.errors import DataError
+from stillmotion.files import append_line
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,10 @@ class BadVideos:
             return
         self.found[bad.path] = bad
         if self.list_file is not None:
-            self.list_file.parent.mkdir(parents=True, exist_ok=True)
-            with self.list_file.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"path": bad.path, "reason": bad.reason}) + "\n")
+            line = json.dumps({"path": bad.path, "reason": bad.reason})
+            # A continued run, and the other processes of this one, meet the same file again.
+            if not self.list_file.is_file() or line not in self.list_file.read_text(encoding="utf-8").splitlines():
+                append_line(self.list_file, line)
         if len(self.found) > self.max_bad * self.total:
             where = f"; all are listed in {self.list_file}" if self.list_file else ""
             raise DataError(

@@ -48,15 +48,18 @@ class Manifest:
         return [found[k] for k in range(len(self.classes))]
 
 
-def read_manifest(source: Path, classes: Sequence[str] | None = None, root: Path | None = None) -> Manifest:
+def read_manifest(
+    source: Path, classes: Sequence[str] | None = None, root: Path | None = None, numbers: bool = True
+) -> Manifest:
     """Read a folder with one folder per class, or a list file.
 
     Args:
         source: a folder; a `.csv` with columns `path` and `label`; a `.jsonl` with those keys; or any other text file
             with a path, white space and a label on each line (paths may hold spaces).
-        classes: the known class names in order (from `read_label_map`, or of a training set). Labels are then names
-            or numbers that index them; without, labels are names and the classes are those found.
+        classes: the known class names in order (from `read_label_map`, or of a trained model); without, the classes
+            are the labels found.
         root: folder that relative paths start from; by default the list file's own.
+        numbers: whether labels may also be numbers that index `classes`, where no class is itself named by a number.
 
     Raises:
         DataError: nothing there, a line without label, an unknown label.
@@ -74,7 +77,9 @@ def read_manifest(source: Path, classes: Sequence[str] | None = None, root: Path
             raise DataError(f"{source} lists no videos; write one 'path label' per line")
     names = tuple(classes) if classes is not None else tuple(sorted({label for _, label, _ in pairs}, key=_natural))
     number = {name: i for i, name in enumerate(names)}
-    clips = tuple(Clip(path, _label(label, number, where)) for path, label, where in pairs)
+    # Where classes are named by numbers, one that is not among them is an unknown class, not a place in the list.
+    numbers = numbers and not any(name.isdecimal() for name in names)
+    clips = tuple(Clip(path, _label(label, number, numbers, where)) for path, label, where in pairs)
     return Manifest(clips, names)
 
 
@@ -146,21 +151,35 @@ def split(manifest: Manifest, fraction: float, seed: int, group: str | None = No
 
 
 def find_duplicates(manifests: Sequence[Manifest]) -> list[tuple[Clip, Clip]]:
-    """Return pairs of clips, across all manifests, whose files have the same content (first seen, repeated)."""
+    """Return pairs of clips, across all manifests, whose files have the same content (first seen, repeated).
+
+    Empty and unreadable files are left out: they are bad videos, which are counted when they are decoded.
+    """
     by_size: dict[int, list[Clip]] = defaultdict(list)
     for manifest in manifests:
         for clip in manifest.clips:
-            if clip.path.is_file():
-                by_size[clip.path.stat().st_size].append(clip)
+            if size := _size(clip.path):
+                by_size[size].append(clip)
     pairs = []
     for clips in by_size.values():
         seen: dict[str, Clip] = {}
         for clip in clips if len(clips) > 1 else []:
-            digest = sha256(clip.path)
+            try:
+                digest = sha256(clip.path)
+            except OSError:
+                continue
             if digest in seen:
                 pairs.append((seen[digest], clip))
             seen.setdefault(digest, clip)
     return pairs
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file; 0 where there is none, or no right to look."""
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError:
+        return 0
 
 
 def _folder(source: Path) -> Iterator[tuple[Path, str, str]]:
@@ -191,7 +210,9 @@ def _rows(source: Path) -> Iterator[tuple[Path, str, str]]:
         for i, line in enumerate(text.splitlines(), 1):
             if line.strip() and not line.lstrip().startswith("#"):
                 path, _, label = line.strip().rpartition(" ") if "\t" not in line else line.strip().rpartition("\t")
-                yield from _row(source, i, path or label, label if path else "")
+                # A video's name at the end is the rest of a path with spaces.
+                lacking = not path or label.lower().endswith(tuple(VIDEO_SUFFIXES))
+                yield from _row(source, i, path or label, "" if lacking else label)
 
 
 def _row(source: Path, number: int, path: object, label: object) -> Iterator[tuple[Path, str, str]]:
@@ -201,10 +222,10 @@ def _row(source: Path, number: int, path: object, label: object) -> Iterator[tup
     yield Path(str(path).strip()), str(label).strip(), where
 
 
-def _label(label: str, number: dict[str, int], where: str) -> int:
+def _label(label: str, number: dict[str, int], numbers: bool, where: str) -> int:
     if label in number:
         return number[label]
-    if label.isdigit() and int(label) < len(number):
+    if numbers and label.isdecimal() and int(label) < len(number):
         return int(label)
     raise DataError(f"{where}: unknown label {label!r}{did_you_mean(label, number)}")
 
@@ -221,7 +242,10 @@ def _group_key(manifest: Manifest, group: str | None) -> Callable[[Clip], str]:
         match = pattern.search(clip.path.as_posix())
         if match is None:
             raise DataError(f"grouping pattern {group!r} matches nothing in {clip.path}; it must match every path")
-        return match.group(1) if pattern.groups else match.group(0)
+        found: str | None = match.group(1) if pattern.groups else match.group(0)
+        if found is None:
+            raise DataError(f"grouping pattern {group!r} finds no first group in {clip.path}; it must be in every path")
+        return found
 
     if manifest.clips and len({key(clip) for clip in manifest.clips}) < 2:
         raise DataError(f"grouping pattern {group!r} puts every clip into one group; at least two are needed to split")
@@ -246,7 +270,7 @@ def _hold_out(manifest: Manifest, key: Callable[[Clip], str], fraction: float, r
 
 
 def _natural(name: str) -> tuple[int, int, str]:
-    return (0, int(name), name) if name.isdigit() else (1, 0, name)
+    return (0, int(name), name) if name.isdecimal() else (1, 0, name)
 
 
 def _text(path: Path) -> str:

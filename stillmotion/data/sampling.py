@@ -28,6 +28,11 @@ class Sampling:
     crops: Literal[1, 3] = 1
     """Spatial crops at test time, averaged."""
 
+    def __post_init__(self) -> None:
+        for name in ("stride", "views"):
+            if getattr(self, name) < 1:
+                raise StillmotionError(f"{name} is {getattr(self, name)}; it must be at least 1")
+
     def test(self, num_frames: int, T: int) -> Indices:
         """(views, T) indices of the test views."""
         if self.scheme == "dense":

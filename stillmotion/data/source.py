@@ -13,7 +13,7 @@ from stillmotion.data.manifest import (
     read_manifest,
     split,
 )
-from stillmotion.errors import DataError
+from stillmotion.errors import DataError, StillmotionError
 from stillmotion.progress import say
 
 
@@ -41,6 +41,12 @@ class Data:
     duplicates: Duplicates = "error"
     """What to do with files of equal content."""
 
+    def __post_init__(self) -> None:
+        if not 0 < self.val_fraction < 1:
+            raise StillmotionError(f"val-fraction is {self.val_fraction}; it must be above 0 and below 1")
+        if not 0 <= self.max_bad <= 1:
+            raise StillmotionError(f"max-bad is {self.max_bad}; it must be in [0, 1]")
+
     def names(self, classes: tuple[str, ...]) -> tuple[str, ...]:
         """Class names as prompts write them."""
         return tuple(clean_name(c) for c in classes) if self.clean_names else classes
@@ -62,7 +68,8 @@ def load_data(config: Data, seed: int) -> tuple[Manifest, Manifest]:
             f"{train_source} has one class, {train.classes[0]!r}; at least two are needed to learn to tell them apart"
         )
     if val_source is not None:
-        val = read_manifest(val_source, train.classes, config.root)
+        # Numbers that index classes are those of a label map; no one knows the order of the classes found.
+        val = read_manifest(val_source, train.classes, config.root, numbers=known is not None)
     else:
         train, val = split(train, config.val_fraction, seed, config.group)
         if config.group is None:

@@ -60,10 +60,10 @@ class FeatureDataset(Dataset[Sample]):
 
     def _items(self, epoch: int, index: int) -> list[str]:
         views = self.views[index]
-        test = [item for view in views if view.number < 0 for item in view.items(self.test_views)]
-        if not self.train or not test:
-            return test
-        drawn = [item for view in views if view.number >= 0 for item in view.items(1)] or [test[len(test) // 2]]
+        items = [item for view in views for item in view.items(self.test_views)]
+        if not self.train or not items:
+            return items
+        drawn = items if views[0].number >= 0 else [items[len(items) // 2]]
         return [drawn[item_seed(self.seed, epoch, index) % len(drawn)]]
 
     @staticmethod

@@ -188,7 +188,7 @@ class _Decoding(Dataset[tuple[View, Tensor | BadVideo]]):
 
 
 def views_of(clips: Sequence[Clip], random_views: int, augment: str, bad: BadVideos) -> list[list[View]]:
-    """For each clip its test views and some random ones; none, and a report to `bad`, for a file that is not there."""
+    """For each clip its test views, or some random ones; none, and a report to `bad`, for a file that is not there."""
     views: list[list[View]] = []
     for clip in clips:
         try:
@@ -197,7 +197,8 @@ def views_of(clips: Sequence[Clip], random_views: int, augment: str, bad: BadVid
             bad.add(BadVideo(str(clip.path), f"cannot read {clip.path} ({error.strerror})"))
             views.append([])
             continue
-        views.append([View(clip, digest, -1), *(View(clip, digest, n, augment) for n in range(random_views))])
+        random = [View(clip, digest, n, augment) for n in range(random_views)]
+        views.append(random or [View(clip, digest, -1)])
     return views
 
 

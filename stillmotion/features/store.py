@@ -26,7 +26,7 @@ from torch import Tensor
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import StillmotionError
-from stillmotion.files import atomic_write, write_json
+from stillmotion.files import append_line, atomic_write, write_json
 from stillmotion.models.affinity import Affinity
 from stillmotion.models.clip import VisualFeatures
 from stillmotion.models.config import CLIPConfig
@@ -67,7 +67,7 @@ class FeatureSpec:
 def open_store(root: Path, spec: FeatureSpec, items: Sequence[str]) -> "FeatureStore":
     """Return the cache of a spec: its own, or one that already holds these items with further taps."""
     own = FeatureStore(root, spec)
-    if own.folder.is_dir() or not root.is_dir():
+    if not root.is_dir() or (own.folder.is_dir() and all(item in own for item in items)):
         return own
     for folder in sorted(p for p in root.iterdir() if (p / "spec.json").is_file()):
         taps = tuple(json.loads((folder / "spec.json").read_text(encoding="utf-8"))["taps"])
@@ -150,9 +150,8 @@ class FeatureStore:
         with atomic_write(self.folder / name) as temporary:
             tensors = {f"{item}/{k}": t for item, part in self._pending.items() for k, t in part.items()}
             save_file(tensors, temporary)
-        with (self.folder / "index.jsonl").open("a", encoding="utf-8") as file:
-            # The leading line break ends a line that a crash cut short.
-            file.write("\n" + json.dumps({"shard": name, "items": list(self._pending)}))
+        # The leading line break ends a line that a crash cut short.
+        append_line(self.folder / "index.jsonl", "\n" + json.dumps({"shard": name, "items": list(self._pending)}))
         self._places.update(dict.fromkeys(self._pending, name))
         self._pending = {}
 

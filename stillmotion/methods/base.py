@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from stillmotion.errors import WeightsError
+from stillmotion.errors import StillmotionError, WeightsError
 from stillmotion.models.config import CLIPConfig
 from stillmotion.models.tuning import Tune
 from stillmotion.models.video_clip import VideoCLIP
@@ -21,6 +21,10 @@ class Method:
 
     num_frames: int = 8
     """Frames read from each video."""
+
+    def __post_init__(self) -> None:
+        if self.num_frames < 1:
+            raise StillmotionError(f"num-frames is {self.num_frames}; it must be at least 1")
 
     def build(self, clip: CLIPConfig, class_names: Sequence[str]) -> VideoCLIP:
         """Build the model for a CLIP of these sizes, its new parts initialized; CLIP's tensors are loaded after."""

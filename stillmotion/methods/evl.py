@@ -128,7 +128,7 @@ class EVLDecoder(nn.Module):
             self._check_frames(y_BTLD.shape[1])
             y_BTLD = y_BTLD + self.temporal_pos_embed[i][:, None]
         if self.table is not None:
-            if y_BTLD.is_leaf or y_BTLD._is_view():
+            if y_BTLD is tap.out_BTLD or y_BTLD._is_view():
                 y_BTLD = y_BTLD.clone()  # motion is added in place, and never to the tower's own output
             y_BTLD = self.cross_attention[i](y_BTLD, tap, self.table)
         return y_BTLD

@@ -10,9 +10,10 @@ ViT-B-16:path/to/file    a file, with the sizes and activation of that open_clip
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 
 from stillmotion.errors import WeightsError
 from stillmotion.models import hub
-from stillmotion.models.config import CLIPConfig
+from stillmotion.models.config import CLIPConfig, TextConfig
 from stillmotion.models.int8_wheel import openai_int8
 from stillmotion.models.names import from_openai, to_openai
 from stillmotion.models.readers import read_sharded, read_state
@@ -50,10 +51,12 @@ class ClipWeights:
     def fingerprint(self, tower: Literal["visual.", "text."] = "visual.") -> str:
         """SHA-256 over names, shapes and float32 values of a tower: equal for equal weights, whatever file held them.
 
-        The image tower's position table counts at the size it is used at, the text tower without the temperature.
+        The image tower's position table counts at the size it is used at, the text tower without the temperature. Two
+        towers of equal weights differ if their activations, heads or pooling do.
         """
         if tower not in self._fingerprints:
-            digest = hashlib.sha256()
+            sizes = asdict(self.config.vision) if tower == "visual." else asdict(self.config.text or TextConfig())
+            digest = hashlib.sha256(json.dumps([self.config.activation, sizes], sort_keys=True).encode())
             for key, tensor in sorted(from_openai(self.state).items()):
                 if key.startswith(tower):
                     digest.update(f"{key}{tuple(tensor.shape)}".encode())
@@ -121,6 +124,7 @@ def check(weights: ClipWeights) -> None:
         expected = {f"visual.{k}": v.shape for k, v in VisionTransformer(weights.config).state_dict().items()}
         if weights.config.text:
             expected |= {k: v.shape for k, v in TextTransformer(weights.config).state_dict().items()}
+        if weights.config.text or "logit_scale" in weights.state:
             expected["logit_scale"] = torch.Size(())
     compare(expected, {k: v.shape for k, v in weights.state.items()}, weights.name)
 
@@ -171,7 +175,8 @@ def _resolve(name: str, sizes: dict[str, Any]) -> ClipWeights:
     if colon and Path(tag).expanduser().exists():
         return _local(name, Path(tag).expanduser(), CLIPConfig.published(model), sizes)
     if name == INT8:
-        state = openai_int8(cache_folder() / "weights")
+        # OpenAI trained the temperature up to its bound, 100; the file leaves it out.
+        state = openai_int8(cache_folder() / "weights") | {"logit_scale": torch.tensor(math.log(100))}
         return ClipWeights(name=name, config=CLIPConfig.from_state(state), state=state)
     if not colon:
         raise WeightsError(

@@ -7,6 +7,7 @@ from typing import Any, Generic, Literal, TypeVar
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.source import Data
 from stillmotion.data.transforms import Recipe
+from stillmotion.errors import StillmotionError
 from stillmotion.methods import METHODS, Method
 from stillmotion.train.config import Train
 
@@ -39,6 +40,12 @@ class Run(Generic[M]):
     """Folder of the feature cache; None: the user's cache folder."""
     overwrite: bool = False
     """Throw away an earlier run in the same folder."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.flip <= 1:
+            raise StillmotionError(f"flip is {self.flip}; it must be in [0, 1]")
+        if self.cached_views < 0:
+            raise StillmotionError(f"cached-views is {self.cached_views}; it must be at least 0")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the resolved configuration, JSON-ready."""

@@ -1,5 +1,6 @@
 """How a model is trained, as frozen data."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -53,14 +54,19 @@ class Train:
     """Write TensorBoard files too (JSON lines are always written)."""
 
     def __post_init__(self) -> None:
+        for name in ("lr", "weight_decay"):
+            if not math.isfinite(getattr(self, name)):
+                raise StillmotionError(f"{name.replace('_', '-')} is {getattr(self, name)}; it must be a finite number")
         for name in ("lr", "batch_size", "epochs"):
             if getattr(self, name) <= 0:
                 raise StillmotionError(f"{name.replace('_', '-')} is {getattr(self, name)}; it must be above 0")
         for name in ("weight_decay", "warmup", "save_minutes", "eval_every"):
-            if getattr(self, name) < 0:
+            if not getattr(self, name) >= 0:  # nan is not
                 raise StillmotionError(f"{name.replace('_', '-')} is {getattr(self, name)}; it must be at least 0")
         if self.micro_batch is not None and self.micro_batch <= 0:
             raise StillmotionError(f"micro-batch is {self.micro_batch}; it must be above 0, or left out")
+        if self.workers is not None and self.workers < 0:
+            raise StillmotionError(f"workers is {self.workers}; it must be at least 0, or left out")
         if not 0 <= self.label_smoothing < 1:
             raise StillmotionError(f"label-smoothing is {self.label_smoothing}; it must be in [0, 1)")
         if self.warmup >= self.epochs:

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from stillmotion.data.bad import BadVideos
 from stillmotion.data.dataset import Batch
-from stillmotion.errors import StillmotionError
+from stillmotion.errors import DataError, StillmotionError
 from stillmotion.models.tuning import Tune, param_groups
 from stillmotion.progress import progress_bar, say
 from stillmotion.train.batches import BatchPlan
@@ -61,6 +61,8 @@ class Trainer:
             StillmotionError: the loss is not finite, or too many videos are bad.
         """
         self._prepare()
+        if self.config.tensorboard:
+            self.accelerator.init_trackers("tensorboard")
         first = self._resume()
         loader = self._loader(first)
         with _stop_signals() as stop, progress_bar("training", self.plan.total_steps) as bar:
@@ -70,12 +72,13 @@ class Trainer:
                 started = time.perf_counter()
                 loss, stopped = self._step(step, loader, stop)
                 seconds = round(time.perf_counter() - started, 4)
-                self.folder.log(step=step, loss=loss, lr=self.optimizer.param_groups[0]["lr"], seconds=seconds)
+                self._log(step, loss=loss, lr=self.optimizer.param_groups[0]["lr"], seconds=seconds)
                 bar.advance(note=f"loss {loss:.3f}")
                 self._after(step + 1)
                 last = step + 1 == self.plan.total_steps
                 if stopped and not last:
                     self._save(step + 1)
+                    self.accelerator.wait_for_everyone()  # a process that leaves early makes the launcher kill the rest
                     raise Stopped(f"stopped after step {step + 1} of {self.plan.total_steps}; run again to go on")
                 if not last and time.monotonic() - self._saved >= 60 * self.config.save_minutes:
                     self._save(step + 1)
@@ -131,8 +134,8 @@ class Trainer:
         return mean, stopped > 0
 
     def _loss(self, batch: Batch, weight: float, seed: int) -> Tensor:
-        if not batch.labels.numel():  # every clip of this pass is bad: keep the graph, for the other processes
-            return sum((p.sum() * 0 for p in self.model.parameters() if p.requires_grad), torch.zeros(()))
+        if not batch.labels.numel():  # every clip of this pass is bad: the other processes wait for its gradients
+            batch, weight = self._any_good(), 0.0
         device = self.accelerator.device
         views = send_to_device(batch.views, device, non_blocking=True)
         views, targets = self.objective.targets(batch._replace(labels=batch.labels.to(device), views=views), seed)
@@ -140,12 +143,24 @@ class Trainer:
             logits = self.wrapped(views, self.tokens)
         return self.objective.losses(logits, targets).sum() * weight
 
+    def _any_good(self) -> Batch:
+        """A batch of the first clip that can be read."""
+        for index in range(len(self.dataset)):
+            batch: Batch = self.dataset.collate([self.dataset[0, index]])
+            if batch.labels.numel():
+                return batch
+        raise DataError("none of the training videos can be read")
+
     def _after(self, step: int) -> None:
         epoch, rest = divmod(step, self.plan.steps_per_epoch)
         every, last = self.config.eval_every, step == self.plan.total_steps
         if self.evaluate is not None and rest == 0 and (last or (every and epoch % every == 0)):
             self.model.eval()
-            self.folder.log(step=step, epoch=epoch, **self.evaluate(self.model))
+            self._log(step, epoch=epoch, **self.evaluate(self.model))
+
+    def _log(self, step: int, **values: float) -> None:
+        self.folder.log(step=step, **values)
+        self.accelerator.log(values, step=step)  # to trackers, if there are any
 
     def _loader(self, first: int) -> Iterator[Batch]:
         workers = self.config.workers

@@ -10,18 +10,26 @@ predictions.jsonl     the probabilities behind them, one line per video
 """
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from stillmotion.errors import StillmotionError
-from stillmotion.files import atomic_write, write_json
+from stillmotion.files import append_line, atomic_write, write_json
 from stillmotion.progress import is_main_process
 
 # What may change between a run and its continuation.
-_FREE = {"overwrite", "out", "workers", "save_minutes", "device", "tensorboard", "cache"}
+_FREE = {"overwrite", "out", "workers", "save_minutes", "device", "tensorboard", "cache", "max_bad"}
+_FILES = (
+    "config.json",
+    "metrics.jsonl",
+    "bad_videos.jsonl",
+    "state.pt",
+    "model.safetensors",
+    "results.json",
+    "predictions.jsonl",
+)
 
 
 class RunFolder:
@@ -53,8 +61,9 @@ class RunFolder:
                     f"{path} holds this run, finished; use {self.model}, choose another --out, or pass --overwrite"
                 )
         if is_main_process():
-            if overwrite and path.is_dir() and before is not None:
-                shutil.rmtree(path)
+            if overwrite:  # only what a run writes: the folder may hold other things
+                for name in _FILES:
+                    (path / name).unlink(missing_ok=True)
             write_json(path / "config.json", config)
 
     @property
@@ -80,7 +89,8 @@ class RunFolder:
     def save_state(self, state: dict[str, Any]) -> None:
         """Write the state to continue from, in one piece."""
         with atomic_write(self.path / "state.pt") as temporary:
-            torch.save(state, temporary)
+            with temporary.open("wb") as file:  # so that a full disk is an OSError and says so
+                torch.save(state, file)
 
     def load_state(self) -> dict[str, Any] | None:
         """Read the last state, or None at the start of a run.
@@ -104,8 +114,7 @@ class RunFolder:
     def log(self, **values: Any) -> None:
         """Append one line to the metrics."""
         if is_main_process():
-            with self.metrics.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(values) + "\n")
+            append_line(self.metrics, json.dumps(values))
 
     def training_seconds(self) -> float:
         """Seconds spent in optimizer steps, over all resumptions."""

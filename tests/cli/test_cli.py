@@ -103,7 +103,7 @@ def test_train_predict_and_eval(
 ) -> None:
     code, out, _ = run(capsys, "predict", model, video, "--top", 2)
     assert code == 0
-    assert [line.split("%")[1].strip() for line in out.splitlines()].sort() == ["left", "right"].sort()
+    assert sorted(line.split("%")[1].strip() for line in out.splitlines()) == ["left", "right"]
     assert sum(float(line.split("%")[0]) for line in out.splitlines()) == pytest.approx(100, abs=0.02)
     code, out, _ = run(capsys, "predict", model, video, video, "--json")
     assert [json.loads(line)["path"] for line in out.splitlines()] == [str(video)] * 2
@@ -128,6 +128,11 @@ def test_open_vocabulary_by_command(
         "skiing",
         "a dog catching a frisbee",
     }
+    many = ", ".join(f"playing the instrument number {i}" for i in range(20))
+    assert len(many) > 255, "longer than a file's name may be"
+    code, out, _ = run(capsys, "predict", "zero_shot", video, "--labels", many, "--clip", tiny_clip)
+    assert code == 0
+    assert "playing the instrument number" in out
     (tmp_path / "names.csv").write_text('id,name\n0,"to run, fast"\n1,to jump\n')
     code, out, _ = run(capsys, "predict", "zero_shot", video, "--labels", tmp_path / "names.csv", "--clip", tiny_clip)
     assert "to run, fast" in out

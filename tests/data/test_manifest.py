@@ -8,6 +8,7 @@ import pytest
 from stillmotion.data.manifest import clean_name, find_duplicates, find_split, read_label_map, read_manifest, split
 from stillmotion.data.source import Data, load_data, load_test_data
 from stillmotion.errors import DataError
+from stillmotion.files import sha256
 
 
 def touch(*paths: Path) -> None:
@@ -55,10 +56,44 @@ def test_labels_may_be_numbers_of_a_map(tmp_path: Path) -> None:
     assert [c.label for c in read_manifest(tmp_path / "list.txt", names).clips] == [1, 0]
 
 
+def test_labels_that_are_numbers_are_names_without_a_map(tmp_path: Path) -> None:
+    touch(*(tmp_path / f"{half}{i}.mp4" for half in ("train", "val") for i in range(4)))
+    (tmp_path / "train.txt").write_text("train0.mp4 0\ntrain1.mp4 1\ntrain2.mp4 2\ntrain3.mp4 5\n")
+    (tmp_path / "val.txt").write_text("val0.mp4 5\nval1.mp4 2\n")
+    train, val = load_data(Data(data=tmp_path), seed=0)
+    assert train.classes == ("0", "1", "2", "5")
+    assert [c.label for c in val.clips] == [3, 2]
+    (tmp_path / "val.txt").write_text("val0.mp4 5\nval1.mp4 3\n")
+    with pytest.raises(DataError, match=r"val\.txt:2: unknown label '3'; choose from 0, 1, 2, 5"):
+        load_data(Data(data=tmp_path), seed=0)
+    (tmp_path / "train.txt").write_text("train0.mp4 run\ntrain1.mp4 wave\n")
+    (tmp_path / "val.txt").write_text("val0.mp4 1\n")
+    with pytest.raises(DataError, match="unknown label '1'; choose from run, wave"):
+        load_data(Data(data=tmp_path), seed=0)
+    (tmp_path / "map.csv").write_text("0,wave\n1,run\n")
+    assert [c.label for c in load_data(Data(data=tmp_path, labels=tmp_path / "map.csv"), seed=0)[1].clips] == [1]
+
+
+def test_a_map_of_numbers_is_of_names(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("a.mp4 1\nb.mp4 2\n")
+    assert [c.label for c in read_manifest(tmp_path / "list.txt", ("2", "1")).clips] == [1, 0]
+    with pytest.raises(DataError, match=r"list\.txt:2: unknown label '2'"):
+        read_manifest(tmp_path / "list.txt", ("9", "1", "7"))
+
+
+def test_digits_that_are_no_numbers(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("a.mp4 m²\nb.mp4 ²\n", encoding="utf-8")
+    assert read_manifest(tmp_path / "list.txt").classes == ("m²", "²")
+    with pytest.raises(DataError, match=r"list\.txt:2: unknown label '²'"):
+        read_manifest(tmp_path / "list.txt", ("m²", "run", "wave"))
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
         ("list.txt", "a.mp4\n", r"list\.txt:1 has no label; every line needs a path and a label"),
+        ("list.txt", "a.mp4 run\nmy clip.mp4\n", r"list\.txt:2 has no label; every line needs a path and a label"),
+        ("list.txt", "a.mp4\tmy clip.MOV\n", r"list\.txt:1 has no label"),
         ("list.txt", "a.mp4 0\nb.mp4 7\n", r"list\.txt:2: unknown label '7'; choose from run, wave"),
         ("list.txt", "a.mp4 wafe\n", r"unknown label 'wafe'; did you mean 'wave'"),
         ("list.txt", "\n", r"lists no videos; write one 'path label' per line"),
@@ -143,7 +178,12 @@ def test_split_keeps_sources_together(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("group", "message"),
-    [("(", "not a regular expression"), ("nothing", "matches nothing in"), (r"\.mp4", "every clip into one group")],
+    [
+        ("(", "not a regular expression"),
+        ("nothing", "matches nothing in"),
+        (r"\.mp4", "every clip into one group"),
+        (r"(clip[12])?\.mp4", r"grouping pattern '\(clip\[12\]\)\?.*' finds no first group in .*clip0\.mp4; it must"),
+    ],
 )
 def test_bad_grouping_patterns(tmp_path: Path, group: str, message: str) -> None:
     manifest = read_manifest(make(tmp_path, {"a": 4, "b": 4}))
@@ -164,7 +204,7 @@ def test_a_single_class(tmp_path: Path) -> None:
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -1.0])
 def test_bad_fractions(tmp_path: Path, fraction: float) -> None:
     with pytest.raises(DataError, match="not between 0 and 1"):
-        load_data(Data(data=make(tmp_path, {"a": 4, "b": 4}), val_fraction=fraction), seed=0)
+        split(read_manifest(make(tmp_path, {"a": 4, "b": 4})), fraction, seed=0)
 
 
 @pytest.mark.parametrize("names", [("train", "val"), ("training", "test"), ("train.txt", "val.txt")])
@@ -203,3 +243,32 @@ def test_only_files_of_equal_size_are_read(tmp_path: Path, monkeypatch: pytest.M
     manifest = read_manifest(make(tmp_path, {"a": 1, "bb": 1, "ccc": 1}))
     monkeypatch.setattr("stillmotion.data.manifest.sha256", lambda path: pytest.fail(f"read {path}"))
     assert find_duplicates([manifest]) == []
+
+
+def test_empty_files_are_bad_videos_and_no_duplicates(tmp_path: Path) -> None:
+    make(tmp_path, {"a": 3, "b": 3})
+    for path in (tmp_path / "a" / "empty.mp4", tmp_path / "a" / "nothing.mp4", tmp_path / "b" / "empty.mp4"):
+        path.write_bytes(b"")
+    train, val = load_data(Data(data=tmp_path), seed=0)
+    assert len(train) + len(val) == 9, "they stay, to be counted as bad"
+
+
+def test_unreadable_files_are_bad_videos_and_no_duplicates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, {"a": 3, "b": 3})
+    same = (tmp_path / "a" / "clip0.mp4").read_bytes()
+    (tmp_path / "a" / "copy.mp4").write_bytes(same)
+    (tmp_path / "a" / "locked.mp4").write_bytes(same)
+
+    def locked(path: Path) -> str:  # a mode of 000 does not lock out root
+        if path.name == "locked.mp4":
+            raise PermissionError(13, "Permission denied", str(path))
+        return sha256(path)
+
+    monkeypatch.setattr("stillmotion.data.manifest.sha256", locked)
+    pairs = find_duplicates([read_manifest(tmp_path)])
+    assert [(a.path.name, b.path.name) for a, b in pairs] == [("clip0.mp4", "copy.mp4")]
+
+
+def test_paths_that_no_file_can_have_are_no_duplicates(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text(f"{'x' * 300}.mp4 run\n{'y' * 300}.mp4 wave\n")
+    assert find_duplicates([read_manifest(tmp_path / "list.txt")]) == []

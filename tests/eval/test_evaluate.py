@@ -1,12 +1,13 @@
 """Scores count each video once; numbers agree with plain counting."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from accelerate import Accelerator
 
-from stillmotion.data.bad import BadVideo
+from stillmotion.data.bad import BadVideo, BadVideos
 from stillmotion.data.dataset import VideoDataset
 from stillmotion.data.manifest import Clip, Manifest, read_manifest
 from stillmotion.data.sampling import Sampling
@@ -117,5 +118,16 @@ def test_a_video_scored_twice_would_be_noticed(folder_of_videos: Path) -> None:
         score(LinearProbe().build(tiny_config(text=False), manifest.classes), dataset, Accelerator(cpu=True))
 
 
-def test_bad_videos_are_data() -> None:
-    assert BadVideo("a", "b") == BadVideo("a", "b")
+def test_a_bad_video_counts_once_and_too_many_end_the_run(tmp_path: Path) -> None:
+    bad = BadVideos(tmp_path / "out" / "bad.jsonl", total=4, max_bad=0.25)
+    assert bad.summary() == ""
+    for _ in range(2):  # once in each epoch
+        bad.add(BadVideo("a.mp4", "a.mp4 is empty"))
+    assert bad.summary().startswith("1 of 4 videos could not be read and were skipped, listed in ")
+    with pytest.raises(DataError, match=r"2 of 4 videos cannot be read, more than --max-bad 0\.25 allows .*b is cut"):
+        bad.add(BadVideo("b.mp4", "b is cut"))
+    lines = (tmp_path / "out" / "bad.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {"path": "a.mp4", "reason": "a.mp4 is empty"},
+        {"path": "b.mp4", "reason": "b is cut"},
+    ]

@@ -154,6 +154,11 @@ def test_everything_that_matters_is_in_the_key(weights: ClipWeights, changes: di
     assert spec_of(weights).key == spec_of(weights).key
 
 
+def test_the_activation_is_in_the_key(weights: ClipWeights) -> None:
+    other = replace(weights, config=replace(weights.config, activation="gelu"), _fingerprints={})
+    assert spec_of(weights).key != spec_of(other).key
+
+
 def test_a_wider_cache_serves_a_narrower_method(tmp_path: Path, weights: ClipWeights, manifest: Manifest) -> None:
     _, store, _views, flat = fill(tmp_path, weights, manifest)
     items = [i for v in flat for i in v.items(1)]
@@ -161,6 +166,8 @@ def test_a_wider_cache_serves_a_narrower_method(tmp_path: Path, weights: ClipWei
     assert pooled.folder == store.folder
     assert pooled.read(items[0], ()).taps == ()
     assert torch.equal(pooled.read(items[0], (2,)).taps[0].out_BTLD, store.read(items[0]).taps[1].out_BTLD)
+    (tmp_path / spec_of(weights, taps=()).key).mkdir()  # left by an encoding that was stopped
+    assert open_store(tmp_path, spec_of(weights, taps=()), items).folder == store.folder
     other = open_store(tmp_path, spec_of(weights, taps=(), num_frames=5), items)
     assert other.folder != store.folder
     assert open_store(tmp_path, spec_of(weights, taps=()), [*items, "unknown/test0"]).folder != store.folder
@@ -216,6 +223,7 @@ def test_random_views_are_drawn_by_epoch(tmp_path: Path, weights: ClipWeights, m
     drawn = [train[epoch, 0].views[0].frames_BTE for epoch in range(12)]
     assert len({tuple(f.flatten()[:8].tolist()) for f in drawn}) == 3
     assert torch.equal(drawn[2], train[2, 0].views[0].frames_BTE)
+    encoder, store, views, _ = fill(tmp_path, weights, manifest)
     test = FeatureDataset(store, manifest.clips, views, 1, (1, 2), train=False)
     assert torch.equal(test[0, 0].views[0].frames_BTE, test[5, 0].views[0].frames_BTE)
     pixels = read_views(manifest.clips[0].path, 4, Sampling(), PREPROCESS)

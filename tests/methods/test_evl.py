@@ -162,10 +162,11 @@ def test_fast_forms_equal_the_plain_equations_in_float64(switches: tuple[int, in
         assert (a - b).abs().max() <= 1e-12 * max(1.0, b.abs().max().item()), name
 
 
-def test_fine_tuning_the_backbone_works_and_is_exact() -> None:
+@pytest.mark.parametrize("switches", [{}, {"conv": False, "positions": False}, {"cross_attention": False}])
+def test_fine_tuning_the_backbone_works_and_is_exact(switches: dict[str, bool]) -> None:
     """The release crashes here: it adds motion in place to features that the backward pass still needs."""
     torch.manual_seed(4)
-    method = EVL(num_frames=4, layers=3, heads=2, dropout=0.0, backbone_rate=0.1)
+    method = EVL(num_frames=4, layers=3, heads=2, dropout=0.0, backbone_rate=0.1, **switches)
     model = method.build(tiny_config(text=False), ["a", "b"]).double()
     assert method.cached_taps() is None
     rules = select(model, method.tune())

@@ -162,11 +162,36 @@ def test_settings_must_agree_to_resume(folder_of_videos: Path, tiny_clip: Path, 
     fit(run, "x")
     with pytest.raises(StillmotionError, match=r"holds this run, finished; .* --overwrite"):
         fit(run, "x")
-    assert fit(run, "x", keep=True).report.scored == 4
+    assert fit(run, "x", keep=True).report.scored == 2
     other = replace(run, train=replace(run.train, lr=5e-4))
     with pytest.raises(StillmotionError, match=r"other settings \(train\.lr was 0\.001, is 0\.0005\)"):
         fit(other, "x")
     fit(replace(other, overwrite=True), "x")
+
+
+def test_a_run_goes_on_only_with_the_same_clips(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
+    """With one clip gone the split is another one: clips trained on would be used for validation."""
+    clips = tmp_path / "clips.txt"
+    lines = [f"{p} {p.parent.name}" for p in sorted(folder_of_videos.rglob("*.mp4"))]
+    clips.write_text("\n".join(lines))
+    run = replace(evl_run(folder_of_videos, tiny_clip, tmp_path / "run", epochs=1), data=Data(data=clips))
+    fit(run, "x")
+    clips.write_text("\n".join(lines[1:]))
+    with pytest.raises(StillmotionError, match="other settings \\(clips was"):
+        fit(run, "x", keep=True)
+
+
+def test_overwriting_leaves_other_files(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("keep")
+    run = evl_run(folder_of_videos, tiny_clip, tmp_path, epochs=1)
+    fit(run, "x")
+    fit(replace(run, overwrite=True), "x")
+    assert (tmp_path / "mine.txt").read_text() == "keep"
+
+
+def test_tensorboard_files_are_written_on_request(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
+    fit(evl_run(folder_of_videos, tiny_clip, tmp_path / "run", epochs=1, tensorboard=True), "x")
+    assert list((tmp_path / "run").rglob("events.out.tfevents.*"))
 
 
 def test_bad_videos_are_skipped_counted_and_listed(
@@ -177,8 +202,11 @@ def test_bad_videos_are_skipped_counted_and_listed(
             write_video(tmp_path / "videos" / label / f"{i}.mp4", frames=8, seed=i + 10 * (label == "a"))
     (tmp_path / "videos" / "a" / "empty.mp4").write_bytes(b"")
     (tmp_path / "videos" / "b" / "text.mp4").write_text("no video")
+    for part in ("train", "val"):  # one bad video on each side
+        keep = [p for p in (tmp_path / "videos").rglob("*.mp4") if (p.stem in ("0", "1", "text")) == (part == "val")]
+        (tmp_path / f"{part}.txt").write_text("".join(f"{p} {p.parent.name}\n" for p in keep))
     for name, method in (("cached", SMALL), ("streamed", ViFiCLIP(num_frames=2))):
-        data = Data(data=tmp_path / "videos", max_bad=0.2)
+        data = Data(data=tmp_path / "train.txt", val=tmp_path / "val.txt", max_bad=0.2)
         run = Run(method=method, data=data, train=replace(TRAIN, epochs=1), clip=str(tiny_clip), out=tmp_path / name)
         result = fit(run, name)
         listed = [json.loads(line) for line in (tmp_path / name / "bad_videos.jsonl").read_text().splitlines()]
@@ -228,9 +256,9 @@ def test_augmentation_of_cached_features_needs_views(folder_of_videos: Path, tin
     with pytest.raises(StillmotionError, match="--cached-views"):
         fit(replace(run, augment="crop"), "x")
     with pytest.raises(StillmotionError, match="--mix blends pixels"):
-        fit(replace(run, train=replace(run.train, mix=True)), "x")
+        fit(replace(run, train=replace(run.train, mix=True), out=tmp_path / "mix"), "x")
     result = fit(replace(run, augment="crop", cached_views=3, out=tmp_path / "views", overwrite=True), "x")
-    assert result.report.scored == 4
+    assert result.report.scored == 2
 
 
 def test_mixing_and_bf16_train_clip_itself(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
@@ -239,7 +267,7 @@ def test_mixing_and_bf16_train_clip_itself(folder_of_videos: Path, tiny_clip: Pa
         method=ViFiCLIP(num_frames=2), data=Data(data=folder_of_videos), train=train, clip=str(tiny_clip),
         out=tmp_path / "run", augment="vificlip", flip=0.5, statistics="imagenet",
     )  # fmt: skip
-    assert fit(run, "x").report.scored == 4
+    assert fit(run, "x").report.scored == 2
 
 
 def test_text_towers_are_asked_for(folder_of_videos: Path, tiny_image_tower: Path, tmp_path: Path) -> None:
