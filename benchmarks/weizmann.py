@@ -4,8 +4,8 @@
 
 The data folder has one folder per action, and clips named ACTOR_ACTION.avi. Test actors are never seen in training:
 three folds of three actors, and leave one actor out. Stopped at any time, it goes on where it was, cell by cell; the
-tables in docs/results.md are written whenever a cell is done. Nothing was chosen on these clips: the recipe `evl` was
-chosen on the actors data set.
+tables in docs/results.md are written at the end, and by --collect. Nothing was chosen on these clips: the recipe `evl`
+was chosen on the actors data set.
 """
 
 import statistics
@@ -39,6 +39,7 @@ def evl_with(**changes: Any) -> Recipe:
     return recipe
 
 
+RELEASE = "EVL, all, the release's initialization"
 SYSTEMS: dict[str, Recipe] = {
     "single middle frame, linear": single_frame,
     "mean-pooled frames, linear": linear_probe,
@@ -47,7 +48,7 @@ SYSTEMS: dict[str, Recipe] = {
     "EVL, convolution alone": evl_with(**NONE | {"conv": True}),
     "EVL, positions alone": evl_with(**NONE | {"positions": True}),
     "EVL, cross-frame attention alone": evl_with(**NONE | {"cross_attention": True}),
-    "EVL, all, the release's initialization": evl_with(init="release"),
+    RELEASE: evl_with(init="release"),
 }
 MAIN = tuple(SYSTEMS)[:4]  # with every seed; the others with one
 
@@ -66,6 +67,11 @@ class Options:
     """CLIP weights."""
     cache: Path | None = None
     """Folder of the feature cache; None: the user's cache folder."""
+    share: tuple[int, int] = (0, 1)
+    """Run the cells number A, A + B, A + 2B, ...: several processes with one thread each (OMP_NUM_THREADS=1) are faster
+    than one with several. A run without this collects what is done and writes the tables."""
+    collect: bool = False
+    """Train nothing; write the tables from the cells that are done."""
 
 
 @dataclass(frozen=True)
@@ -91,24 +97,33 @@ def main(options: Options) -> None:
     actors = sorted({clip.stem.split("_")[0] for clip in clips})
     if len(actors) != 9:
         raise SystemExit(f"{options.data} has clips of {len(actors)} actors, Weizmann has 9: pass its folder as --data")
-    done: dict[str, list[float]] = {}
+    first, step = options.share
+    done: dict[Cell, float] = {}
     cells = list(plan(actors, options.seeds))
-    for number, cell in enumerate(cells, 1):
-        print(f"[{number}/{len(cells)}] {cell.name}", flush=True)
-        done[cell.name] = [train(cell, clips, options)]
-        report({c: done[c.name][0] for c in cells if c.name in done}, options)
+    for number in range(first, len(cells), step):
+        cell = cells[number]
+        if options.collect and not (options.out / cell.name / "model.safetensors").is_file():
+            continue
+        print(f"[{number + 1}/{len(cells)}] {cell.name}", flush=True)
+        done[cell] = train(cell, clips, options)
+    if step == 1:
+        report(done, options)
 
 
 def plan(actors: list[str], seeds: int) -> Iterator[Cell]:
-    """All cells, in the order of what is wanted most; EVL first, because a probe can read its cache too."""
-    for system in sorted(SYSTEMS, key=lambda name: name not in MAIN or name == "mean-pooled frames, linear"):
-        for seed in range(seeds if system in MAIN else 1):
-            for fold in range(3):
-                yield Cell("folds", system, f"fold{fold}", seed, tuple(actors[3 * fold : 3 * fold + 3]))
+    """All cells: one seed of everything in three folds, then the other seeds, then the long ones."""
+    names = sorted(SYSTEMS, key=lambda name: name == "mean-pooled frames, linear")  # it can read EVL's cache
+    for seed in range(seeds):
+        for system in names:
+            if system in MAIN or (seed == 0 and system != RELEASE):
+                for fold in range(3):
+                    yield Cell("folds", system, f"fold{fold}", seed, tuple(actors[3 * fold : 3 * fold + 3]))
     for system in MAIN:
-        if system != "EVL, no temporal module":  # the long ones last
+        if system != "EVL, no temporal module":
             for actor in actors:
                 yield Cell("leave-one-actor-out", system, actor, 0, (actor,))
+    for fold in range(3):
+        yield Cell("folds", RELEASE, f"fold{fold}", 0, tuple(actors[3 * fold : 3 * fold + 3]))
 
 
 def train(cell: Cell, clips: list[Path], options: Options) -> float:
