@@ -10,6 +10,7 @@ from stillmotion.data.actors import PAIRS, ActorsSpec, render_actors
 from stillmotion.data.source import Data
 from stillmotion.deploy.attention import attention_map
 from stillmotion.deploy.classifier import Classifier, load
+from stillmotion.errors import StillmotionError
 from stillmotion.eval.report import within_pairs
 from stillmotion.experiment import Result, fit
 from stillmotion.files import write_json
@@ -43,6 +44,11 @@ class Demo:
     """Of the data set and of training."""
     cache: Path | None = None
     """Folder of the feature cache; None: the user's cache folder."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "train_actors", "test_actors"):
+            if getattr(self, name) < 1:
+                raise StillmotionError(f"{name.replace('_', '-')} is {getattr(self, name)}; it must be at least 1")
 
 
 def demo(options: Demo) -> list[Row]:

@@ -102,6 +102,13 @@ def test_the_page_needs_nothing_else(finished: Path) -> None:
         assert word in page
 
 
+def test_impossible_sizes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["demo", "--test-actors", "0"])
+    assert stop.value.code == 2
+    assert "test-actors is 0; it must be at least 1" in capsys.readouterr().err
+
+
 def test_names_are_escaped(tmp_path: Path) -> None:
     row = Row("<script>alert(1)</script>", 0.5, 0.5, 1, 1.0)
     write_page(tmp_path / "page.html", Page("a & b", "s", [row], "data:,", "x", "data:,"))

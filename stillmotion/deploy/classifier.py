@@ -88,7 +88,8 @@ class Classifier:
 
     def dataset(self, manifest: Manifest, views: int | None = None, crops: Literal[1, 3] | None = None) -> VideoDataset:
         """Clips as this model reads them at test time, with another number of views if asked."""
-        sampling = replace(self.sampling, views=views or self.sampling.views, crops=crops or self.sampling.crops)
+        asked = {"views": views, "crops": crops}
+        sampling = replace(self.sampling, **{k: v for k, v in asked.items() if v is not None})  # type: ignore[arg-type]
         return VideoDataset(manifest, self.num_frames, sampling, self.preprocess)
 
     @torch.inference_mode()

@@ -204,9 +204,21 @@ class EVL(Method):
     backbone_rate: float = 0.0
     """Learning rate of CLIP, times that of the rest; 0 keeps CLIP frozen."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.layers < 1:
+            raise StillmotionError(f"layers is {self.layers}; it must be at least 1")
+        if not 0 <= self.dropout < 1:
+            raise StillmotionError(f"dropout is {self.dropout}; it must be in [0, 1)")
+
     def build(self, clip: CLIPConfig, class_names: Sequence[str]) -> VideoCLIP:
         """Build tower, decoder and head; the decoder is initialized by `init`."""
         taps = self.cached_taps() or self._taps()
+        heads, inner = self.heads or clip.vision.width // 64, self.inner_width or clip.vision.width
+        if heads < 1 or inner % heads:
+            raise StillmotionError(
+                f"{heads} heads do not divide the decoder's width {inner}; choose others with --heads"
+            )
         decoder = EVLDecoder(self, clip)
         decoder.initialize(self.init)
         head = LinearHead(clip.vision.width, len(class_names), self.dropout)

@@ -69,6 +69,10 @@ class Train:
             raise StillmotionError(f"workers is {self.workers}; it must be at least 0, or left out")
         if not 0 <= self.label_smoothing < 1:
             raise StillmotionError(f"label-smoothing is {self.label_smoothing}; it must be in [0, 1)")
+        if self.clip_grad is not None and not self.clip_grad > 0:
+            raise StillmotionError(f"clip-grad is {self.clip_grad}; it must be above 0, or left out")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise StillmotionError(f"betas are {self.betas}; they must be in [0, 1)")
         if self.warmup >= self.epochs:
             raise StillmotionError(
                 f"warmup takes {self.warmup} of {self.epochs} epochs; it must be shorter than the run"

@@ -35,6 +35,10 @@ VALUES = [
     ("--num-frames", "0", "num-frames is 0; it must be at least 1"),
     ("--cached-views", "-1", "cached-views is -1; it must be at least 0"),
     ("--flip", "1.5", "flip is 1.5; it must be in [0, 1]"),
+    ("--layers", "0", "layers is 0; it must be at least 1"),
+    ("--dropout", "2", "dropout is 2.0; it must be in [0, 1)"),
+    ("--clip-grad", "0", "clip-grad is 0.0; it must be above 0, or left out"),
+    ("--betas", "0.9 1.5", "betas are (0.9, 1.5); they must be in [0, 1)"),
     ("--flip", "nan", "flip is nan; it must be in [0, 1]"),
 ]
 
@@ -42,7 +46,7 @@ VALUES = [
 @pytest.mark.parametrize(("option", "value", "message"), VALUES)
 def test_impossible_values(capsys: pytest.CaptureFixture[str], option: str, value: str, message: str) -> None:
     with pytest.raises(SystemExit) as stop:
-        main(["train", "evl", "--data", "x", option, value])
+        main(["train", "evl", "--data", "x", option, *value.split()])
     err = capsys.readouterr().err
     assert stop.value.code == 2
     assert len(err.splitlines()) == 1
