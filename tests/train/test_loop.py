@@ -133,22 +133,36 @@ def test_stopping_saves_and_the_next_call_goes_on(
     assert all(torch.equal(whole[k], resumed[k]) for k in whole)
 
 
+def shared_run(folder: Path, clip: Path, out: Path) -> Run[EVL]:
+    """One clip a pass, so that the pass with the bad clip has no other."""
+    data = Data(data=folder / "train.txt", val=folder / "val.txt", max_bad=0.2)
+    run = evl_run(folder, clip, out, micro_batch=1)
+    return replace(run, data=data, method=replace(SMALL, dropout=0.0))
+
+
 def test_two_processes_give_the_step_of_one(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
+    """Also where one of them meets a video that cannot be read."""
+    (tmp_path / "bad.mp4").write_text("no video")
+    clips = {p: p.parent.name for p in sorted(folder_of_videos.rglob("*.mp4"))}
+    for part, start in (("train", 1), ("val", 0)):
+        chosen = [p for i, p in enumerate(clips) if (i % 3 == 0) == (start == 0)]
+        (tmp_path / f"{part}.txt").write_text("".join(f"{p} {clips[p]}\n" for p in chosen))
+    with (tmp_path / "train.txt").open("a") as file:
+        file.write(f"{tmp_path / 'bad.mp4'} left\n")
     script = tmp_path / "job.py"
     script.write_text(
-        "import sys\nfrom dataclasses import replace\nfrom pathlib import Path\n"
-        "from tests.train.test_loop import SMALL, evl_run\nfrom stillmotion.experiment import fit\n"
+        "import sys\nfrom pathlib import Path\n"
+        "from tests.train.test_loop import shared_run\nfrom stillmotion.experiment import fit\n"
         "if __name__ == '__main__':\n"
-        "    run = evl_run(*map(Path, sys.argv[1:4]))\n"
-        "    fit(replace(run, method=replace(SMALL, dropout=0.0)), 'x')\n"
+        "    fit(shared_run(*map(Path, sys.argv[1:4])), 'x')\n"
     )
     arguments = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
     arguments += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-    arguments += [str(script), str(folder_of_videos), str(tiny_clip), str(tmp_path / "two")]
+    arguments += [str(script), str(tmp_path), str(tiny_clip), str(tmp_path / "two")]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    one = final(replace(evl_run(folder_of_videos, tiny_clip, tmp_path / "one"), method=replace(SMALL, dropout=0.0)))
+    one = final(shared_run(tmp_path, tiny_clip, tmp_path / "one"))
     two = load_file(tmp_path / "two" / "model.safetensors")
     for name in one:
         assert (one[name] - two[name]).abs().max() <= 2e-5, name
