@@ -70,9 +70,6 @@ def demo(options: Demo) -> list[Row]:
     rows = [row(name, result) for name, result in results.items()]
     best = results["EVL, all temporal modules"]
     command = f"stillmotion predict {best.folder.model.as_posix()} my_video.mp4"
-    write_json(
-        options.out / "results.json", {"rows": [vars(r) for r in rows], "seconds": time.perf_counter() - started}
-    )
     page = Page(
         title="Ten actions, five time-reversed pairs",
         summary=f"Frozen CLIP ViT-B/16, {count} rendered clips, actors and rooms of the test clips never seen in "
@@ -85,6 +82,8 @@ def demo(options: Demo) -> list[Row]:
         command=command,
     )
     write_page(options.out / "report.html", page)
+    seconds = time.perf_counter() - started
+    write_json(options.out / "results.json", {"rows": [vars(r) for r in rows], "seconds": seconds})
     return rows
 
 
