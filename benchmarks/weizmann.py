@@ -146,12 +146,15 @@ def report(done: dict[Cell, float], options: Options) -> None:
     by_seed: dict[tuple[str, str], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for cell, top1 in done.items():
         by_seed[cell.protocol, cell.system][cell.seed].append(top1)
+    for (protocol, _), found in by_seed.items():  # a mean over some of the actors is none
+        for seed in [s for s, values in found.items() if len(values) < (3 if protocol == "folds" else 9)]:
+            del found[seed]
     text = [f"Top-1 on actors never seen in training; {machine()}.", ""]
     rows = []
     for system in SYSTEMS:
         if seeds := by_seed.get(("folds", system)):
             values = [v for part in seeds.values() for v in part]
-            means = [statistics.mean(part) for part in seeds.values() if len(part) == 3]
+            means = [statistics.mean(part) for part in seeds.values()]
             spread = f"{statistics.stdev(means):.3f}" if len(means) > 1 else "one seed"
             rows.append([system, f"{statistics.mean(values):.3f}", spread, f"{min(values):.3f} to {max(values):.3f}"])
     header = ["three folds (6 actors train, 3 test)", "mean", "spread over seeds", "range over folds and seeds"]

@@ -9,6 +9,7 @@ results.json          its numbers on the validation clips
 predictions.jsonl     the probabilities behind them, one line per video
 """
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -89,8 +90,9 @@ class RunFolder:
     def save_state(self, state: dict[str, Any]) -> None:
         """Write the state to continue from, in one piece."""
         with atomic_write(self.path / "state.pt") as temporary:
-            with temporary.open("wb") as file:  # so that a full disk is an OSError and says so
-                torch.save(state, file)
+            content = io.BytesIO()  # PyTorch's own writer hides that the disk is full
+            torch.save(state, content)
+            temporary.write_bytes(content.getbuffer())
 
     def load_state(self) -> dict[str, Any] | None:
         """Read the last state, or None at the start of a run.

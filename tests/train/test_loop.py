@@ -15,12 +15,13 @@ import torch
 from safetensors.torch import load_file
 
 from stillmotion.data.source import Data
-from stillmotion.errors import StillmotionError
+from stillmotion.errors import DiskError, StillmotionError
 from stillmotion.experiment import fit
 from stillmotion.methods import EVL, LinearProbe, ViFiCLIP
 from stillmotion.recipes.base import Run
 from stillmotion.train.config import Train
 from stillmotion.train.loop import Stopped
+from stillmotion.train.run_folder import RunFolder
 from tests.videos import write_video
 
 TRAIN = Train(lr=1e-3, epochs=2, batch_size=4, device="cpu", workers=0)
@@ -230,6 +231,22 @@ def test_bad_videos_are_skipped_counted_and_listed(
         strict = replace(run, data=replace(data, max_bad=0.01), out=tmp_path / f"strict_{name}")
         with pytest.raises(StillmotionError, match=r"of 14 videos cannot be read, more than --max-bad 0\.01 allows"):
             fit(strict, name)
+
+
+def test_a_full_disk_is_one_line_and_keeps_the_last_state(tmp_path: Path) -> None:
+    """With a limit on the size of files in the place of a full disk."""
+    resource = pytest.importorskip("resource")
+    folder = RunFolder(tmp_path / "run", {"a": 1})
+    folder.save_state({"step": 1})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(DiskError, match=r"no space left to write .*state\.pt"):
+            folder.save_state({"step": 2, "weights": torch.zeros(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert folder.load_state() == {"step": 1}
+    assert {p.name for p in folder.path.iterdir()} == {"config.json", "state.pt"}
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
