@@ -14,10 +14,11 @@ def evl(data: Path) -> Run[EVL]:
 
     stillmotion train evl --data my_videos
 
-    Chosen on the actors data set; docs/methods/evl.md says how and against what.
+    The temporal modules start at nothing. Where the direction of time decides, `--init motion` (the demo's choice) is
+    better, and where it does not, much worse: docs/methods/evl.md.
     """
     return Run(
-        method=EVL(init="motion"),
+        method=EVL(init="identity"),
         data=Data(data=data),
         train=Train(lr=4e-4, batch_size=8, epochs=15, label_smoothing=0.1),
     )
