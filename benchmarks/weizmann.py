@@ -18,13 +18,13 @@ import tyro
 from sections import RESULTS, machine, markdown, write_section
 
 from stillmotion.data.source import Data
+from stillmotion.demo import NO_MOTION, folder_name
 from stillmotion.experiment import fit
 from stillmotion.files import atomic_write, write_json
 from stillmotion.recipes.base import Run
 from stillmotion.recipes.evl import evl
 from stillmotion.recipes.linear_probe import linear_probe, single_frame
 
-NONE: dict[str, Any] = {"conv": False, "positions": False, "cross_attention": False}
 Recipe = Callable[[Path], Run[Any]]
 
 
@@ -43,11 +43,11 @@ MOTION = "EVL, all, initialized from motion"
 SYSTEMS: dict[str, Recipe] = {
     "single middle frame, linear": single_frame,
     "mean-pooled frames, linear": linear_probe,
-    "EVL, no temporal module": evl_with(**NONE),
+    "EVL, no temporal module": evl_with(**NO_MOTION),
     "EVL, all temporal modules": evl,
-    "EVL, convolution alone": evl_with(**NONE | {"conv": True}),
-    "EVL, positions alone": evl_with(**NONE | {"positions": True}),
-    "EVL, cross-frame attention alone": evl_with(**NONE | {"cross_attention": True}),
+    "EVL, convolution alone": evl_with(**NO_MOTION | {"conv": True}),
+    "EVL, positions alone": evl_with(**NO_MOTION | {"positions": True}),
+    "EVL, cross-frame attention alone": evl_with(**NO_MOTION | {"cross_attention": True}),
     RELEASE: evl_with(init="release"),
     MOTION: evl_with(init="motion"),
 }
@@ -88,8 +88,7 @@ class Cell:
     @property
     def name(self) -> str:
         """A folder name."""
-        system = self.system.lower().replace(",", "").replace("'", "").replace(" ", "_")
-        return f"{self.protocol}/{system}/{self.part}-seed{self.seed}"
+        return f"{self.protocol}/{folder_name(self.system)}/{self.part}-seed{self.seed}"
 
 
 def main(options: Options) -> None:

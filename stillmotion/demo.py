@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from stillmotion.data.actors import PAIRS, ActorsSpec, render_actors
-from stillmotion.data.source import Data
 from stillmotion.deploy.attention import attention_map
 from stillmotion.deploy.classifier import Classifier, load
 from stillmotion.errors import StillmotionError
@@ -21,6 +20,7 @@ from stillmotion.recipes.linear_probe import linear_probe
 from stillmotion.report.figures import attention_figure, confusion_figure, curves_figure
 from stillmotion.report.page import HEADER, Page, Row, Sample, write_page
 
+FULL = "EVL, all temporal modules"
 NO_MOTION: dict[str, Any] = {"conv": False, "positions": False, "cross_attention": False}
 
 
@@ -68,7 +68,7 @@ def demo(options: Demo) -> list[Row]:
         say(f"training: {name}")
         results[name] = fit(run, name, keep=True)
     rows = [row(name, result) for name, result in results.items()]
-    best = results["EVL, all temporal modules"]
+    best = results[FULL]
     command = f"stillmotion predict {best.folder.model.as_posix()} my_video.mp4"
     page = Page(
         title="Ten actions, five time-reversed pairs",
@@ -89,15 +89,15 @@ def demo(options: Demo) -> list[Row]:
 
 def runs(options: Demo, videos: Path) -> Mapping[str, Run[Any]]:
     """The runs to compare; EVL first, because the linear probe can read its cache and not the other way round."""
-    full = evl(Path(videos))
-    shared: dict[str, Any] = {"data": Data(data=videos), "clip": options.clip, "cache": options.cache}
+    full = evl(videos)
+    shared: dict[str, Any] = {"clip": options.clip, "cache": options.cache}
     budget: dict[str, Any] = {"epochs": options.epochs, "seed": options.seed, "eval_every": 2}
     method = replace(full.method, init="motion")  # the direction of time is all that tells partners apart
     full = replace(full, method=method, **shared, train=replace(full.train, **budget))
     probe = linear_probe(videos)
     probe = replace(probe, **shared, train=replace(probe.train, **budget))
     found: dict[str, Run[Any]] = {
-        "EVL, all temporal modules": full,
+        FULL: full,
         "EVL, no temporal module": replace(full, method=replace(full.method, **NO_MOTION)),
         "linear probe on mean-pooled frames": probe,
     }
@@ -110,7 +110,7 @@ def runs(options: Demo, videos: Path) -> Mapping[str, Run[Any]]:
 
 def folder_name(name: str) -> str:
     """A file name for a run."""
-    return name.lower().replace(",", "").replace(" ", "_")
+    return name.lower().replace(",", "").replace("'", "").replace(" ", "_")
 
 
 def row(name: str, result: Result) -> Row:

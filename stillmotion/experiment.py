@@ -213,7 +213,7 @@ def prepare(
     store = open_store(run.cache or cache_folder() / "features", spec, [i for v in flat for i in v.items(per_clip)])
     say(str(plan(flat, encoder, store)))
     mine = flat[accelerator.process_index :: accelerator.num_processes]
-    encode(mine, encoder, store, bad, augment, data_workers(run, accelerator))
+    encode(mine, encoder, store, bad, augment, run.train.data_workers(accelerator.device.type))
     accelerator.wait_for_everyone()
     store.refresh()
     used = resolve_taps(taps, weights.config.vision.layers)
@@ -221,13 +221,6 @@ def prepare(
         FeatureDataset(store, train.clips, views[0], per_clip, used, train=True, seed=run.train.seed),
         FeatureDataset(store, val.clips, views[1], per_clip, used, train=False),
     )
-
-
-def data_workers(run: Run[Any], accelerator: Accelerator) -> int:
-    """Processes that decode: as asked, or none on a CPU and 8 with a GPU."""
-    if run.train.workers is not None:
-        return run.train.workers
-    return 0 if accelerator.device.type == "cpu" else 8
 
 
 def evaluate(

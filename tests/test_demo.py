@@ -25,26 +25,15 @@ def tower(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def run(out: Path, tower: Path) -> None:
+    words = ["--out", out, "--clip", tower, "--epochs", 1, "--train-actors", 2, "--test-actors", 2]
+    main(["demo", *map(str, words), "--cache", str(out.parent / "cache")])
+
+
 @pytest.fixture(scope="module")
 def finished(tower: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("demo") / "demo"
-    main(
-        [
-            "demo",
-            "--out",
-            str(out),
-            "--clip",
-            str(tower),
-            "--epochs",
-            "1",
-            "--train-actors",
-            "2",
-            "--test-actors",
-            "2",
-            "--cache",
-            str(out.parent / "cache"),
-        ]
-    )
+    run(out, tower)
     return out
 
 
@@ -58,23 +47,7 @@ def test_table_and_files(finished: Path, tower: Path, capsys: pytest.CaptureFixt
     for row in results["rows"]:
         assert 0 <= row["top1"] <= row["pairs"] <= 1
     # Run again: everything that is done is kept, and the table is printed.
-    main(
-        [
-            "demo",
-            "--out",
-            str(finished),
-            "--clip",
-            str(tower),
-            "--epochs",
-            "1",
-            "--train-actors",
-            "2",
-            "--test-actors",
-            "2",
-            "--cache",
-            str(finished.parent / "cache"),
-        ]
-    )
+    run(finished, tower)
     out, err = capsys.readouterr()
     assert "within reversed pairs" in out
     assert "rendering 40 clips" in err

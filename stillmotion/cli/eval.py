@@ -48,22 +48,21 @@ def run(words: Sequence[str]) -> None:
     from accelerate import Accelerator
 
     from stillmotion.data.bad import BadVideos
-    from stillmotion.data.manifest import find_split, read_label_map, read_manifest
+    from stillmotion.data.manifest import read_label_map
+    from stillmotion.data.source import Data, load_test_data
     from stillmotion.eval.evaluate import score
     from stillmotion.eval.report import Report
     from stillmotion.files import write_json
     from stillmotion.methods import METHODS
 
-    inside = find_split(options.data)
-    source = inside[1] if inside else options.data
+    data = Data(data=options.data, root=options.root, max_bad=options.max_bad)
     known = read_label_map(options.labels) if options.labels else None
-    found = read_manifest(source, known, options.root)
-    named = options.model in METHODS
-    labels = found.classes if named else None
+    named = load_test_data(data, known) if options.model in METHODS else None
+    labels = named.classes if named else None
     accelerator = Accelerator(cpu=options.device == "cpu" or not torch.cuda.is_available())
     device = str(accelerator.device)  # of this process, under `accelerate launch`
     model = load_classifier(options.model, labels, options.text_features, options.clip, options.clean_names, device)
-    manifest = found if named else read_manifest(source, model.classes, options.root)
+    manifest = named or load_test_data(data, model.classes)
     out = options.out or (Path("runs") / options.model if named else Path(options.model).parent)
     dataset = model.dataset(manifest, options.views, options.crops)
     bad = BadVideos(out / "bad_videos.jsonl", len(manifest), options.max_bad)

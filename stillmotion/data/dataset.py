@@ -34,9 +34,21 @@ class Batch(NamedTuple):
 
     indices: Tensor
     labels: Tensor
-    views: Any
+    views: Any  # None where no clip can be read
     num_views: int
     bad: list[BadVideo]
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample], join: Callable[[list[Any]], Any]) -> "Batch":
+        """Put samples together; `join` makes one of the views of all readable clips."""
+        good = [s for s in samples if s.bad is None]
+        return cls(
+            indices=torch.tensor([s.index for s in good], dtype=torch.int64),
+            labels=torch.tensor([s.label for s in good], dtype=torch.int64),
+            views=join([s.views for s in good]) if good else None,
+            num_views=len(good[0].views) if good else 1,
+            bad=[s.bad for s in samples if s.bad is not None],
+        )
 
 
 def read_views(path: Path, num_frames: int, sampling: Sampling, preprocess: Preprocess) -> Tensor:
@@ -102,15 +114,8 @@ class VideoDataset(Dataset[Sample]):
 
     @staticmethod
     def collate(samples: Sequence[Sample]) -> Batch:
-        """Stack the readable samples; `views` is empty when there is none."""
-        good = [s for s in samples if s.bad is None]
-        return Batch(
-            indices=torch.tensor([s.index for s in good], dtype=torch.int64),
-            labels=torch.tensor([s.label for s in good], dtype=torch.int64),
-            views=torch.stack([s.views for s in good]).flatten(0, 1) if good else torch.empty(0),
-            num_views=good[0].views.shape[0] if good else 1,
-            bad=[s.bad for s in samples if s.bad is not None],
-        )
+        """Join the views of the readable clips."""
+        return Batch.of(samples, torch.cat)
 
 
 def _decode(path: Path, pick: Callable[[int], Indices]) -> Tensor:

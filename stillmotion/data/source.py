@@ -77,8 +77,8 @@ def load_data(config: Data, seed: int) -> tuple[Manifest, Manifest]:
     return _without_duplicates(train, val, config.duplicates)
 
 
-def load_test_data(config: Data, classes: tuple[str, ...]) -> Manifest:
-    """Read clips to evaluate a model with these classes on; a val or test folder inside is preferred."""
+def load_test_data(config: Data, classes: tuple[str, ...] | None) -> Manifest:
+    """Read clips to evaluate a model with these classes on (None: those found); a val or test folder is preferred."""
     inside = find_split(config.data)
     return read_manifest(inside[1] if inside else config.data, classes, config.root)
 

@@ -54,8 +54,7 @@ def from_official(
         names = names or [str(i) for i in range(official.num_classes)]
     model = official.method.build(official.clip, names)
     state = {k: v.float() for k, v in official.state.items()}
-    expected = {k: v.shape for k, v in model.state_dict().items()}
-    compare(expected, {k: v.shape for k, v in state.items()}, f"the official {method} checkpoint")
+    compare(model.state_dict(), state, f"the official {method} checkpoint")
     model.load_state_dict(state)
     model.class_names = tuple(names)
     return model.eval()

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -69,11 +68,4 @@ class FeatureDataset(Dataset[Sample]):
     @staticmethod
     def collate(samples: Sequence[Sample]) -> Batch:
         """Stack the features of the clips that have any."""
-        good = [s for s in samples if s.bad is None]
-        return Batch(
-            indices=torch.tensor([s.index for s in good], dtype=torch.int64),
-            labels=torch.tensor([s.label for s in good], dtype=torch.int64),
-            views=stack([view for s in good for view in s.views]) if good else None,
-            num_views=len(good[0].views) if good else 1,
-            bad=[s.bad for s in samples if s.bad is not None],
-        )
+        return Batch.of(samples, lambda clips: stack([view for views in clips for view in views]))

@@ -81,6 +81,10 @@ class EVLDecoder(nn.Module):
         super().__init__()
         D, M = clip.vision.width, method.layers
         heads, inner = method.heads or D // 64, method.inner_width or D
+        if heads < 1 or inner % heads:
+            raise StillmotionError(
+                f"{heads} heads do not divide the decoder's width {inner}; choose others with --heads"
+            )
         mlp_width = round(method.mlp_ratio * D)
         self.cls_token = nn.Parameter(torch.zeros(D))  # starts at zero: the release never calls its initializer
         layers = [DecoderLayer(D, heads, inner, mlp_width, method.dropout) for _ in range(M)]
@@ -214,11 +218,6 @@ class EVL(Method):
     def build(self, clip: CLIPConfig, class_names: Sequence[str]) -> VideoCLIP:
         """Build tower, decoder and head; the decoder is initialized by `init`."""
         taps = self.cached_taps() or self._taps()
-        heads, inner = self.heads or clip.vision.width // 64, self.inner_width or clip.vision.width
-        if heads < 1 or inner % heads:
-            raise StillmotionError(
-                f"{heads} heads do not divide the decoder's width {inner}; choose others with --heads"
-            )
         decoder = EVLDecoder(self, clip)
         decoder.initialize(self.init)
         head = LinearHead(clip.vision.width, len(class_names), self.dropout)

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from stillmotion.errors import WeightsError
 from stillmotion.models import hub
+from stillmotion.models.clip import TextTransformer, VisionTransformer
 from stillmotion.models.config import CLIPConfig, TextConfig
 from stillmotion.models.int8_wheel import openai_int8
 from stillmotion.models.names import from_openai, to_openai
@@ -118,27 +119,25 @@ def check(weights: ClipWeights) -> None:
     Raises:
         WeightsError: the tensors are not those of such a model.
     """
-    from stillmotion.models.clip import TextTransformer, VisionTransformer
-
     with torch.device("meta"):
-        expected = {f"visual.{k}": v.shape for k, v in VisionTransformer(weights.config).state_dict().items()}
+        expected = {f"visual.{k}": v for k, v in VisionTransformer(weights.config).state_dict().items()}
         if weights.config.text:
-            expected |= {k: v.shape for k, v in TextTransformer(weights.config).state_dict().items()}
+            expected |= TextTransformer(weights.config).state_dict()
         if weights.config.text or "logit_scale" in weights.state:
-            expected["logit_scale"] = torch.Size(())
-    compare(expected, {k: v.shape for k, v in weights.state.items()}, weights.name)
+            expected["logit_scale"] = torch.empty(())
+    compare(expected, weights.state, weights.name)
 
 
-def compare(expected: Mapping[str, torch.Size], found: Mapping[str, torch.Size], source: str) -> None:
-    """Raise a `WeightsError` that lists every missing, extra and misshapen tensor."""
+def compare(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], source: str) -> None:
+    """Raise a `WeightsError` that lists every missing, extra and misshapen tensor; values do not matter."""
     problems = []
     if missing := sorted(expected.keys() - found.keys()):
         problems.append(f"missing {', '.join(missing)}")
     if extra := sorted(found.keys() - expected.keys()):
         problems.append(f"not in the model: {', '.join(extra)}")
-    wrong = [k for k in sorted(expected.keys() & found.keys()) if expected[k] != found[k]]
+    wrong = [k for k in sorted(expected.keys() & found.keys()) if expected[k].shape != found[k].shape]
     if wrong:
-        shapes = (f"{k} is {tuple(found[k])}, expected {tuple(expected[k])}" for k in wrong)
+        shapes = (f"{k} is {tuple(found[k].shape)}, expected {tuple(expected[k].shape)}" for k in wrong)
         problems.append(f"misshapen: {', '.join(shapes)}")
     if problems:
         raise WeightsError(f"{source} does not fit the model: {'; '.join(problems)}")
@@ -158,7 +157,7 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], *, new: Iterable[st
     given = {k: v for k, v in from_openai(state).items() if k in own}
     if "head.logit_scale" in own and "head.logit_scale" not in given and not any(k.startswith("text.") for k in own):
         given["head.logit_scale"] = own["head.logit_scale"]  # an image tower alone brings no temperature
-    compare({k: v.shape for k, v in own.items()}, {k: v.shape for k, v in given.items()}, source)
+    compare(own, given, source)
     model.load_state_dict(given, strict=False)
 
 

@@ -1,6 +1,6 @@
 """A recipe is a function that returns a `Run`: everything that decides a number, as frozen data."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
@@ -53,15 +53,6 @@ class Run(Generic[M]):
         content: dict[str, Any] = _plain(asdict(self))
         content["method"] = {"name": name, **content["method"]}
         return content
-
-
-@dataclass(frozen=True)
-class RecipeInfo:
-    """What `stillmotion list` prints of a recipe."""
-
-    name: str
-    summary: str
-    details: str = field(default="", repr=False)
 
 
 def _plain(value: Any) -> Any:

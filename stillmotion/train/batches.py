@@ -3,8 +3,10 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stillmotion.data.dataset import item_seed
 
@@ -40,7 +42,7 @@ class BatchPlan:
     def batch(self, step: int) -> list[Key]:
         """All clips of a step, over all processes."""
         epoch, i = divmod(step, self.steps_per_epoch)
-        order = np.random.RandomState(item_seed(self.seed, epoch)).permutation(self.clips)
+        order = _order(self.seed, epoch, self.clips)
         return [(epoch, int(k)) for k in order[i * self.batch_size : (i + 1) * self.batch_size]]
 
     def micro_batches(self, step: int) -> list[list[Key]]:
@@ -67,3 +69,8 @@ class BatchPlan:
         """All forward passes of this process from a step on, for a data loader."""
         for step in range(first_step, self.total_steps):
             yield from self.micro_batches(step)
+
+
+@lru_cache(maxsize=4)  # a loader that reads ahead may be an epoch further than the loop
+def _order(seed: int, epoch: int, clips: int) -> NDArray[np.int64]:
+    return np.random.RandomState(item_seed(seed, epoch)).permutation(clips)

@@ -1,6 +1,7 @@
 """The one training loop, through Accelerate: one process or many, any precision, stopped and resumed at any step."""
 
 import contextlib
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -124,7 +125,7 @@ class Trainer:
             total += loss.detach()
         told = torch.stack([total, torch.full_like(total, len(stop))])
         mean, stopped = accelerator.reduce(told, "mean").tolist()
-        if mean != mean or mean in (float("inf"), float("-inf")):
+        if not math.isfinite(mean):
             raise StillmotionError(
                 f"the loss is {mean} at step {step}; lower --lr, set --clip-grad 1, or use --precision fp32"
             )
@@ -163,15 +164,13 @@ class Trainer:
         self.accelerator.log(values, step=step)  # to trackers, if there are any
 
     def _loader(self, first: int) -> Iterator[Batch]:
-        workers = self.config.workers
-        if workers is None:
-            workers = 0 if self.accelerator.device.type == "cpu" else 8
+        device = self.accelerator.device.type
         loader: DataLoader[Batch] = DataLoader(
             self.dataset,
-            batch_sampler=list(self.plan.sampler(first)),
+            batch_sampler=self.plan.sampler(first),
             collate_fn=self.dataset.collate,
-            num_workers=workers,
-            pin_memory=self.accelerator.device.type == "cuda",
+            num_workers=self.config.data_workers(device),
+            pin_memory=device == "cuda",
         )
         return iter(loader)
 
