@@ -3,13 +3,11 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from torch import Tensor
 
 from stillmotion.data.bad import BadVideos
@@ -18,7 +16,7 @@ from stillmotion.data.manifest import Manifest
 from stillmotion.data.source import load_data
 from stillmotion.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Augment, Preprocess
 from stillmotion.deploy.checkpoint import Card, fingerprints, save_model
-from stillmotion.errors import StillmotionError
+from stillmotion.errors import StillmotionError, WeightsError
 from stillmotion.eval.evaluate import score
 from stillmotion.eval.report import Report, Scores, read_predictions, write_predictions
 from stillmotion.features.dataset import CachedTower, FeatureDataset
@@ -26,12 +24,15 @@ from stillmotion.features.encode import Encoder, encode, plan, views_of
 from stillmotion.features.store import FeatureSpec, open_store
 from stillmotion.files import write_json
 from stillmotion.models.clip import resolve_taps
+from stillmotion.models.readers import read_state
+from stillmotion.models.tuning import select
 from stillmotion.models.video_clip import VideoCLIP
 from stillmotion.models.weights import ClipWeights, cache_folder, load_clip, load_into
 from stillmotion.progress import say
 from stillmotion.recipes.base import Run
+from stillmotion.train.accelerator import make_accelerator
 from stillmotion.train.loop import Trainer
-from stillmotion.train.objective import CrossEntropy
+from stillmotion.train.objective import make_objective
 from stillmotion.train.run_folder import RunFolder
 
 Datasets = tuple[VideoDataset, VideoDataset] | tuple[FeatureDataset, FeatureDataset]
@@ -60,7 +61,7 @@ def fit(run: Run[Any], name: str, keep: bool = False) -> Result:
         Stopped: a signal asked to stop; the same call goes on from there.
     """
     path = run.out or Path("runs") / name
-    accelerator = make_accelerator(run, path)
+    accelerator = make_accelerator(run.train, path)
     weights = clip_weights(run)
     train, val = load_data(run.data, run.train.seed)
     identity = {"clip": weights.name, "clips": clips_digest(train, val)}
@@ -73,7 +74,7 @@ def fit(run: Run[Any], name: str, keep: bool = False) -> Result:
     datasets = prepare(run, weights, train, val, accelerator, bad)
     if isinstance(datasets[0], FeatureDataset):
         model.visual = CachedTower()
-    tokens = model.prompt(run.data.names(train.classes)) if run.method.needs_text else None
+    tokens = prompts(run, model, train.classes) if run.method.needs_text else None
 
     def numbers(model: VideoCLIP) -> dict[str, float]:
         report = Report.of(evaluate(model, datasets[1], accelerator, tokens, quiet=True), train.classes)
@@ -83,7 +84,7 @@ def fit(run: Run[Any], name: str, keep: bool = False) -> Result:
         model=model,
         tunes=run.method.tune(),
         dataset=datasets[0],
-        objective=CrossEntropy(len(train.classes), run.train.label_smoothing, run.train.mix),
+        objective=make_objective(run.method.objective, len(train.classes), run.train),
         config=run.train,
         folder=folder,
         accelerator=accelerator,
@@ -108,6 +109,17 @@ def fit(run: Run[Any], name: str, keep: bool = False) -> Result:
     return Result(folder, report, scores, trained)
 
 
+def prompts(run: Run[Any], model: VideoCLIP, classes: tuple[str, ...]) -> Tensor:
+    """Token ids of the class names; or their embeddings, encoded once, where the text tower does not train."""
+    tokens = model.prompt(run.data.names(classes))
+    if any(name.startswith("text.") for name in select(model, run.method.tune())):
+        return tokens
+    with torch.no_grad():
+        text = model.eval().encode_text(tokens)
+    assert text is not None
+    return text
+
+
 def read_result(folder: RunFolder) -> Result:
     """Read what a finished run gave."""
     content = json.loads((folder.path / "results.json").read_text(encoding="utf-8"))
@@ -121,36 +133,13 @@ def clips_digest(*parts: Manifest) -> str:
     return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16]
 
 
-def make_accelerator(run: Run[Any], folder: Path | None = None) -> Accelerator:
-    """Start Accelerate for a run; under `accelerate launch` it joins the other processes.
-
-    Args:
-        folder: of the run, where trackers write; None for no trackers.
-
-    Raises:
-        StillmotionError: this machine has not the precision, or the tracker is not installed.
-    """
-    tracker = "tensorboard" if run.train.tensorboard and folder else None
-    if tracker and find_spec("tensorboard") is None:
-        raise StillmotionError("--tensorboard needs the package tensorboard; pip install 'stillmotion[tensorboard]'")
-    precision = "no" if run.train.precision == "fp32" else run.train.precision
-    cpu = run.train.device == "cpu" or not torch.cuda.is_available()
-    AcceleratorState._reset_state()  # it is one for the process, and refuses the precision of a second run
-    try:
-        return Accelerator(cpu=cpu, mixed_precision=precision, log_with=tracker, project_dir=folder)
-    except (ValueError, RuntimeError) as error:
-        raise StillmotionError(
-            f"cannot use precision {run.train.precision} here ({error}); try --precision fp32"
-        ) from error
-
-
 def clip_weights(run: Run[Any]) -> ClipWeights:
     """Load the CLIP weights of a run.
 
     Raises:
         StillmotionError: the method reads class names and the weights have no text tower.
     """
-    weights = load_clip(run.clip, image_size=run.image_size)
+    weights = load_clip(str(run.start_from or run.clip), image_size=run.image_size)
     if run.method.needs_text and weights.config.text is None:
         raise StillmotionError(
             f"{weights.name} holds an image tower only, this method compares videos with class names; pass --clip with "
@@ -164,7 +153,31 @@ def build(run: Run[Any], weights: ClipWeights, classes: tuple[str, ...]) -> Vide
     torch.manual_seed(run.train.seed)
     model: VideoCLIP = run.method.build(weights.config, run.data.names(classes))
     load_into(model, weights.state, new=run.method.new(), source=weights.name)
+    run.method.adopt(model)
+    if run.start_from is not None:
+        start_from(model, run.start_from)
     return model
+
+
+def start_from(model: VideoCLIP, path: Path) -> None:
+    """Fill a model with what a trained one has under the same names; what only one of them has is said.
+
+    Raises:
+        WeightsError: no such file, or it has nothing in common with this model.
+    """
+    given, own = read_state(path), model.state_dict()
+    taken = {k: v for k, v in given.items() if k in own and v.shape == own[k].shape}
+    if not taken:
+        raise WeightsError(f"{path} has no tensor of this model; start from a model.safetensors of a run")
+    model.load_state_dict(taken, strict=False)
+    begun = sorted({_group(k) for k in own if k not in taken and not k.startswith(("visual.conv1", "text.token"))})
+    left = sorted({_group(k) for k in given if k not in taken})
+    say(f"starting from {path}: {len(taken)} tensors" + (f"; not in it: {', '.join(begun)}" if begun else "")
+        + (f"; left out of it: {', '.join(left)}" if left else ""))  # fmt: skip
+
+
+def _group(name: str) -> str:
+    return ".".join(name.split(".")[:2])
 
 
 def preprocess_of(run: Run[Any], weights: ClipWeights) -> Preprocess:
@@ -233,7 +246,9 @@ def evaluate(
     """Score a model on a data set; class names are encoded once."""
     model.eval()
     with torch.inference_mode():
-        text = None if tokens is None else model.encode_text(tokens.to(accelerator.device))
+        text = None if tokens is None else tokens.to(accelerator.device)
+        if text is not None and not text.is_floating_point():
+            text = model.encode_text(text)
     return score(model, dataset, accelerator, text, quiet=quiet)
 
 
@@ -245,7 +260,7 @@ def card(run: Run[Any], weights: ClipWeights, model: VideoCLIP, classes: tuple[s
         names=run.data.names(classes),
         clip=weights.config,
         clip_name=weights.name,
-        fingerprints=fingerprints(model, weights),
+        fingerprints=fingerprints(model, weights, run.method.new()),
         preprocess=preprocess_of(run, weights),
         sampling=run.sampling,
         training={

@@ -12,7 +12,8 @@ def run(words: Sequence[str]) -> None:
     """Encode what the cache lacks."""
     from pathlib import Path
 
-    from stillmotion.experiment import clip_weights, make_accelerator, prepare
+    from stillmotion.experiment import clip_weights, prepare
+    from stillmotion.train.accelerator import make_accelerator
 
     name, config = read_run("encode", words)
     if config.method.cached_taps() is None:
@@ -20,5 +21,5 @@ def run(words: Sequence[str]) -> None:
     train, val = load_data(config.data, config.train.seed)
     folder = config.out or Path("runs") / name
     bad = BadVideos(folder / "bad_videos.jsonl", len(train) + len(val), config.data.max_bad)
-    prepare(config, clip_weights(config), train, val, make_accelerator(config), bad)
+    prepare(config, clip_weights(config), train, val, make_accelerator(config.train), bad)
     print(bad.summary() or f"{len(train) + len(val)} videos are encoded")

@@ -1,12 +1,11 @@
 """One safetensors file per model: the tensors that were trained, and a card that says all the rest."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -17,7 +16,8 @@ from stillmotion.errors import WeightsError, did_you_mean
 from stillmotion.files import atomic_write
 from stillmotion.methods import METHODS, Method
 from stillmotion.models.config import CLIPConfig
-from stillmotion.models.readers import read_safetensors
+from stillmotion.models.names import matches
+from stillmotion.models.readers import read_metadata, read_safetensors
 from stillmotion.models.video_clip import VideoCLIP
 from stillmotion.models.weights import ClipWeights, compare, load_clip, load_into
 
@@ -43,6 +43,10 @@ class Card:
     sampling: Sampling
     training: dict[str, Any] = field(default_factory=dict)
     """The resolved configuration and the results, for the record."""
+
+    def holds(self, name: str) -> bool:
+        """Whether a tensor is in the file: it is not part of a tower that was left as it was."""
+        return not name.startswith(tuple(self.fingerprints)) or matches(name, self.method.new())
 
     def to_json(self) -> str:
         """Write the card as JSON."""
@@ -79,9 +83,10 @@ class Card:
         )
 
 
-def fingerprints(model: nn.Module, weights: ClipWeights) -> dict[Tower, str]:
-    """Hashes of CLIP's towers of which no parameter trains: they need not be stored."""
-    trained = tuple(t for t in TOWERS if any(p.requires_grad and n.startswith(t) for n, p in model.named_parameters()))
+def fingerprints(model: nn.Module, weights: ClipWeights, new: Sequence[str] = ()) -> dict[Tower, str]:
+    """Hashes of CLIP's towers of which no parameter trains but what is `new`: they need not be stored."""
+    moved = [n for n, p in model.named_parameters() if p.requires_grad and not matches(n, new)]
+    trained = tuple(tower for tower in TOWERS if any(name.startswith(tower) for name in moved))
     present = TOWERS if getattr(model, "text", None) is not None else TOWERS[:1]
     return {tower: weights.fingerprint(tower) for tower in present if tower not in trained}
 
@@ -92,8 +97,7 @@ def save_model(path: Path, state: Mapping[str, Tensor], card: Card) -> None:
     Raises:
         DiskError: the disk is full, or the folder cannot be written to.
     """
-    left_out = tuple(card.fingerprints)
-    tensors = {k: v.detach().to("cpu").contiguous() for k, v in state.items() if not k.startswith(left_out)}
+    tensors = {k: v.detach().to("cpu").contiguous() for k, v in state.items() if card.holds(k)}
     with atomic_write(path) as temporary:
         save_file(tensors, temporary, metadata={"stillmotion": card.to_json()})
 
@@ -107,11 +111,7 @@ def read_card(path: Path) -> Card:
     if not path.is_file():
         near = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         raise WeightsError(f"no model file {path}{did_you_mean(path.name, near) if near else ''}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-    except Exception as error:  # safetensors' own types, which differ between versions
-        raise WeightsError(f"{path} is not a readable safetensors file ({error}); train or convert it again") from error
+    metadata = read_metadata(path)
     if "stillmotion" not in metadata:
         raise WeightsError(f"{path} was not written by stillmotion; pass a model.safetensors of a run")
     return Card.from_json(metadata["stillmotion"], str(path))
@@ -131,12 +131,11 @@ def load_model(path: Path, clip: str | None = None) -> tuple[VideoCLIP, Card]:
     model = card.method.build(card.clip, card.names)
     state = read_safetensors(path)
     expected = model.state_dict()
-    left_out = tuple(t for t in card.fingerprints if any(k.startswith(t) for k in expected))
-    if left_out:
+    own = {k: v for k, v in expected.items() if card.holds(k)}
+    if len(own) < len(expected):
         weights = load_clip(clip or card.clip_name, image_size=card.clip.vision.image_size)
         check_fingerprints(card, weights)
         load_into(model, weights.state, new=(*card.method.new(), "head.*"), source=weights.name)
-    own = {k: v for k, v in expected.items() if not (left_out and k.startswith(left_out))}
     compare(own, state, str(path))
     model.load_state_dict(state, strict=False)
     return model.eval(), card

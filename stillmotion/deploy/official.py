@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from stillmotion.errors import WeightsError, did_you_mean
 from stillmotion.methods import METHODS
 from stillmotion.models.names import to_openai
-from stillmotion.models.readers import read_sharded, read_state
+from stillmotion.models.readers import open_wrappers, read_sharded, read_state
 from stillmotion.models.video_clip import VideoCLIP
 from stillmotion.models.weights import compare
 
@@ -27,13 +26,15 @@ def from_official(
     """Build a model from a checkpoint of a method's official release.
 
     Args:
-        method: `evl` or `vificlip`.
-        checkpoint: the release's file, or its state dict with official names.
+        method: `evl`, `vificlip`, `xclip`, `actionclip`, `a5`; `zero_shot` for CLIP itself.
+        checkpoint: the release's file, or its content or state dict with official names; a folder of Hugging Face's
+            `XCLIPModel` or `CLIPModel`.
         clip: CLIP's weights with OpenAI's names, a file or a state dict, where the release does not hold them: for
             `evl` the `visual.*` part is enough, for `vificlip` the token table.
         class_names: names of the classes, for a closed set in the order of its logits; kept as `model.class_names`.
-        sizes: what the tensors do not show: `image_size` (height, width), `vision_heads`, `text_heads`, and for EVL
-            `heads`, `num_frames` (without frame positions) and `taps`.
+        sizes: what the tensors do not show: `image_size` (height, width), `vision_heads`, `text_heads`, for EVL
+            `heads`, `num_frames` (without frame positions) and `taps`, for A5 `prefix` and `postfix`, and any other
+            option of the method that its checkpoint is silent about.
 
     Returns:
         The model in evaluation mode, on the CPU, in float32.
@@ -64,4 +65,4 @@ def _state(source: str | Path | State) -> dict[str, Tensor]:
     if isinstance(source, (str, Path)):
         path = Path(source)
         return read_sharded(path) if path.is_dir() else read_state(path)
-    return {k: torch.as_tensor(v) for k, v in source.items()}
+    return open_wrappers(source)

@@ -1,9 +1,12 @@
 """One file per method, and the one table of them."""
 
+from stillmotion.methods.a5 import A5
+from stillmotion.methods.actionclip import ActionCLIP
 from stillmotion.methods.base import Method
 from stillmotion.methods.evl import EVL
 from stillmotion.methods.linear_probe import LinearProbe
 from stillmotion.methods.vificlip import ViFiCLIP
+from stillmotion.methods.xclip import XCLIP
 from stillmotion.methods.zero_shot import ZeroShot
 
 METHODS: dict[str, type[Method]] = {
@@ -11,6 +14,9 @@ METHODS: dict[str, type[Method]] = {
     "linear_probe": LinearProbe,
     "vificlip": ViFiCLIP,
     "evl": EVL,
+    "xclip": XCLIP,
+    "actionclip": ActionCLIP,
+    "a5": A5,
 }
 
-__all__ = ["EVL", "METHODS", "LinearProbe", "Method", "ViFiCLIP", "ZeroShot"]
+__all__ = ["A5", "EVL", "METHODS", "XCLIP", "ActionCLIP", "LinearProbe", "Method", "ViFiCLIP", "ZeroShot"]

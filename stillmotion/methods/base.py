@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -18,6 +18,8 @@ class Method:
 
     needs_text: ClassVar[bool] = False
     """Whether the model compares videos with class names, so that it needs a text tower."""
+    objective: ClassVar[Literal["cross_entropy", "contrastive"]] = "cross_entropy"
+    """What it is trained with: `contrastive` compares the videos of a batch with the prompts of that batch."""
 
     num_frames: int = 8
     """Frames read from each video."""
@@ -42,6 +44,9 @@ class Method:
         """Blocks whose outputs a feature cache must hold; () for pooled embeddings; None when CLIP is not frozen."""
         return None
 
+    def adopt(self, model: VideoCLIP) -> None:
+        """Initialize what starts from CLIP's own weights; called once these are loaded."""
+
     @classmethod
     def official(cls, checkpoint: Mapping[str, Tensor], clip: Mapping[str, Tensor] | None, **sizes: Any) -> "Official":
         """Translate a checkpoint of the official release, with its own names, into ours.
@@ -49,7 +54,15 @@ class Method:
         Raises:
             WeightsError: the method has no release, or the tensors are not of it.
         """
-        raise WeightsError(f"{cls.__name__} has no official checkpoints; those of evl and vificlip are read")
+        raise WeightsError(f"{cls.__name__} has no official checkpoints; it is ours alone")
+
+    def release(self, state: Mapping[str, Tensor]) -> dict[str, Any]:
+        """Translate a model's state into the content of a file that the official release loads.
+
+        Raises:
+            WeightsError: the method has no release.
+        """
+        raise WeightsError(f"{type(self).__name__} has no official release to write a checkpoint for")
 
 
 @dataclass(frozen=True, kw_only=True)

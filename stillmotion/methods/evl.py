@@ -13,13 +13,15 @@ from stillmotion.methods.base import Method, Official
 from stillmotion.models.clip import TapLike, VisionTransformer, VisualFeatures
 from stillmotion.models.config import CLIPConfig
 from stillmotion.models.layers import LayerNorm, QuickGELU
-from stillmotion.models.names import from_openai
+from stillmotion.models.names import from_openai, translate
+from stillmotion.models.positions import check_frames, interpolate
 from stillmotion.models.query_attention import QueryAttention
 from stillmotion.models.relative_table import RelativeTable
 from stillmotion.models.tuning import Tune
 from stillmotion.models.video_clip import LinearHead, VideoCLIP
 
 Init = Literal["release", "identity", "motion"]
+NAMES = (("decoder.", "temporal."), ("proj.", "head."))
 POSITION_STD = 0.3  # about that of CLIP's tokens, so that a frame's place is as loud as its content
 TABLE_STD = 10.0  # affinities are spread over some two hundred patches, so their mean is small
 
@@ -129,7 +131,7 @@ class EVLDecoder(nn.Module):
             assert isinstance(conv, nn.Conv1d)
             y_BTLD = self._convolve(y_BTLD, conv)
         if self.temporal_pos_embed:
-            self._check_frames(y_BTLD.shape[1])
+            check_frames(self.num_frames, y_BTLD.shape[1])
             y_BTLD = y_BTLD + self.temporal_pos_embed[i][:, None]
         if self.table is not None:
             if y_BTLD is tap.out_BTLD or y_BTLD._is_view():
@@ -147,18 +149,10 @@ class EVLDecoder(nn.Module):
         y_BDTL = F.conv2d(x_BDTL, kernel[..., None], conv.bias, padding=(1, 0), groups=x_BTLD.shape[-1])
         return y_BDTL.permute(0, 2, 3, 1)
 
-    def _check_frames(self, T: int) -> None:
-        if self.num_frames != T:
-            raise StillmotionError(
-                f"this model has positions for {self.num_frames} frames, the video has {T}; "
-                f"sample {self.num_frames} frames, or call model.temporal.resize_time({T})"
-            )
-
     def resize_time(self, num_frames: int) -> None:
         """Interpolate the learned frame positions, linearly, to another number of frames."""
         for i, table in enumerate(self.temporal_pos_embed):
-            resized = F.interpolate(table.data.T[None], num_frames, mode="linear", align_corners=False)[0].T
-            self.temporal_pos_embed[i] = nn.Parameter(resized.contiguous())
+            self.temporal_pos_embed[i] = nn.Parameter(interpolate(table, num_frames))
         self.num_frames = num_frames
 
     def initialize(self, init: Init) -> None:
@@ -250,11 +244,9 @@ class EVL(Method):
         """Read the release's decoder and head; sizes and temporal modules are inferred from the keys."""
         if clip is None:
             raise StillmotionError("EVL checkpoints hold no backbone; pass clip=, the CLIP weights it was trained on")
-        ours = {}
-        for key, value in checkpoint.items():
-            name = key.removeprefix("module.")
-            ours["temporal." + name[8:] if name.startswith("decoder.") else name.replace("proj.", "head.", 1)] = value
-        if "temporal.cls_token" not in ours or "head.2.weight" not in ours:
+        theirs = {key.removeprefix("module."): value for key, value in checkpoint.items()}
+        ours = {} if "decoder.cls_token" not in theirs else translate(theirs, NAMES)
+        if "head.2.weight" not in ours:
             raise StillmotionError(
                 "no 'decoder.cls_token' and 'proj.2.weight': this is not a checkpoint of EVL's release"
             )
@@ -282,3 +274,8 @@ class EVL(Method):
             state=from_openai(trunk) | ours,
             num_classes=ours["head.2.weight"].shape[0],
         )
+
+    def release(self, state: Mapping[str, Tensor]) -> dict[str, Any]:
+        """Content of a file for the release: decoder and head, without the backbone."""
+        kept = {k: v for k, v in state.items() if not k.startswith("visual.")}
+        return {"model": {f"module.{k}": v for k, v in translate(kept, NAMES, back=True).items()}}

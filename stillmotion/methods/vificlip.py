@@ -1,16 +1,20 @@
-"""ViFi-CLIP (Rasheed et al., CVPR 2023): fine-tune CLIP itself on frame-averaged embeddings."""
+"""ViFi-CLIP (Rasheed et al., CVPR 2023): fine-tune CLIP on videos, average over frames; or learn prompts for it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from stillmotion.errors import WeightsError
+from stillmotion.errors import StillmotionError, WeightsError
 from stillmotion.methods.base import Method, Official
-from stillmotion.models.clip import TextTransformer, VisionTransformer
+from stillmotion.models.clip import TextTransformer, VisionTransformer, text_blocks, vision_blocks
 from stillmotion.models.config import CLIPConfig
-from stillmotion.models.names import from_openai
+from stillmotion.models.layers import Block
+from stillmotion.models.names import OPENAI, translate
+from stillmotion.models.tokenizer import tokenize
 from stillmotion.models.tuning import Tune
 from stillmotion.models.video_clip import CosineHead, MeanPool, VideoCLIP
 
@@ -21,55 +25,197 @@ TUNES: dict[str, tuple[Tune, ...]] = {
     "image": (Tune("visual.*"),),
     "text": (Tune("text.*"), Tune("text.token_embedding.*", 0)),
 }
+NAMES = (
+    ("image_encoder.VPT", "visual.stem.VPT"),
+    ("image_encoder.", "visual."),
+    ("prompt_learner.ctx", "text.stem.ctx"),
+    ("text_encoder.", "text."),
+    ("token_embedding.", "text.token_embedding."),
+    ("logit_scale", "head.logit_scale"),
+)
+PROMPT_STD = 0.02
+CLASS_BUFFERS = ("complete_text_embeddings", "token_prefix", "token_suffix")  # of the classes it was trained with
+
+
+def rounded(prompt: Tensor, faithful: bool) -> Tensor:
+    """The release passes visual and deep text prompts through float16 in every forward, whatever the precision."""
+    return prompt.half().to(prompt.dtype) if faithful else prompt
+
+
+class VisualPrompt(nn.Module):
+    """Learned tokens behind the patches, before `ln_pre`; they have no positions (section 3.2)."""
+
+    def __init__(self, length: int, width: int, faithful: bool):
+        super().__init__()
+        self.VPT, self.faithful = nn.Parameter(torch.randn(length, width) * PROMPT_STD), faithful
+
+    def forward(self, x_BTLD: Tensor) -> Tensor:
+        prompt = rounded(self.VPT, self.faithful).to(x_BTLD.dtype).expand(*x_BTLD.shape[:2], -1, -1)
+        return torch.cat([x_BTLD, prompt], dim=2)
+
+
+class TextPrompt(nn.Module):
+    """Learned vectors in place of the embeddings of the words behind the start token."""
+
+    def __init__(self, length: int, width: int):
+        super().__init__()
+        self.ctx = nn.Parameter(torch.randn(length, width) * PROMPT_STD)
+
+    def forward(self, x_KSD: Tensor, tokens_KS: Tensor) -> Tensor:
+        return _replace_context(x_KSD, self.ctx)
+
+
+class PromptedBlock(Block):
+    """A block that first overwrites the prompts of the one before it: the last tokens, or those behind the first."""
+
+    def __init__(self, width: int, *sizes: Any, length: int, faithful: bool, text: bool):
+        super().__init__(width, *sizes)
+        self.VPT_shallow = nn.Parameter(torch.randn(length, width) * PROMPT_STD)
+        self.faithful, self.is_text = faithful, text
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        return super().forward(self.prompted(x), mask)
+
+    def tap(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return super().tap(self.prompted(x))
+
+    def prompted(self, x: Tensor) -> Tensor:
+        """Put this block's prompts where the previous ones were."""
+        prompt = rounded(self.VPT_shallow, self.faithful).to(x.dtype)
+        if self.is_text:
+            return _replace_context(x, prompt)
+        return torch.cat([x[..., : -prompt.shape[0], :], prompt.expand(*x.shape[:-2], -1, -1)], dim=-2)
+
+
+def _replace_context(x_KSD: Tensor, prompt_ND: Tensor) -> Tensor:
+    prompt_KND = prompt_ND.to(x_KSD.dtype).expand(x_KSD.shape[0], -1, -1)
+    return torch.cat([x_KSD[:, :1], prompt_KND, x_KSD[:, 1 + prompt_ND.shape[0] :]], dim=1)
+
+
+class PromptedCLIP(VideoCLIP):
+    """Its prompts begin with filler words, which learned vectors replace; underscores in names become spaces."""
+
+    def prompt(self, class_names: Sequence[str]) -> Tensor:
+        """Class names to token ids (K, S): `X X ... X {name}.`."""
+        return super().prompt([name.replace("_", " ") for name in class_names])
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViFiCLIP(Method):
-    """Mean of un-normalized frame embeddings, cosine with the class names, no new weights (section 3.1)."""
+    """Mean of un-normalized frame embeddings, cosine with the class names, no new weights (section 3.1).
+
+    With `tuned="prompts"` it is the second stage of *bridge and prompt* (section 3.2): CLIP, fine-tuned on videos
+    before, is frozen, and vectors in both towers are learned from little data. The paper's few-shot setting is 10 + 10
+    prompts in 12 layers (153,600 parameters), its base-to-novel setting 16 + 16 in 9 (184,320).
+    """
 
     needs_text: ClassVar[bool] = True
 
     num_frames: int = 16
     """Frames read from each video (the paper: 16 fully supervised, 32 zero-shot and few-shot)."""
-    tuned: Literal["full", "image", "text"] = "full"
-    """Which towers train: both and the temperature (ViFi-CLIP), or one of them alone (CLIP image-FT, text-FT)."""
+    tuned: Literal["full", "image", "text", "prompts"] = "full"
+    """What trains: both towers and the temperature (ViFi-CLIP), one of them (CLIP image-FT, text-FT), or prompts."""
     template: str = "a photo of a {}."
-    """Prompt for a class name."""
+    """Prompt for a class name, where no text prompts are learned."""
+    vision_prompts: int = 0
+    """Learned tokens in the image tower."""
+    text_prompts: int = 0
+    """Learned vectors in the text tower."""
+    vision_depth: int = 12
+    """Layers of the image tower that have prompts of their own, from the first."""
+    text_depth: int = 12
+    """Layers of the text tower that have prompts of their own, from the first; 1 prompts the input alone."""
+    initial_words: str = ""
+    """Words whose embeddings the text prompts start from, at most 4 of them, as many as there are prompts."""
+    faithful: bool = True
+    """Round visual and deep text prompts to float16 in the forward pass, as the release does in any precision."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        count, words = self.text_prompts, len(self.initial_words.split())
+        prompted = self.vision_prompts > 0 or count > 0
+        if self.tuned == "prompts" and not prompted:
+            raise StillmotionError(
+                "tuned is 'prompts' and there are none; pass --vision-prompts 10 --text-prompts 10, say"
+            )
+        for name in ("vision_prompts", "text_prompts"):
+            if getattr(self, name) < 0:
+                raise StillmotionError(f"{name.replace('_', '-')} is {getattr(self, name)}; it must be at least 0")
+        for name in ("vision_depth", "text_depth"):
+            if prompted and getattr(self, name) < 1:
+                raise StillmotionError(f"{name.replace('_', '-')} is {getattr(self, name)}; it must be at least 1")
+        if self.initial_words and not words == count <= 4:
+            raise StillmotionError(
+                f"initial-words {self.initial_words!r} are {words} for {count} text prompts; give one word for each "
+                "prompt, and at most 4"
+            )
 
     def build(self, clip: CLIPConfig, class_names: Sequence[str]) -> VideoCLIP:
-        """Build the two towers, mean pooling and the cosine head."""
-        return VideoCLIP(
-            VisionTransformer(clip),
+        """Build the two towers, with prompts if there are any, mean pooling and the cosine head."""
+        kind, template = VideoCLIP, self.template
+        vision: dict[str, Any] = {}
+        if self.vision_prompts:
+            vision["stem"] = VisualPrompt(self.vision_prompts, clip.vision.width, self.faithful)
+            block = partial(PromptedBlock, length=self.vision_prompts, faithful=self.faithful, text=False)
+            vision["blocks"] = vision_blocks(clip, block, range(1, self.vision_depth))
+        text: dict[str, Any] = {}
+        if self.text_prompts and clip.text:
+            text["stem"] = TextPrompt(self.text_prompts, clip.text.width)
+            block = partial(PromptedBlock, length=self.text_prompts, faithful=self.faithful, text=True)
+            text["blocks"] = text_blocks(clip, block, range(1, self.text_depth))
+            kind, template = PromptedCLIP, f"{self.initial_words or ' '.join(['X'] * self.text_prompts)} {{}}."
+        return kind(
+            VisionTransformer(clip, **vision),
             MeanPool(),
             CosineHead(),
-            TextTransformer(clip) if clip.text else None,
-            templates=(self.template,),
+            TextTransformer(clip, **text) if clip.text else None,
+            templates=(template,),
             tokenizer=clip.tokenizer,
         )
 
     def tune(self) -> tuple[Tune, ...]:
-        """What the chosen variant trains (systems: full 124.3 M, image 86.2 M, text 38.1 M at B/16)."""
-        return TUNES[self.tuned]
+        """What the chosen variant trains (at B/16: full 124.3 M, image 86.2 M, text 38.1 M)."""
+        if self.tuned != "prompts":
+            return TUNES[self.tuned]
+        return tuple(Tune(pattern) for pattern in self.new())
+
+    def new(self) -> tuple[str, ...]:
+        """The prompts."""
+        vision = ("visual.stem.VPT", "visual.*.VPT_shallow")[: min(self.vision_depth, 2)]
+        text = ("text.stem.ctx", "text.*.VPT_shallow")[: min(self.text_depth, 2)]
+        return (vision if self.vision_prompts else ()) + (text if self.text_prompts else ())
+
+    def adopt(self, model: VideoCLIP) -> None:
+        """Start the text prompts from the embeddings of the initial words."""
+        if self.initial_words and model.text is not None:
+            tokens = tokenize([self.initial_words], model.tokenizer)[0, 1 : 1 + self.text_prompts]
+            assert isinstance(model.text, TextTransformer) and isinstance(model.text.stem, TextPrompt)
+            model.text.stem.ctx.data.copy_(model.text.token_embedding.weight[tokens])
 
     @classmethod
     def official(cls, checkpoint: Mapping[str, Tensor], clip: Mapping[str, Tensor] | None, **sizes: Any) -> Official:
-        """Read a fine-tuned ViFi-CLIP checkpoint; its token table must come from `clip` (the release drops it)."""
-        state = {}
-        for key, value in checkpoint.items():
-            name = key.removeprefix("module.")
-            if name.startswith("prompt_learner."):
-                continue  # buffers of the class names it was trained with
-            state[name.replace("image_encoder.", "visual.").replace("text_encoder.", "")] = value
-        if any("VPT" in name for name in state):
-            raise WeightsError(
-                "this ViFi-CLIP checkpoint holds prompts (stage 2); only fine-tuned ones are read so far"
-            )
+        """Read a checkpoint of the release, with prompts or without; its token table must come from `clip`."""
+        state = {key.removeprefix("module."): value for key, value in checkpoint.items()}
+        state = {k: v for k, v in state.items() if not k.endswith(CLASS_BUFFERS)}
         if "token_embedding.weight" not in state:
             if clip is None or "token_embedding.weight" not in clip:
                 raise WeightsError(
                     "ViFi-CLIP checkpoints lack 'token_embedding.weight'; pass clip=, the OpenAI ViT-B/16 weights"
                 )
             state["token_embedding.weight"] = clip["token_embedding.weight"]
-        method_sizes = {k: sizes.pop(k) for k in ("num_frames", "template") if k in sizes}
-        config = CLIPConfig.from_state(state, **sizes)
-        return Official(method=cls(**method_sizes), clip=config, state=from_openai(state))
+        ours = translate(state, NAMES)
+        own: dict[str, Any] = {
+            k: sizes.pop(k) for k in ("num_frames", "template", "initial_words", "faithful") if k in sizes
+        }
+        for tower, first in (("vision", "visual.stem.VPT"), ("text", "text.stem.ctx")):
+            if first in ours:
+                deep = [k for k in ours if k.endswith("VPT_shallow") and k.startswith(first.split(".")[0])]
+                own |= {f"{tower}_prompts": ours[first].shape[0], f"{tower}_depth": 1 + len(deep), "tuned": "prompts"}
+        plain = {k: v for k, v in translate(ours, OPENAI, back=True).items() if "stem." not in k}
+        config = CLIPConfig.from_state({k: v for k, v in plain.items() if not k.endswith("VPT_shallow")}, **sizes)
+        return Official(method=cls(**own), clip=config, state=ours)
+
+    def release(self, state: Mapping[str, Tensor]) -> dict[str, Any]:
+        """Content of a file for the release, which makes the buffers of its classes itself."""
+        kept = {k: v for k, v in state.items() if not k.startswith("text.token_embedding.")}
+        return {"model": {f"module.{k}": v for k, v in translate(kept, NAMES, back=True).items()}}

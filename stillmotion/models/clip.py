@@ -3,7 +3,7 @@
 Parameter names follow OpenAI's checkpoints, so official state dicts load by name.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -179,14 +179,20 @@ def resolve_taps(taps: Sequence[int], layers: int) -> tuple[int, ...]:
     return tuple(tap % layers for tap in taps)
 
 
-def vision_blocks(config: CLIPConfig) -> list[Block]:
-    """The plain blocks of an image tower; a method replaces some of them."""
+def vision_blocks(
+    config: CLIPConfig, kind: Callable[..., Block] = Block, where: Container[int] | None = None
+) -> list[Block]:
+    """The blocks of an image tower: of another kind all over, or at some indices (`where`)."""
     v = config.vision
-    return [Block(v.width, v.heads, v.mlp_width, config.activation, v.layer_scale) for _ in range(v.layers)]
+    sizes = (v.width, v.heads, v.mlp_width, config.activation, v.layer_scale)
+    return [kind(*sizes) if where is None or i in where else Block(*sizes) for i in range(v.layers)]
 
 
-def text_blocks(config: CLIPConfig) -> list[Block]:
-    """The plain blocks of a text tower; a method replaces some of them."""
+def text_blocks(
+    config: CLIPConfig, kind: Callable[..., Block] = Block, where: Container[int] | None = None
+) -> list[Block]:
+    """The blocks of a text tower: of another kind all over, or at some indices (`where`)."""
     t = config.text
     assert t is not None
-    return [Block(t.width, t.heads, t.mlp_width, config.activation, t.layer_scale) for _ in range(t.layers)]
+    sizes = (t.width, t.heads, t.mlp_width, config.activation, t.layer_scale)
+    return [kind(*sizes) if where is None or i in where else Block(*sizes) for i in range(t.layers)]

@@ -1,93 +1,67 @@
 """Foreign parameter names, translated at the edge; inside, every CLIP tensor has OpenAI's name."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import TypeVar
 
-import torch
 from torch import Tensor
 
 from stillmotion.errors import WeightsError
+from stillmotion.models.hugging_face import from_hugging_face
+
+V = TypeVar("V")
 
 # Scalars and buffers of old checkpoints that carry no weights.
 IGNORED = ("input_resolution", "context_length", "vocab_size", "logit_bias")
 
 
-def from_openai(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """OpenAI's names to those of a `VideoCLIP`: the text tower moves under `text.`, the temperature to the head."""
+Names = Sequence[tuple[str, str]]
+"""Prefixes of foreign names and of ours; the longest one that fits counts."""
+
+OPENAI: Names = (("visual.", "visual."), ("logit_scale", "head.logit_scale"), ("", "text."))
+
+
+def translate(state: Mapping[str, V], names: Names, back: bool = False) -> dict[str, V]:
+    """Replace the prefix of every name: foreign to ours, or ours to foreign (`back`).
+
+    Raises:
+        WeightsError: a name that no prefix fits.
+    """
+    table = sorted(((b, a) if back else (a, b) for a, b in names), key=lambda pair: -len(pair[0]))
     renamed = {}
     for key, value in state.items():
-        if key.startswith("visual."):
-            renamed[key] = value
-        elif key == "logit_scale":
-            renamed["head.logit_scale"] = value
-        else:
-            renamed[f"text.{key}"] = value
+        pair = next((pair for pair in table if key.startswith(pair[0])), None)
+        if pair is None:
+            raise WeightsError(f"tensor {key!r} is not part of this model; pass a checkpoint of its release")
+        renamed[pair[1] + key[len(pair[0]) :]] = value
     return renamed
+
+
+def from_openai(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """OpenAI's names to those of a `VideoCLIP`: the text tower moves under `text.`, the temperature to the head."""
+    return translate(state, OPENAI)
+
+
+def matches(name: str, patterns: Iterable[str]) -> bool:
+    """Whether a name fits one of some patterns such as `temporal.*`."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def count_parts(state: Mapping[str, Tensor], prefix: str) -> int:
+    """How many modules of a list a state holds: the different numbers behind a prefix such as `mit.resblocks.`."""
+    return len({key[len(prefix) :].split(".")[0] for key in state if key.startswith(prefix)})
 
 
 def to_openai(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Names of OpenAI, open_clip (both of its layouts) or Hugging Face to OpenAI's; anything else is kept as it is."""
     state = {k.removeprefix("module."): v for k, v in state.items() if isinstance(v, Tensor)}
     if any(k.startswith("vision_model.") for k in state):
-        return _from_hugging_face(state)
+        return from_hugging_face(state)
     renamed = {}
     for key, value in state.items():
         if key in IGNORED or key.endswith(("position_ids", "attn_mask")):
             continue
-        renamed[key.removeprefix("text.")] = value
+        renamed[key.removeprefix("text.").replace("head.logit_scale", "logit_scale")] = value
     if "logit_scale" in renamed:
         renamed["logit_scale"] = renamed["logit_scale"].reshape(())
     return renamed
-
-
-def _from_hugging_face(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    renamed: dict[str, Tensor] = {}
-    packed: dict[str, dict[str, Tensor]] = {}
-    for key, value in state.items():
-        if key.endswith("position_ids"):
-            continue
-        if key in _HUGGING_FACE:
-            name, transposed = _HUGGING_FACE[key]
-            renamed[name] = value.T.contiguous() if transposed else value
-            continue
-        tower, _, rest = key.partition("_model.encoder.layers.")
-        if tower not in ("vision", "text") or not rest:
-            raise WeightsError(f"tensor {key!r} is not part of a Hugging Face CLIPModel; pass that model's folder")
-        number, rest = rest.split(".", 1)
-        block = f"{'visual.' if tower == 'vision' else ''}transformer.resblocks.{number}."
-        if rest.startswith("self_attn.") and rest[10] in "qkv":
-            packed.setdefault(f"{block}attn.in_proj_{rest.split('.')[-1]}", {})[rest[10]] = value
-        else:
-            for theirs, ours in _HUGGING_FACE_BLOCK.items():
-                rest = rest.replace(theirs, ours)
-            renamed[block + rest] = value
-    for name, parts in packed.items():
-        missing = [f"{p}_proj" for p in "qkv" if p not in parts]
-        if missing:
-            raise WeightsError(f"{name}: the Hugging Face checkpoint lacks {', '.join(missing)}; the file is damaged")
-        renamed[name] = torch.cat([parts[p] for p in "qkv"])
-    return renamed
-
-
-_HUGGING_FACE = {
-    "logit_scale": ("logit_scale", False),
-    "vision_model.embeddings.class_embedding": ("visual.class_embedding", False),
-    "vision_model.embeddings.patch_embedding.weight": ("visual.conv1.weight", False),
-    "vision_model.embeddings.position_embedding.weight": ("visual.positional_embedding", False),
-    "vision_model.pre_layrnorm.weight": ("visual.ln_pre.weight", False),  # their spelling
-    "vision_model.pre_layrnorm.bias": ("visual.ln_pre.bias", False),
-    "vision_model.post_layernorm.weight": ("visual.ln_post.weight", False),
-    "vision_model.post_layernorm.bias": ("visual.ln_post.bias", False),
-    "visual_projection.weight": ("visual.proj", True),
-    "text_model.embeddings.token_embedding.weight": ("token_embedding.weight", False),
-    "text_model.embeddings.position_embedding.weight": ("positional_embedding", False),
-    "text_model.final_layer_norm.weight": ("ln_final.weight", False),
-    "text_model.final_layer_norm.bias": ("ln_final.bias", False),
-    "text_projection.weight": ("text_projection", True),
-}
-_HUGGING_FACE_BLOCK = {
-    "self_attn.out_proj": "attn.out_proj",
-    "layer_norm1": "ln_1",
-    "layer_norm2": "ln_2",
-    "mlp.fc1": "mlp.c_fc",
-    "mlp.fc2": "mlp.c_proj",
-}

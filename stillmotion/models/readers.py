@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -52,6 +53,19 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except Exception as error:  # safetensors raises its own types, which differ between versions
+        raise WeightsError(f"{path} is not a readable safetensors file ({_line(error)}); fetch it again") from error
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Read the text that a safetensors file carries beside its tensors.
+
+    Raises:
+        WeightsError: not a safetensors file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}
+    except Exception as error:  # safetensors' own types, which differ between versions
         raise WeightsError(f"{path} is not a readable safetensors file ({_line(error)}); fetch it again") from error
 
 
@@ -189,15 +203,19 @@ def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
         state = dict(_walk(content, ""))  # a TorchScript module: nested attributes
         if state:
             return state
-    while isinstance(content, Mapping):
-        inner = next((content[w] for w in _WRAPPERS if isinstance(content.get(w), Mapping)), None)
-        if inner is None:
-            break
-        content = inner
-    state = {str(k): v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, Mapping) else {}
+    state = open_wrappers(content) if isinstance(content, Mapping) else {}
     if not state:
         raise WeightsError(f"{path} holds no tensors; pass a checkpoint with a state dict")
     return state
+
+
+def open_wrappers(content: Mapping[Any, Any]) -> dict[str, Tensor]:
+    """Tensors of {'model': {...}} and its like; those of a second state dict (ActionCLIP's head) after `fusion.`."""
+    inner = next((content[w] for w in _WRAPPERS if isinstance(content.get(w), Mapping)), None)
+    if inner is not None:
+        second = content.get("fusion_model_state_dict", {})
+        return open_wrappers(inner) | {f"fusion.{k.removeprefix('module.')}": v for k, v in second.items()}
+    return {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
 
 
 def _walk(node: Mapping[str, Any], prefix: str) -> list[tuple[str, Tensor]]:

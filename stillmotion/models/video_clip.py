@@ -41,9 +41,28 @@ class CosineHead(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
     def forward(self, video_BE: Tensor, text: Tensor | None, features: VisualFeatures) -> Tensor:
+        """(B, E) videos and (K, E) class embeddings to (B, K) logits."""
+        return self.scale * (F.normalize(video_BE, dim=-1) @ F.normalize(self.need(text), dim=-1).T)
+
+    @property
+    def scale(self) -> Tensor | float:
+        """What the cosine is multiplied with."""
+        return self.logit_scale.exp()
+
+    def combine(self, text_NKE: Tensor) -> Tensor:
+        """Class embeddings of N templates to what `forward` reads: normalized and averaged, as CLIP's ensembles."""
+        return F.normalize(text_NKE, dim=-1).mean(dim=0)
+
+    @staticmethod
+    def need(text: Tensor | None) -> Tensor:
+        """Return the class embeddings.
+
+        Raises:
+            StillmotionError: there are none.
+        """
         if text is None:
             raise StillmotionError("this model compares a video with class embeddings; pass encode_text(prompt(names))")
-        return self.logit_scale.exp() * F.normalize(video_BE, dim=-1) @ F.normalize(text, dim=-1).T
+        return text
 
 
 class LinearHead(nn.Sequential):
@@ -95,13 +114,12 @@ class VideoCLIP(nn.Module):
         return tokens if len(self.templates) == 1 else tokens.unflatten(0, (len(self.templates), -1))
 
     def encode_text(self, tokens: Tensor) -> Tensor | None:
-        """Token ids (K, S) to class embeddings (K, E); those of several templates are normalized and averaged."""
+        """Token ids (K, S), or (N, K, S) of N templates, to class embeddings; the head says how N become one."""
         if self.text is None:
             return None
         if tokens.ndim == 2:
             return self.text(tokens)
-        embeddings = self.text(tokens.flatten(0, 1)).unflatten(0, tokens.shape[:2])
-        return F.normalize(embeddings, dim=-1).mean(dim=0)
+        return self.head.combine(self.text(tokens.flatten(0, 1)).unflatten(0, tokens.shape[:2]))  # type: ignore[operator]
 
     def classify(self, video: Tensor, text: Tensor | None = None) -> Tensor:
         """Normalized (B, T, 3, H, W) video to (B, K) logits, with class embeddings that were encoded once."""

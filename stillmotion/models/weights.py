@@ -4,6 +4,7 @@ ViT-B-16:openai          any open_clip model and pretrained tag, from the hub or
 ViT-B-16:openai-int8     OpenAI's image tower from the package index, for machines without a hub
 auto                     the int8 image tower, or where it cannot be had ViT-B-16:openai
 path/to/ViT-B-16.pt      OpenAI's TorchScript archive (read, never run), or any state dict of open_clip's
+path/model.safetensors   the CLIP inside a model that was trained here (ViFi-CLIP's, before prompts are learned)
 path/to/folder           a Hugging Face CLIPModel, or an open_clip model folder
 ViT-B-16:path/to/file    a file, with the sizes and activation of that open_clip model
 """
@@ -14,7 +15,6 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,8 +28,8 @@ from stillmotion.models import hub
 from stillmotion.models.clip import TextTransformer, VisionTransformer
 from stillmotion.models.config import CLIPConfig, TextConfig
 from stillmotion.models.int8_wheel import openai_int8
-from stillmotion.models.names import from_openai, to_openai
-from stillmotion.models.readers import read_sharded, read_state
+from stillmotion.models.names import from_openai, matches, to_openai
+from stillmotion.models.readers import read_metadata, read_sharded, read_state
 from stillmotion.progress import say
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -153,7 +153,8 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], *, new: Iterable[st
     Raises:
         WeightsError: a parameter of the model is neither new nor in the state.
     """
-    own = {k: v for k, v in model.state_dict().items() if not any(fnmatchcase(k, p) for p in new)}
+    new = tuple(new)
+    own = {k: v for k, v in model.state_dict().items() if not matches(k, new)}
     given = {k: v for k, v in from_openai(state).items() if k in own}
     if "head.logit_scale" in own and "head.logit_scale" not in given and not any(k.startswith("text.") for k in own):
         given["head.logit_scale"] = own["head.logit_scale"]  # an image tower alone brings no temperature
@@ -194,6 +195,8 @@ def _resolve(name: str, sizes: dict[str, Any]) -> ClipWeights:
 def _local(name: str, path: Path, config: CLIPConfig | None, sizes: dict[str, Any]) -> ClipWeights:
     given = {k: v for k, v in sizes.items() if v is not None}
     extra: dict[str, Any] = {}
+    if path.suffix == ".safetensors" and (card := read_metadata(path).get("stillmotion")):
+        return _trained(name, path, json.loads(card))
     if path.is_dir():
         state, settings, extra = read_sharded(path), _json(path / "config.json"), _folder_statistics(path)
         open_clip_config = _json(path / "open_clip_config.json")
@@ -209,6 +212,26 @@ def _local(name: str, path: Path, config: CLIPConfig | None, sizes: dict[str, An
         state = read_state(path)
     state = _float32(to_openai(state))
     return ClipWeights(name=name, config=config or CLIPConfig.from_state(state, **given), state=state, **extra)
+
+
+def _trained(name: str, path: Path, card: dict[str, Any]) -> ClipWeights:
+    """The CLIP inside a model that was trained here: stage 1 of bridge and prompt, say."""
+    config = CLIPConfig.from_dict(card["clip"])
+    state = to_openai(read_state(path))
+    if card["fingerprints"]:  # a tower that was not trained is not in the file
+        state = load_clip(card["clip_name"], image_size=config.vision.image_size).state | state
+    with torch.device("meta"):
+        known = {f"visual.{k}" for k in VisionTransformer(config).state_dict()} | {"logit_scale"}
+        known |= set(TextTransformer(config).state_dict()) if config.text else set()
+    pixels = card["preprocess"]
+    return ClipWeights(
+        name=name,
+        config=config,
+        state=_float32({k: v for k, v in state.items() if k in known}),
+        mean=tuple(pixels["mean"]),
+        std=tuple(pixels["std"]),
+        interpolation=pixels["interpolation"],
+    )
 
 
 def _folder_statistics(path: Path) -> dict[str, Any]:

@@ -24,6 +24,9 @@ class Run(Generic[M]):
     sampling: Sampling = Sampling()
     clip: str = "auto"
     """CLIP weights: MODEL:TAG as in open_clip, ViT-B-16:openai-int8, a path, or auto."""
+    start_from: Path | None = None
+    """A trained model.safetensors to start from in place of --clip: its CLIP, and all else of the same name. Not the
+    way to resume: an interrupted run goes on by itself."""
     image_size: int | None = None
     """Input size in pixels; None: that of the weights. Another one interpolates CLIP's position table."""
     statistics: Literal["weights", "imagenet"] = "weights"

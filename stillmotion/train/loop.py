@@ -139,9 +139,11 @@ class Trainer:
             batch, weight = self._any_good(), 0.0
         device = self.accelerator.device
         views = send_to_device(batch.views, device, non_blocking=True)
-        views, targets = self.objective.targets(batch._replace(labels=batch.labels.to(device), views=views), seed)
+        batch = batch._replace(labels=batch.labels.to(device), views=views)
+        prompts = self.objective.prompts(self.tokens, batch.labels, seed)
+        inputs, targets = self.objective.targets(batch, seed)
         with self.accelerator.autocast():
-            logits = self.wrapped(views, self.tokens)
+            logits = self.wrapped(inputs, prompts)
         return self.objective.losses(logits, targets).sum() * weight
 
     def _any_good(self) -> Batch:

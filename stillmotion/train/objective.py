@@ -1,6 +1,6 @@
 """From a batch to one loss per clip: where training methods differ."""
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -10,10 +10,15 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from stillmotion.data.dataset import Batch
+from stillmotion.errors import StillmotionError
+from stillmotion.train.config import Train
 
 
 class Objective(Protocol):
     """A loss per clip, from a model's logits and the batch they came from."""
+
+    def prompts(self, tokens: Tensor | None, labels: Tensor, seed: int) -> Tensor | None:
+        """What the clips of a batch are compared with, of all prompts of the run."""
 
     def targets(self, batch: Batch, seed: int) -> tuple[object, Tensor]:
         """What the model reads and what it should answer: inputs, and labels (B,) or probabilities (B, K)."""
@@ -37,6 +42,10 @@ class CrossEntropy:
         mixers = [v2.MixUp(alpha=0.8, num_classes=num_classes), v2.CutMix(alpha=1.0, num_classes=num_classes)]
         self._mix = v2.RandomChoice(mixers) if mix else None
 
+    def prompts(self, tokens: Tensor | None, labels: Tensor, seed: int) -> Tensor | None:
+        """All classes."""
+        return tokens
+
     def targets(self, batch: Batch, seed: int) -> tuple[object, Tensor]:
         """Mix videos and labels, if asked to."""
         if self._mix is None:
@@ -49,6 +58,50 @@ class CrossEntropy:
     def losses(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy of every clip."""
         return F.cross_entropy(logits.float(), targets, label_smoothing=self.smoothing, reduction="none")
+
+
+class Contrastive:
+    """ActionCLIP's loss: videos and prompts of a batch find each other, and equal labels are all right answers.
+
+    Each clip draws one of the templates. The target is a softmax over ten times the matrix of equal labels, and the
+    loss the mean of two Kullback-Leibler divergences, from videos to prompts and from prompts to videos.
+    """
+
+    def prompts(self, tokens: Tensor | None, labels: Tensor, seed: int) -> Tensor | None:
+        """One prompt per clip, (B, S), of (K, S) or of N templates (N, K, S)."""
+        assert tokens is not None
+        if tokens.ndim == 2:
+            return tokens[labels]
+        drawn = np.random.RandomState(seed % 2**32).randint(tokens.shape[0], size=len(labels))
+        return tokens[torch.from_numpy(drawn).to(tokens.device), labels]
+
+    def targets(self, batch: Batch, seed: int) -> tuple[object, Tensor]:
+        """Videos as they are, and which pairs have equal labels, (B, B)."""
+        return batch.views, self.ground_truth(batch.labels)
+
+    @staticmethod
+    def ground_truth(labels: Tensor) -> Tensor:
+        """1 where the labels of two clips are equal, (B, B)."""
+        return (labels[:, None] == labels[None]).float()
+
+    def losses(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """(B, B) similarities to the share of every clip in the two divergences, (B,)."""
+        expected = (10 * targets).softmax(dim=-1)
+        both = [F.kl_div(s.float().log_softmax(-1), expected, reduction="none").sum(-1) for s in (logits, logits.T)]
+        return (both[0] + both[1]) / 2
+
+
+def make_objective(kind: Literal["cross_entropy", "contrastive"], classes: int, train: Train) -> Objective:
+    """The loss that a method is trained with.
+
+    Raises:
+        StillmotionError: label smoothing or mixing with a loss that has no place for them.
+    """
+    if kind == "cross_entropy":
+        return CrossEntropy(classes, train.label_smoothing, train.mix)
+    if train.mix or train.label_smoothing:
+        raise StillmotionError("the contrastive loss takes no --mix and no --label-smoothing; leave them out")
+    return Contrastive()
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:

@@ -14,8 +14,11 @@ import torch
 from torch import Tensor
 
 HERE = Path(__file__).parent
-TABLES = ("token_embedding.weight", "positional_embedding", "pos_embed", "w1", "w2", "cls_token")
-INPUT_FIRST = ("proj", "text_projection")  # stored as (in, out)
+TABLES = (
+    "token_embedding.weight", "positional_embedding", "pos_embed", "w1", "w2", "cls_token", "VPT", "VPT_shallow", "ctx",
+    "frame_position_embeddings.weight", "embedding.weight", "temporalEmbedding.weight",
+)  # fmt: skip
+INPUT_FIRST = ("proj", "text_projection", "prompts_visual_proj")  # stored as (in, out)
 
 
 def normal(key: str, shape: tuple[int, ...], seed: int) -> np.ndarray:

@@ -12,10 +12,10 @@ from stillmotion.models.tuning import select
 from stillmotion.models.video_clip import VideoCLIP
 from stillmotion.models.weights import load_into
 from tests.conftest import tiny_config
-from tests.golden.recipe import clip_shapes, load, picked, video, weight
+from tests.golden.recipe import load, picked, video, weight
+from tests.methods.golden_clip import SHAPES
 
 GOLDEN = load("vifi_tiny")
-SHAPES = clip_shapes(width=128, layers=3, patch=16, grid=4, embed=64, text_width=64, text_layers=2)
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +65,90 @@ def test_equals_the_release(clip_state: dict[str, Tensor], case: str) -> None:
     check(model, case)
 
 
+PROMPTED = ("vl_few_shot", "vl_b2n", "vl_ctxinit")
+
+
+def prompted(clip: dict[str, Tensor], case: str) -> dict[str, Tensor]:
+    """The release's stage-2 checkpoint: learned prompts, rounded as the golden's, and buffers of the classes."""
+    shapes = GOLDEN["cases"][case]["prompts"]
+    state = {f"module.{k}": weight(k, tuple(s), GOLDEN["seed"]).half().float() for k, s in shapes.items()}
+    state |= {k: v for k, v in as_release(clip).items() if "complete_text_embeddings" not in k}
+    n = shapes["prompt_learner.ctx"][0]
+    buffers = {"token_prefix": torch.zeros(5, 1, 64), "token_suffix": torch.zeros(5, 76 - n, 64)}
+    return state | {f"module.prompt_learner.{k}": v for k, v in buffers.items()}
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("case", PROMPTED)
+def test_prompts_equal_the_release(clip_state: dict[str, Tensor], case: str) -> None:
+    words = {"initial_words": "a photo of a"} if case == "vl_ctxinit" else {}
+    model = stillmotion.from_official("vificlip", prompted(clip_state, case), clip=clip_state, text_heads=1, **words)
+    check(model, case)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("case", PROMPTED)
+def test_prompts_train_what_the_release_trains(clip_state: dict[str, Tensor], case: str) -> None:
+    theirs = prompted(clip_state, case)
+    method = ViFiCLIP.official(theirs, clip_state, text_heads=1).method
+    model = stillmotion.from_official("vificlip", theirs, clip=clip_state, text_heads=1)
+    written = method.release(model.state_dict())["model"]
+    trained = {f"module.{k}" for k in GOLDEN["cases"][case]["trainable"]}
+    rules = select(model, method.tune())
+    assert {n for n, p in model.named_parameters() if p.requires_grad} == set(rules)
+    ours = method.release({k: v for k, v in model.state_dict().items() if k in rules})["model"]
+    assert ours.keys() == trained
+    buffers = {k for k in theirs if k.endswith(("token_prefix", "token_suffix"))}
+    assert written.keys() == theirs.keys() - buffers
+    assert all(torch.equal(written[k], theirs[k]) for k in written)
+
+
+@pytest.mark.parametrize(("prompts", "depth", "count"), [(10, 12, 153_600), (16, 9, 184_320)])
+def test_published_prompt_counts(prompts: int, depth: int, count: int) -> None:
+    sizes = {"vision_prompts": prompts, "text_prompts": prompts, "vision_depth": depth, "text_depth": depth}
+    method = ViFiCLIP(tuned="prompts", **sizes)
+    with torch.device("meta"):
+        model = method.build(CLIPConfig(), ["a"])
+    rules = select(model, method.tune())
+    assert sum(p.numel() for n, p in model.named_parameters() if n in rules) == count
+    assert len(model.state_dict()) == 303 + 2 * depth - 1 - 1 + 1
+
+
+def test_rounding_of_prompts_is_a_switch() -> None:
+    torch.manual_seed(0)
+    sizes = {"tuned": "prompts", "vision_prompts": 2, "text_prompts": 2, "vision_depth": 3, "text_depth": 2}
+    faithful = ViFiCLIP(**sizes).build(tiny_config(), ["run", "jump"]).eval()
+    exact = ViFiCLIP(**sizes, faithful=False).build(tiny_config(), ["run", "jump"]).eval()
+    exact.load_state_dict(faithful.state_dict())
+    clip, tokens = torch.randn(1, 2, 3, 32, 32), faithful.prompt(["run", "jump"])
+    with torch.no_grad():
+        gap = (faithful(clip, tokens) - exact(clip, tokens)).abs().max()
+    assert 0 < gap < 1e-2
+
+
+def test_initial_words_are_where_the_prompts_start() -> None:
+    method = ViFiCLIP(tuned="prompts", text_prompts=4, text_depth=1, initial_words="a photo of a")
+    model = method.build(tiny_config(), ["run"])
+    method.adopt(model)
+    assert torch.equal(model.text.stem.ctx, model.text.token_embedding.weight[[320, 1125, 539, 320]])
+    assert model.prompt(["putting_on foundation"])[0, :5].tolist() == [49406, 320, 1125, 539, 320]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tuned": "prompts"}, "pass --vision-prompts 10"),
+        ({"text_prompts": -1}, "text-prompts is -1"),
+        ({"vision_prompts": 2, "vision_depth": 0}, "vision-depth is 0"),
+        ({"text_prompts": 5, "initial_words": "a photo of a"}, "one word for each prompt"),
+        ({"text_prompts": 5, "initial_words": "a photo of a big"}, "at most 4"),
+    ],
+)
+def test_prompts_that_make_no_sense_are_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(StillmotionError, match=message):
+        ViFiCLIP(**options)  # type: ignore[arg-type]
+
+
 @pytest.mark.golden
 def test_vanilla_clip_equals_the_release(clip_state: dict[str, Tensor]) -> None:
     model = ZeroShot().build(CLIPConfig.from_state(clip_state, text_heads=1), GOLDEN["class_names"]).eval()
@@ -96,12 +180,6 @@ def test_published_parameter_counts(tuned: str, count: int) -> None:
 def test_the_token_table_is_needed(clip_state: dict[str, Tensor]) -> None:
     with pytest.raises(WeightsError, match="pass clip=, the OpenAI ViT-B/16 weights"):
         stillmotion.from_official("vificlip", as_release(clip_state), text_heads=1)
-
-
-def test_prompted_checkpoints_are_named_as_such(clip_state: dict[str, Tensor]) -> None:
-    state = as_release(clip_state) | {"module.image_encoder.VPT": torch.zeros(10, 128)}
-    with pytest.raises(WeightsError, match="holds prompts"):
-        stillmotion.from_official("vificlip", state, clip=clip_state)
 
 
 def test_unknown_methods_and_methods_without_releases() -> None:

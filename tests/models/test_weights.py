@@ -329,6 +329,7 @@ def test_published_sizes_for_a_local_file(tmp_path: Path) -> None:
 def offline(endpoint: str, tmp_path: Path, name: str = "ViT-B-16:openai") -> tuple[str, float]:
     code = f"""
 import time
+import huggingface_hub, open_clip  # on a busy machine their import takes longer than the hub
 from stillmotion.errors import WeightsError
 from stillmotion.models.weights import load_clip
 started = time.time()

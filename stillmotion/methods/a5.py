@@ -1,0 +1,193 @@
+"""A0 to A7 (Ju et al., *Prompting Visual-Language Models for Efficient Video Understanding*, ECCV 2022).
+
+CLIP stays frozen; vectors around the class name and a small transformer over the frames are learned.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from stillmotion.errors import StillmotionError, WeightsError
+from stillmotion.methods.base import Method, Official
+from stillmotion.models.clip import TextTransformer, VisionTransformer, VisualFeatures
+from stillmotion.models.config import CLIPConfig
+from stillmotion.models.layers import Block, Transformer
+from stillmotion.models.names import OPENAI, count_parts, translate
+from stillmotion.models.positions import check_frames, interpolate
+from stillmotion.models.tuning import Tune
+from stillmotion.models.video_clip import CosineHead, MeanPool, VideoCLIP
+
+TABLE_STD = 0.01
+HEAD_WIDTH = 64  # 8 heads at width 512
+NAMES = (
+    ("embedding.", "text.stem."),
+    ("temporalEmbedding.", "temporal.temporalEmbedding."),
+    ("temporalModelling.", "temporal.temporalModelling."),
+)
+
+
+class LearnedContext(nn.Module):
+    """Embeddings of id 0, slots and padding alike, become rows of one table by absolute position (figure 2)."""
+
+    def __init__(self, length: int, width: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(length, width) * TABLE_STD)
+
+    def forward(self, x_KSD: Tensor, tokens_KS: Tensor) -> Tensor:
+        return torch.where((tokens_KS == 0).unsqueeze(-1), self.weight[: x_KSD.shape[1]].to(x_KSD.dtype), x_KSD)
+
+
+class TemporalTransformer(nn.Module):
+    """Blocks over the frames with learned positions, then the mean; unlike ActionCLIP's, without a residual."""
+
+    def __init__(self, width: int, num_frames: int, layers: int):
+        super().__init__()
+        self.temporalEmbedding = nn.Embedding(num_frames, width)
+        nn.init.normal_(self.temporalEmbedding.weight, std=TABLE_STD)
+        self.temporalModelling = Transformer(
+            [Block(width, max(1, width // HEAD_WIDTH), 4 * width) for _ in range(layers)]
+        )
+
+    def forward(self, features: VisualFeatures) -> Tensor:
+        x_BTE = features.frames_BTE
+        check_frames(self.temporalEmbedding.num_embeddings, x_BTE.shape[1])
+        x_BTE = x_BTE + self.temporalEmbedding.weight
+        for block in self.temporalModelling.resblocks:
+            x_BTE = block(x_BTE)
+        return x_BTE.mean(dim=1)
+
+    def resize_time(self, num_frames: int) -> None:
+        """Interpolate the learned frame positions, linearly, to another number of frames."""
+        table = interpolate(self.temporalEmbedding.weight, num_frames)
+        self.temporalEmbedding = nn.Embedding.from_pretrained(table, freeze=False)
+
+
+class FixedScaleHead(CosineHead):
+    """Cosine similarity over a fixed temperature of 0.07; CLIP's learned one is not used."""
+
+    def __init__(self, temperature: float):
+        nn.Module.__init__(self)  # without the learned temperature
+        self.temperature = temperature
+
+    @property
+    def scale(self) -> float:
+        """One over the temperature."""
+        return 1 / self.temperature
+
+
+class ContextCLIP(VideoCLIP):
+    """Its token ids leave slots around a class name: `[start] 0 ... 0 name 0 ... 0 [end]`."""
+
+    def __init__(self, *parts: nn.Module | None, prefix: int, postfix: int, tokenizer: str):
+        super().__init__(*parts, templates=("{}",), tokenizer=tokenizer)  # type: ignore[arg-type]
+        self.prefix, self.postfix = prefix, postfix
+
+    def prompt(self, class_names: Sequence[str]) -> Tensor:
+        """Class names to token ids (K, S).
+
+        Raises:
+            StillmotionError: a name that does not fit between the slots.
+        """
+        tokens_KS = super().prompt(class_names)
+        spread_KS = torch.zeros_like(tokens_KS)
+        ends = tokens_KS.argmax(dim=-1).tolist()
+        for name, source, row, end in zip(class_names, tokens_KS, spread_KS, ends):
+            last = self.prefix + end + self.postfix
+            if last >= row.shape[0]:
+                room = row.shape[0] - 2 - self.prefix - self.postfix
+                raise StillmotionError(
+                    f"class name {name!r} has {end - 1} tokens, at most {room} "
+                    f"fit between {self.prefix} and {self.postfix} learned vectors; shorten it or learn fewer"
+                )
+            row[0], row[self.prefix + 1 : self.prefix + end], row[last] = source[0], source[1:end], source[end]
+        return spread_KS
+
+
+@dataclass(frozen=True, kw_only=True)
+class A5(Method):
+    """Learned text context and a temporal transformer on a frozen CLIP.
+
+    The paper's models are sizes of it: A0 to A3 have 2, 4, 8 and 16 vectors on each side and no transformer, A4 to A7
+    have 16 and one to four layers.
+    """
+
+    needs_text: ClassVar[bool] = True
+
+    num_frames: int = 16
+    """Frames read from each video."""
+    prefix: int = 16
+    """Learned vectors before the class name."""
+    postfix: int = 16
+    """Learned vectors behind it."""
+    layers: int = 2
+    """Blocks of the temporal transformer; 0 averages the frames."""
+    temperature: float = 0.07
+    """Divides the cosine; fixed."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("prefix", "postfix", "layers"):
+            if getattr(self, name) < 0:
+                raise StillmotionError(f"{name} is {getattr(self, name)}; it must be at least 0")
+        if not self.temperature > 0:
+            raise StillmotionError(f"temperature is {self.temperature}; it must be above 0")
+
+    def build(self, clip: CLIPConfig, class_names: Sequence[str]) -> VideoCLIP:
+        """Build the two frozen towers, the context table and the temporal transformer."""
+        text = None
+        if clip.text:
+            text = TextTransformer(clip, stem=LearnedContext(clip.text.context_length, clip.text.width))
+        return ContextCLIP(
+            VisionTransformer(clip),
+            TemporalTransformer(clip.embed_dim, self.num_frames, self.layers) if self.layers else MeanPool(),
+            FixedScaleHead(self.temperature),
+            text,
+            prefix=self.prefix,
+            postfix=self.postfix,
+            tokenizer=clip.tokenizer,
+        )
+
+    def tune(self) -> tuple[Tune, ...]:
+        """The table and the transformer (A5: 6,352,384 parameters; A6: 9,504,768)."""
+        return tuple(Tune(pattern) for pattern in self.new())
+
+    def new(self) -> tuple[str, ...]:
+        """The table and the transformer."""
+        return ("text.stem.weight", "temporal.*") if self.layers else ("text.stem.weight",)
+
+    def cached_taps(self) -> tuple[int, ...]:
+        """Frame embeddings are all it reads."""
+        return ()
+
+    @classmethod
+    def official(cls, checkpoint: Mapping[str, Tensor], clip: Mapping[str, Tensor] | None, **sizes: Any) -> Official:
+        """Read a checkpoint of the release; CLIP comes from it, or from `clip` where it holds the new parts alone."""
+        state = {key.removeprefix("module."): value for key, value in checkpoint.items()}
+        inside = {k.removeprefix("clipmodel."): v for k, v in state.items() if k.startswith("clipmodel.")}
+        if "embedding.weight" not in state:
+            raise WeightsError("no 'embedding.weight': this is not a checkpoint of A5's release (Efficient-Prompt)")
+        towers = inside or dict(clip or {})
+        if not towers:
+            raise WeightsError(
+                "this A5 checkpoint holds no CLIP ('clipmodel.*'); pass clip=, the OpenAI ViT-B/16 weights"
+            )
+        new = translate({k: v for k, v in state.items() if not k.startswith("clipmodel.")}, NAMES)
+        own = {k: sizes.pop(k) for k in ("num_frames", "prefix", "postfix", "temperature", "layers") if k in sizes}
+        own.setdefault("layers", count_parts(new, "temporal.temporalModelling.resblocks."))
+        if not own["layers"]:  # the release keeps a table of positions that its first four models do not read
+            new = {k: v for k, v in new.items() if not k.startswith("temporal.")}
+        elif "temporal.temporalEmbedding.weight" in new:
+            own["num_frames"] = new["temporal.temporalEmbedding.weight"].shape[0]
+        config = CLIPConfig.from_state(towers, **sizes)
+        plain = {k: v for k, v in translate(towers, OPENAI).items() if k != "head.logit_scale"}
+        return Official(method=cls(**own), clip=config, state=plain | new)
+
+    def release(self, state: Mapping[str, Tensor]) -> dict[str, Any]:
+        """Content of a file for the release."""
+        new = {k: v for k, v in state.items() if k.startswith(("temporal.", "text.stem."))}
+        clip = translate({k: v for k, v in state.items() if k not in new}, OPENAI, back=True)
+        clip["logit_scale"] = torch.tensor(100.0).log()  # CLIP's own, which the release loads and does not use
+        return {"state_dict": {f"clipmodel.{k}": v for k, v in clip.items()} | translate(new, NAMES, back=True)}

@@ -1,0 +1,298 @@
+"""ActionCLIP (Wang et al., 2021): fine-tune CLIP with many prompts per class, and a temporal head on the frames."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stillmotion.errors import StillmotionError, WeightsError
+from stillmotion.methods.base import Method, Official
+from stillmotion.models.clip import TextTransformer, VisionTransformer, VisualFeatures, vision_blocks
+from stillmotion.models.config import CLIPConfig
+from stillmotion.models.layers import Block, Transformer
+from stillmotion.models.names import OPENAI, count_parts, translate
+from stillmotion.models.positions import check_frames, interpolate
+from stillmotion.models.tuning import Tune
+from stillmotion.models.video_clip import CosineHead, MeanPool, VideoCLIP
+
+Pool = Literal["meanP", "Transf", "Transf_cls", "LSTM", "Conv_1D"]
+MAX_FRAMES = 77  # rows of the release's frame position table
+TEMPLATES = (
+    "a photo of action {}", "a picture of action {}", "Human action of {}", "{}, an action", "{} this is an action",
+    "{}, a video of action", "Playing action of {}", "{}", "Playing a kind of action, {}",
+    "Doing a kind of action, {}", "Look, the human is {}", "Can you recognize the action of {}?",
+    "Video classification of {}", "A video of {}", "The man is {}", "The woman is {}",
+)  # fmt: skip
+
+
+class ConvPool(nn.Module):
+    """Depthwise temporal convolution that starts as a shift of channels; residual, mean.
+
+    The release reads the memory of a (T, E) table as (E, T) instead of transposing it, so its convolution runs across
+    channels. `faithful` keeps that; without, it runs over time as the paper says.
+    """
+
+    def __init__(self, width: int, faithful: bool):
+        super().__init__()
+        self.faithful, fold = faithful, width // 4
+        self.shift = nn.Conv1d(width, width, 3, padding=1, groups=width, bias=False)
+        nn.init.zeros_(self.shift.weight)
+        self.shift.weight.data[:fold, 0, 0] = 1  # from the previous frame
+        self.shift.weight.data[fold : width - fold, 0, 1] = 1
+        self.shift.weight.data[width - fold :, 0, 2] = 1  # from the next one
+
+    def forward(self, features: VisualFeatures) -> Tensor:
+        x_BTE = features.frames_BTE
+        B, T, E = x_BTE.shape
+        x_BET = x_BTE.reshape(B, E, T) if self.faithful else x_BTE.transpose(1, 2)
+        return (x_BTE + self.shift(x_BET).transpose(1, 2)).mean(dim=1)
+
+
+class LSTMPool(nn.Module):
+    """One LSTM layer over the frames; residual, mean."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.lstm_visual = nn.LSTM(width, width, batch_first=True)
+
+    def forward(self, features: VisualFeatures) -> Tensor:
+        x_BTE = features.frames_BTE
+        return (x_BTE + self.lstm_visual(x_BTE)[0]).mean(dim=1)
+
+
+class TransformerPool(nn.Module):
+    """Blocks over the frames with learned positions; residual, mean (`Transf`, the one its tables use)."""
+
+    def __init__(self, width: int, heads: int, layers: int, positions: int, eps: float):
+        super().__init__()
+        self.frame_position_embeddings = nn.Embedding(positions, width)
+        self.transformer = Transformer([Block(width, heads, 4 * width) for _ in range(layers)])
+        _initialize(self)
+        for block in self.transformer.resblocks:
+            assert isinstance(block, Block)
+            block.ln_1.eps = block.ln_2.eps = eps
+            nn.init.xavier_uniform_(block.attn.in_proj_weight)
+
+    def forward(self, features: VisualFeatures) -> Tensor:
+        x_BTE = features.frames_BTE
+        learned, T = self.frame_position_embeddings.num_embeddings, x_BTE.shape[1]
+        if learned < T:
+            check_frames(learned, T)
+        y_BTE = x_BTE + self.frame_position_embeddings.weight[:T]
+        for block in self.transformer.resblocks:
+            y_BTE = block(y_BTE)
+        return (x_BTE + y_BTE).mean(dim=1)
+
+    def resize_time(self, num_frames: int) -> None:
+        """Interpolate the learned frame positions, linearly, to another number of frames."""
+        table = interpolate(self.frame_position_embeddings.weight, num_frames)
+        self.frame_position_embeddings = nn.Embedding.from_pretrained(table, freeze=False)
+
+
+class ClassTokenEncoder(nn.Module):
+    """PyTorch's post-norm encoder over a class token and the frames."""
+
+    def __init__(self, width: int, num_frames: int, layers: int):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(width, nhead=8, batch_first=True)
+        self.transformer_enc = nn.TransformerEncoder(layer, layers, nn.LayerNorm(width), enable_nested_tensor=False)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.pos_embed = nn.Parameter(torch.zeros(1, num_frames + 1, width))
+        _initialize(self)
+        nn.init.trunc_normal_(self.cls_token, std=0.02)
+        nn.init.trunc_normal_(self.pos_embed, std=0.02)
+
+    def forward(self, x_BTE: Tensor) -> Tensor:
+        check_frames(self.pos_embed.shape[1] - 1, x_BTE.shape[1])
+        x = torch.cat([self.cls_token.expand(x_BTE.shape[0], -1, -1), x_BTE], dim=1) + self.pos_embed
+        return self.transformer_enc(x)[:, 0]
+
+
+class ClassTokenPool(nn.Module):
+    """A class token reads the frames; no residual (`Transf_cls`)."""
+
+    def __init__(self, width: int, num_frames: int, layers: int):
+        super().__init__()
+        self.transformer = ClassTokenEncoder(width, num_frames, layers)
+
+    def forward(self, features: VisualFeatures) -> Tensor:
+        return self.transformer(features.frames_BTE)
+
+    def resize_time(self, num_frames: int) -> None:
+        """Interpolate the learned frame positions, linearly, to another number of frames."""
+        token, table = self.transformer.pos_embed.detach()[:, :1], self.transformer.pos_embed[0, 1:]
+        self.transformer.pos_embed = nn.Parameter(torch.cat([token, interpolate(table, num_frames)[None]], dim=1))
+
+
+class ShiftBlock(Block):
+    """TSM before every block: patches trade 1/8 of their channels with the next frame and 1/8 with the previous."""
+
+    def forward(self, x_BTLD: Tensor, mask: Tensor | None = None) -> Tensor:
+        return super().forward(self.shifted(x_BTLD), mask)
+
+    def tap(self, x_BTLD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return super().tap(self.shifted(x_BTLD))
+
+    @staticmethod
+    def shifted(x_BTLD: Tensor) -> Tensor:
+        """The class token stays; frames without a neighbor get zeros."""
+        fold = x_BTLD.shape[-1] // 8
+        cls, x = x_BTLD[:, :, :1], x_BTLD[:, :, 1:]
+        ahead = F.pad(x[:, 1:, :, :fold], (0, 0, 0, 0, 0, 1))
+        back = F.pad(x[:, :-1, :, fold : 2 * fold], (0, 0, 0, 0, 1, 0))
+        return torch.cat([cls, torch.cat([ahead, back, x[..., 2 * fold :]], dim=-1)], dim=2)
+
+
+class TemplateHead(CosineHead):
+    """Cosine similarity with every template's class embeddings; at test, probabilities are averaged over templates.
+
+    Args:
+        test_scale: the release's fixed scale at test; None: the learned temperature, as in training.
+    """
+
+    def __init__(self, test_scale: float | None):
+        super().__init__()
+        self.test_scale = test_scale
+
+    def forward(self, video_BE: Tensor, text: Tensor | None, features: VisualFeatures) -> Tensor:
+        """(B, E) videos and (K, E) or (N, K, E) class embeddings to (B, K) logits, whose softmax is the mean of N."""
+        logits = self.scale * (F.normalize(video_BE, dim=-1) @ F.normalize(self.need(text), dim=-1).transpose(-2, -1))
+        if logits.ndim == 2:
+            return logits
+        return logits.log_softmax(dim=-1).logsumexp(dim=0) - math.log(logits.shape[0])
+
+    @property
+    def scale(self) -> Tensor | float:
+        """The fixed scale at test, the learned one in training."""
+        return self.logit_scale.exp() if self.training or self.test_scale is None else self.test_scale
+
+    def combine(self, text_NKE: Tensor) -> Tensor:
+        """Keep the embeddings of the templates apart."""
+        return F.normalize(text_NKE, dim=-1)
+
+
+def _initialize(module: nn.Module) -> None:
+    for part in module.modules():
+        if isinstance(part, (nn.Linear, nn.Embedding)):
+            nn.init.normal_(part.weight, std=0.02)
+        if isinstance(part, nn.Linear) and part.bias is not None:
+            nn.init.zeros_(part.bias)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionCLIP(Method):
+    """CLIP fine-tuned with 16 templates and a two-way contrastive loss; frames are put together by a temporal head."""
+
+    needs_text: ClassVar[bool] = True
+    objective: ClassVar[Literal["cross_entropy", "contrastive"]] = "contrastive"
+
+    num_frames: int = 8
+    """Frames read from each video."""
+    pool: Pool = "Transf"
+    """Temporal head, by the release's name: meanP, Transf, Transf_cls, LSTM or Conv_1D."""
+    shift: bool = False
+    """Shift channels between frames before every block of the image tower (TSM)."""
+    layers: int = 6
+    """Blocks of the two transformers."""
+    positions: int = MAX_FRAMES
+    """Rows of the frame position table of `Transf`."""
+    eps: float = 1e-12
+    """Epsilon of the norms of `Transf`; the release's own is 1e-12, mmaction2's port has 1e-5."""
+    faithful: bool = True
+    """Scramble the axes of `Conv_1D` as the release does; off: a convolution over time."""
+    test_scale: float | None = 100.0
+    """Scale of the cosine at test; None: the learned temperature."""
+    new_rate: float = 10.0
+    """Learning rate of the temporal head, times that of CLIP."""
+    templates: tuple[str, ...] = TEMPLATES
+    """Prompts for a class name."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.pool not in get_args(Pool):
+            raise StillmotionError(f"pool is {self.pool!r}; choose one of {', '.join(get_args(Pool))}")
+
+    def build(self, clip: CLIPConfig, class_names: Sequence[str]) -> VideoCLIP:
+        """Build the two towers and the temporal head."""
+        return VideoCLIP(
+            VisionTransformer(clip, blocks=vision_blocks(clip, ShiftBlock if self.shift else Block)),
+            self._pool(clip),
+            TemplateHead(self.test_scale),
+            TextTransformer(clip) if clip.text else None,
+            templates=self.templates,
+            tokenizer=clip.tokenizer,
+        )
+
+    def _pool(self, clip: CLIPConfig) -> nn.Module:
+        E = clip.embed_dim
+        if self.pool == "Transf":
+            heads = clip.text.heads if clip.text else E // 64
+            return TransformerPool(E, heads, self.layers, self.positions, self.eps)
+        if self.pool == "Transf_cls":
+            return ClassTokenPool(E, self.num_frames, self.layers)
+        if self.pool == "LSTM":
+            return LSTMPool(E)
+        return ConvPool(E, self.faithful) if self.pool == "Conv_1D" else MeanPool()
+
+    def tune(self) -> tuple[Tune, ...]:
+        """All of CLIP, and the temporal head at ten times its rate."""
+        return (Tune("*"),) if self.pool == "meanP" else (Tune("*"), Tune("temporal.*", self.new_rate))
+
+    def new(self) -> tuple[str, ...]:
+        """The temporal head."""
+        return ("temporal.*",)
+
+    @classmethod
+    def official(cls, checkpoint: Mapping[str, Tensor], clip: Mapping[str, Tensor] | None, **sizes: Any) -> Official:
+        """Read a checkpoint of the release (`fusion.` before the names of its second state dict), or of mmaction2."""
+        state = {key.removeprefix("module."): value for key, value in checkpoint.items()}
+        if any(key.startswith("adapter.") for key in state):  # mmaction2's port
+            sizes = {"eps": 1e-5} | sizes
+            state = {k.removeprefix("clip.").replace("adapter.", "fusion.", 1): v for k, v in state.items()}
+        fusion = {k.removeprefix("fusion.").removeprefix("module."): v for k, v in state.items() if "fusion." in k}
+        state = {k: v for k, v in state.items() if "fusion." not in k}
+        shift = any(".net." in k for k in state)
+        state = {k.replace(".net.", "."): v for k, v in state.items()}
+        names = [f.name for f in cls.__dataclass_fields__.values()]
+        own = {k: sizes.pop(k) for k in names if k in sizes}
+        own.setdefault("pool", _pool_of(fusion))
+        table = fusion.pop("frame_position_embeddings.weight", None)
+        if own["pool"] == "Transf":
+            if table is None:
+                raise WeightsError("no 'frame_position_embeddings.weight' beside the transformer of this checkpoint")
+            fusion["frame_position_embeddings.weight"] = table
+            own = {"positions": table.shape[0], "layers": count_parts(fusion, "transformer.resblocks.")} | own
+        if own["pool"] == "Transf_cls":
+            own |= {"num_frames": fusion["transformer.pos_embed"].shape[1] - 1}
+            own |= {"layers": count_parts(fusion, "transformer.transformer_enc.layers.")}
+        config = CLIPConfig.from_state(state, **sizes)
+        ours = translate(state, OPENAI) | {f"temporal.{k}": v for k, v in fusion.items()}
+        return Official(method=cls(shift=shift, **own), clip=config, state=ours)
+
+    def release(self, state: Mapping[str, Tensor]) -> dict[str, Any]:
+        """Content of a file for the release: two state dicts."""
+        fusion = {k.removeprefix("temporal."): v for k, v in state.items() if k.startswith("temporal.")}
+        clip = translate({k: v for k, v in state.items() if not k.startswith("temporal.")}, OPENAI, back=True)
+        if self.shift:
+            clip = {re.sub(r"^(visual\.transformer\.resblocks\.\d+)", r"\1.net", k): v for k, v in clip.items()}
+        if fusion and self.pool != "Transf":  # every head of the release has this table, and only `Transf` reads it
+            fusion["frame_position_embeddings.weight"] = torch.zeros(MAX_FRAMES, clip["text_projection"].shape[1])
+        return {
+            "model_state_dict": clip,
+            "fusion_model_state_dict": {f"module.{k}": v for k, v in fusion.items()},
+        }
+
+
+def _pool_of(fusion: Mapping[str, Tensor]) -> Pool:
+    if "lstm_visual.weight_ih_l0" in fusion:
+        return "LSTM"
+    if "shift.weight" in fusion:
+        return "Conv_1D"
+    if "transformer.cls_token" in fusion:
+        return "Transf_cls"
+    return "Transf" if any(k.startswith("transformer.resblocks.") for k in fusion) else "meanP"

@@ -1,0 +1,34 @@
+"""Where a run takes place: Accelerate, told of devices, precision and trackers."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+
+from stillmotion.errors import StillmotionError
+from stillmotion.train.config import Train
+
+
+def make_accelerator(train: Train, folder: Path | None = None) -> Accelerator:
+    """Start Accelerate for a run; under `accelerate launch` it joins the other processes.
+
+    Args:
+        folder: of the run, where trackers write; None for no trackers.
+
+    Raises:
+        StillmotionError: this machine has not the precision, or the tracker is not installed.
+    """
+    tracker = "tensorboard" if train.tensorboard and folder else None
+    if tracker and find_spec("tensorboard") is None:
+        raise StillmotionError("--tensorboard needs the package tensorboard; pip install 'stillmotion[tensorboard]'")
+    precision = "no" if train.precision == "fp32" else train.precision
+    cpu = train.device == "cpu" or not torch.cuda.is_available()
+    AcceleratorState._reset_state()  # it is one for the process, and refuses the precision of a second run
+    try:
+        return Accelerator(cpu=cpu, mixed_precision=precision, log_with=tracker, project_dir=folder)
+    except (ValueError, RuntimeError) as error:
+        raise StillmotionError(
+            f"cannot use precision {train.precision} here ({error}); try --precision fp32"
+        ) from error

@@ -1,0 +1,119 @@
+"""A0 to A7: equal to the release, frozen where it is, and sizes of one method."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import stillmotion
+from stillmotion.errors import StillmotionError, WeightsError
+from stillmotion.methods import A5
+from stillmotion.models.clip import VisualFeatures
+from stillmotion.models.config import CLIPConfig
+from stillmotion.models.tuning import select
+from tests.conftest import tiny_config
+from tests.golden.recipe import clip_shapes, load, video, weight
+from tests.methods.golden_clip import clip_state, close
+
+GOLDEN = load("a5_tiny")
+SHAPES = clip_shapes(width=64, layers=2, patch=16, grid=4, embed=512, text_width=512, text_layers=2)
+
+
+@pytest.fixture(scope="module")
+def clip() -> dict[str, Tensor]:
+    return clip_state(GOLDEN["seed"], SHAPES)
+
+
+def checkpoint(clip: dict[str, Tensor], kw: dict[str, Any]) -> dict[str, dict[str, Tensor]]:
+    """The release's file; all of its models hold the tables, and a first block's shapes stand for the others."""
+    layers = 0 if kw.get("temporal") == 0 else kw.get("layers", 2)
+    shapes = {k: s for k, s in GOLDEN["shapes"].items() if "resblocks" not in k}
+    for name, shape in GOLDEN["shapes"].items():
+        if ".resblocks.0." in name:
+            shapes |= {name.replace(".0.", f".{i}.", 1): shape for i in range(layers)}
+    new = {k: weight(k, tuple(s), GOLDEN["seed"]) for k, s in shapes.items()}
+    return {"state_dict": {f"clipmodel.{k}": v for k, v in clip.items()} | new}
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("name", GOLDEN["cases"])
+def test_equals_the_release(clip: dict[str, Tensor], name: str) -> None:
+    golden = GOLDEN["cases"][name]
+    sizes = {k: v for k, v in golden["kw"].items() if k in ("prefix", "postfix")}
+    model = stillmotion.from_official("a5", checkpoint(clip, golden["kw"]), **sizes)
+    tokens = model.prompt(GOLDEN["class_names"])
+    for row, expected in zip(tokens, golden["tokens"]):
+        assert row[: len(expected)].tolist() == expected and not row[len(expected) :].any()
+    frames = video((2, 16, 512), GOLDEN["seed"], "a5")  # the release reads frame features from disk
+    features = VisualFeatures(frames, None, ())
+    with torch.no_grad():
+        text, embedding = model.encode_text(tokens), model.temporal(features)
+        close(
+            embedding if _same(embedding, golden["outputs"]["video"]) else _unit(embedding), golden["outputs"]["video"]
+        )
+        close(text if _same(text, golden["outputs"]["text"]) else _unit(text), golden["outputs"]["text"])
+        logits = model.head(embedding, text, features)
+    assert (logits - torch.tensor(golden["logits"])).abs().max() <= 1e-5
+
+
+def _same(tensor: Tensor, kept: list[float]) -> bool:
+    return abs(float(tensor.flatten()[0]) - kept[0]) < 1e-3
+
+
+def _unit(tensor: Tensor) -> Tensor:
+    return torch.nn.functional.normalize(tensor, dim=-1)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("name", ["A5", "A3_no_temporal"])
+def test_goes_back_to_the_release(clip: dict[str, Tensor], name: str) -> None:
+    theirs = checkpoint(clip, GOLDEN["cases"][name]["kw"])["state_dict"]
+    model = stillmotion.from_official("a5", theirs)
+    written = A5(layers=2 if name == "A5" else 0).release(model.state_dict())["state_dict"]
+    unread = {"clipmodel.logit_scale"} | (set() if name == "A5" else {"temporalEmbedding.weight"})
+    assert written.keys() | unread == theirs.keys() | unread
+    assert all(torch.equal(written[k], theirs[k]) for k in theirs.keys() - unread)
+
+
+@pytest.mark.parametrize(("layers", "count"), [(0, 39_424), (1, 3_200_000), (2, 6_352_384), (3, 9_504_768)])
+def test_published_parameter_counts(layers: int, count: int) -> None:
+    method = A5(layers=layers)
+    with torch.device("meta"):
+        model = method.build(CLIPConfig(), ["a"])
+    rules = select(model, method.tune())
+    trained = {n: p.numel() for n, p in model.named_parameters() if p.requires_grad}
+    assert set(trained) == set(rules) and sum(trained.values()) == count
+    assert not any(n.startswith("visual.") for n in trained)
+
+
+def test_clip_can_come_from_elsewhere(clip: dict[str, Tensor]) -> None:
+    whole = checkpoint(clip, {})["state_dict"]
+    own = {k: v for k, v in whole.items() if not k.startswith("clipmodel.")}
+    assert stillmotion.from_official("a5", own, clip=clip).prompt(["run"]).shape == (1, 77)
+    with pytest.raises(WeightsError, match="pass clip=, the OpenAI ViT-B/16 weights"):
+        stillmotion.from_official("a5", own)
+    with pytest.raises(WeightsError, match="not a checkpoint of A5's release"):
+        stillmotion.from_official("a5", clip)
+
+
+def test_names_that_do_not_fit_between_the_vectors_are_refused() -> None:
+    model = A5(prefix=30, postfix=30).build(tiny_config(), ["a"])
+    assert model.prompt(["one two three four five six"]).argmax() == 67
+    with pytest.raises(StillmotionError, match="has 20 tokens, at most 15 fit between 30 and 30 learned vectors"):
+        model.prompt(["run " * 20])
+
+
+def test_another_number_of_frames_is_one_call_away() -> None:
+    model = A5(num_frames=2).build(tiny_config(), ["a", "b"]).eval()
+    text, clip = model.encode_text(model.prompt(["a", "b"])), torch.randn(1, 3, 3, 32, 32)
+    with pytest.raises(StillmotionError, match=r"resize_time\(3\)"):
+        model.classify(clip, text)
+    model.temporal.resize_time(3)
+    assert model.classify(clip, text).shape == (1, 2)
+
+
+@pytest.mark.parametrize(("option", "value"), [("prefix", -1), ("layers", -1), ("temperature", 0.0)])
+def test_bad_sizes_are_refused(option: str, value: float) -> None:
+    with pytest.raises(StillmotionError, match=option):
+        A5(**{option: value})

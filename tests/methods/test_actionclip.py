@@ -1,0 +1,181 @@
+"""ActionCLIP: every head equal to the release, its loss, and what it trains."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import stillmotion
+from stillmotion.errors import StillmotionError, WeightsError
+from stillmotion.methods import ActionCLIP
+from stillmotion.methods.actionclip import ConvPool, ShiftBlock
+from stillmotion.models.config import CLIPConfig
+from stillmotion.models.tuning import select
+from stillmotion.models.video_clip import VideoCLIP
+from stillmotion.train.objective import Contrastive
+from tests.conftest import tiny_config
+from tests.golden.recipe import load, video, weight
+from tests.methods.golden_clip import clip_state, close, token_ids
+
+GOLDEN = load("actionclip_tiny")
+HEADS = ("meanP", "Transf", "Transf_cls", "LSTM", "Conv_1D", "tsm_meanP")
+
+
+@pytest.fixture(scope="module")
+def clip() -> dict[str, Tensor]:
+    return clip_state(GOLDEN["seed"])
+
+
+def checkpoint(clip: dict[str, Tensor], head: str) -> dict[str, dict[str, Tensor]]:
+    """The release's file: two state dicts, `module.` on one, `.net` in the blocks of the other with TSM."""
+    golden, state = GOLDEN["heads"][head], dict(clip)
+    if head == "tsm_meanP":
+        block = "visual.transformer.resblocks."
+        names = {k: ".net.".join(k[len(block) :].split(".", 1)) for k in state if k.startswith(block)}
+        state = {block + names[k] if k in names else k: v for k, v in state.items()}
+    fusion = {k: weight(f"fusion.{k}", tuple(s), GOLDEN["seed"]) for k, s in golden["shapes"].items()}
+    if head == "Conv_1D":
+        places = torch.tensor(golden["kernel"])
+        fusion["shift.weight"] = F.one_hot(places, 3).float()[:, None]
+    return {"model_state_dict": state, "fusion_model_state_dict": {f"module.{k}": v for k, v in fusion.items()}}
+
+
+def loaded(clip: dict[str, Tensor], head: str) -> VideoCLIP:
+    return stillmotion.from_official("actionclip", checkpoint(clip, head), num_frames=4)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("head", HEADS)
+def test_equals_the_release(clip: dict[str, Tensor], head: str) -> None:
+    golden, model = GOLDEN["heads"][head], loaded(clip, head)
+    clips, tokens = video((2, 4, 3, 64, 64), GOLDEN["seed"], "actionclip"), model.prompt(GOLDEN["class_names"])
+    assert tokens.shape == (16, 3, 77)
+    if head == "meanP":
+        assert token_ids(tokens.flatten(0, 1)) == golden["tokens"]
+    with torch.no_grad():
+        text, features = model.encode_text(tokens), model.visual(clips)
+        close(features.frames_BTE, golden["outputs"]["frame_features"])
+        close(model.text(tokens.flatten(0, 1)), golden["outputs"]["text_features"])
+        close(model.temporal(features), golden["outputs"]["video_features"])
+        prob = model.classify(clips, text).softmax(dim=-1)
+    assert (prob - torch.tensor(golden["prob"])).abs().max() <= 1e-5
+
+
+@pytest.mark.golden
+def test_the_convolution_starts_as_the_release_does() -> None:
+    kernel = ConvPool(64, faithful=True).shift.weight
+    assert kernel.flatten(1).argmax(dim=1).tolist() == GOLDEN["heads"]["Conv_1D"]["kernel"]
+    assert kernel.sum() == 64 and kernel.max() == 1
+
+
+def test_the_scramble_of_conv1d_is_a_switch() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 4, 16)
+    features = type("F", (), {"frames_BTE": x})()
+    over_time, scrambled = ConvPool(16, faithful=False), ConvPool(16, faithful=True)
+    quarter = over_time(features)[:, :4]  # the first channels come from the previous frame
+    assert torch.allclose(quarter, (x + F.pad(x, (0, 0, 1, 0))[:, :-1]).mean(dim=1)[:, :4])
+    assert (over_time(features) - scrambled(features)).abs().max() > 0.1
+
+
+@pytest.mark.golden
+def test_the_loss_equals_the_release() -> None:
+    golden = {k: torch.tensor(v) for k, v in GOLDEN["kl_loss"].items()}
+    a, b = (F.normalize(golden[k], dim=-1) for k in "ab")
+    scale = golden["logit_scale"]
+    objective = Contrastive()
+    expected = objective.ground_truth(golden["labels"])
+    assert torch.equal(expected, golden["ground_truth"])
+    losses = {}
+    for factor in (scale, scale.exp()):  # the golden says which of the two its `logit_scale` is
+        losses[float(factor)] = objective.losses(factor * a @ b.T, expected).mean()
+    assert min(abs(float(v - golden["total"])) for v in losses.values()) <= 1e-5
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("head", HEADS)
+def test_goes_back_to_the_release(clip: dict[str, Tensor], head: str) -> None:
+    theirs, model = checkpoint(clip, head), loaded(clip, head)
+    shift, pool = head == "tsm_meanP", head.removeprefix("tsm_")
+    written = ActionCLIP(shift=shift, pool=pool).release(model.state_dict())
+    for part in theirs:
+        assert written[part].keys() == theirs[part].keys()
+        unread = {"module.frame_position_embeddings.weight"} if pool != "Transf" else set()
+        assert all(torch.equal(written[part][k], theirs[part][k]) for k in theirs[part].keys() - unread)
+
+
+@pytest.mark.golden
+def test_reads_the_port_of_mmaction2(clip: dict[str, Tensor]) -> None:
+    fusion = {k: weight(f"fusion.{k}", tuple(s), 1) for k, s in GOLDEN["heads"]["Transf"]["shapes"].items()}
+    fusion["frame_position_embeddings.weight"] = fusion["frame_position_embeddings.weight"][:4]
+    port = {f"clip.{k}": v for k, v in clip.items()} | {f"adapter.{k}": v for k, v in fusion.items()}
+    model = stillmotion.from_official("actionclip", {"state_dict": port})
+    assert model.temporal.transformer.resblocks[0].ln_1.eps == 1e-5
+    assert model.temporal.frame_position_embeddings.num_embeddings == 4
+    with pytest.raises(StillmotionError, match=r"positions for 4 frames.*resize_time\(5\)"):
+        model.classify(torch.randn(1, 5, 3, 64, 64), torch.randn(2, 64))
+
+
+def test_published_parameter_counts() -> None:
+    method = ActionCLIP()
+    with torch.device("meta"):
+        model = method.build(CLIPConfig(), ["a"])
+    rules = select(model, method.tune())
+    count = {name: p.numel() for name, p in model.named_parameters()}
+    assert set(rules) == set(count)
+    assert sum(count.values()) == 168_574_465
+    assert sum(n for k, n in count.items() if k.startswith("temporal.")) == 18_953_728
+    assert {k for k, rule in rules.items() if rule.lr_scale == 10} == {k for k in count if k.startswith("temporal.")}
+    assert select(ActionCLIP(pool="meanP").build(tiny_config(), ["a"]), ActionCLIP(pool="meanP").tune())
+
+
+def test_logits_are_those_of_the_averaged_probabilities() -> None:
+    torch.manual_seed(0)
+    model = ActionCLIP(num_frames=2, layers=1).build(tiny_config(), ["run", "jump"]).eval()
+    clip, tokens = torch.randn(2, 2, 3, 32, 32), model.prompt(["run", "jump"])
+    with torch.no_grad():
+        each = [model.classify(clip, model.encode_text(t)).softmax(-1) for t in tokens]
+        prob = model.classify(clip, model.encode_text(tokens)).softmax(-1)
+    assert (prob - torch.stack(each).mean(0)).abs().max() <= 1e-6
+
+
+def test_the_fixed_scale_is_of_the_test_alone() -> None:
+    torch.manual_seed(0)
+    clip, text = torch.randn(1, 2, 3, 32, 32), torch.randn(2, 32)
+    model = ActionCLIP(pool="meanP").build(tiny_config(), ["a", "b"])
+    learned = model.train().classify(clip, text)
+    assert torch.allclose(model.eval().classify(clip, text), learned * 100 / model.head.logit_scale.exp())
+    plain = ActionCLIP(pool="meanP", test_scale=None).build(tiny_config(), ["a", "b"]).eval()
+    plain.load_state_dict(model.state_dict())
+    assert torch.allclose(plain.classify(clip, text), learned)
+
+
+def test_shifted_blocks_move_patches_and_not_the_class_token() -> None:
+    x = torch.randn(1, 3, 5, 16)
+    y = ShiftBlock.shifted(x)
+    assert torch.equal(y[:, :, 0], x[:, :, 0])
+    assert torch.equal(y[:, :2, 1:, :2], x[:, 1:, 1:, :2]) and not y[:, 2, 1:, :2].any()
+    assert torch.equal(y[:, 1:, 1:, 2:4], x[:, :2, 1:, 2:4]) and not y[:, 0, 1:, 2:4].any()
+    assert torch.equal(y[..., 4:], x[..., 4:])
+
+
+@pytest.mark.parametrize("pool", ["Transf", "Transf_cls"])
+def test_another_number_of_frames_is_one_call_away(pool: str) -> None:
+    torch.manual_seed(0)
+    model = ActionCLIP(num_frames=2, pool=pool, layers=1, positions=2).build(tiny_config(), ["a", "b"]).eval()
+    clip, text = torch.randn(1, 3, 3, 32, 32), torch.randn(2, 32)
+    with pytest.raises(StillmotionError, match=r"resize_time\(3\)"):
+        model.classify(clip, text)
+    model.temporal.resize_time(3)
+    assert model.classify(clip, text).shape == (1, 2)
+    assert all(p.requires_grad for p in model.temporal.parameters())
+
+
+def test_bad_options_and_files(clip: dict[str, Tensor]) -> None:
+    with pytest.raises(StillmotionError, match="choose one of meanP, Transf, Transf_cls, LSTM, Conv_1D"):
+        ActionCLIP(pool="mean")  # type: ignore[arg-type]
+    broken = checkpoint(clip, "Transf")
+    del broken["fusion_model_state_dict"]["module.frame_position_embeddings.weight"]
+    with pytest.raises(WeightsError, match="frame_position_embeddings"):
+        stillmotion.from_official("actionclip", broken)
+    assert isinstance(nn.Identity(), nn.Module)
