@@ -2,9 +2,11 @@
 
 from stillmotion.methods.a5 import A5
 from stillmotion.methods.actionclip import ActionCLIP
+from stillmotion.methods.attentive_probe import AttentiveProbe
 from stillmotion.methods.base import Method
 from stillmotion.methods.evl import EVL
 from stillmotion.methods.linear_probe import LinearProbe
+from stillmotion.methods.step import Step
 from stillmotion.methods.vificlip import ViFiCLIP
 from stillmotion.methods.xclip import XCLIP
 from stillmotion.methods.zero_shot import ZeroShot
@@ -14,9 +16,14 @@ METHODS: dict[str, type[Method]] = {
     "linear_probe": LinearProbe,
     "vificlip": ViFiCLIP,
     "evl": EVL,
+    "attentive_probe": AttentiveProbe,
+    "step": Step,
     "xclip": XCLIP,
     "actionclip": ActionCLIP,
     "a5": A5,
 }
 
-__all__ = ["A5", "EVL", "METHODS", "XCLIP", "ActionCLIP", "LinearProbe", "Method", "ViFiCLIP", "ZeroShot"]
+__all__ = [
+    "A5", "EVL", "METHODS", "XCLIP", "ActionCLIP", "AttentiveProbe", "LinearProbe", "Method", "Step", "ViFiCLIP",
+    "ZeroShot",
+]  # fmt: skip

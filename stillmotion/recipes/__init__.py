@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from stillmotion.errors import StillmotionError, did_you_mean
-from stillmotion.recipes import evl, linear_probe, vificlip, zero_shot
+from stillmotion.recipes import attentive_probe, evl, linear_probe, step, vificlip, zero_shot
 from stillmotion.recipes.base import Run
 
 Recipe = Callable[[Path], Run[Any]]
@@ -14,11 +14,13 @@ Recipe = Callable[[Path], Run[Any]]
 RECIPES: dict[str, Recipe] = {
     recipe.__name__: recipe
     for recipe in (
+        attentive_probe.attentive_probe,
         evl.evl,
         evl.evl_k400_b16_8f,
         evl.evl_ssv2_b16_8f,
         linear_probe.linear_probe,
         linear_probe.single_frame,
+        step.step,
         vificlip.vificlip,
         vificlip.vificlip_k400,
         vificlip.vificlip_zero_shot,

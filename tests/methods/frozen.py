@@ -1,0 +1,54 @@
+"""What every method on a frozen CLIP's tokens is put through: EVL's cache, two epochs, a file, the same predictions."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import stillmotion
+from stillmotion.data.source import Data
+from stillmotion.deploy.checkpoint import read_card
+from stillmotion.experiment import Result, fit
+from stillmotion.features.encode import Encoder
+from stillmotion.methods import EVL, Method
+from stillmotion.recipes.base import Run
+from stillmotion.train.config import Train
+
+TRAIN = Train(lr=1e-3, epochs=2, batch_size=4, device="cpu", workers=0)
+
+
+def train_from_evls_cache(
+    method: Method, videos: Path, clip: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Result:
+    """Train a method without encoding anything: EVL has filled the cache with two taps, the last block among them."""
+
+    def run(method: Method, name: str) -> Run[Method]:
+        return Run(
+            method=method,
+            data=Data(data=videos),
+            train=TRAIN,
+            clip=str(clip),
+            out=folder / name,
+            cache=folder / "cache",
+        )
+
+    fit(run(EVL(num_frames=method.num_frames, layers=2), "evl"), "evl")
+    (cache,) = (folder / "cache").iterdir()
+    assert json.loads((cache / "spec.json").read_text())["taps"] == [1, 2]
+    with monkeypatch.context() as patch:
+        patch.setattr(Encoder, "encode", lambda *_: pytest.fail("encoded again"))
+        result = fit(run(method, "probe"), "probe")
+    assert list((folder / "cache").iterdir()) == [cache], "it has no cache of its own"
+    return result
+
+
+def assert_predicts_the_same(result: Result, method: Method) -> None:
+    """The loaded model, on pixels, gives the probabilities of the trained one, on features, up to float16."""
+    lines = [json.loads(line) for line in (result.folder.path / "predictions.jsonl").read_text().splitlines()]
+    assert len(lines) == result.report.scored > 0
+    assert read_card(result.folder.model).method == method
+    classifier = stillmotion.load(result.folder.model, device="cpu")
+    for line in lines:
+        scores = classifier(line["path"]).scores
+        found = [scores[name] for name in result.report.classes]
+        assert found == pytest.approx(line["probabilities"], abs=1e-4)
