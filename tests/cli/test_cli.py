@@ -42,7 +42,7 @@ def test_help_is_fast_and_imports_no_pytorch() -> None:
 
 def test_the_commands_are_these() -> None:
     """A new command is a decision, not an accident."""
-    assert list(COMMANDS) == ["train", "predict", "eval", "encode", "list", "demo"]
+    assert list(COMMANDS) == ["train", "predict", "eval", "encode", "count", "list", "demo"]
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,8 @@ def test_the_commands_are_these() -> None:
         ["eval", "--help"],
         ["demo", "--help"],
         ["encode", "--help"],
+        ["count", "--help"],
+        ["count", "evl", "--help"],
     ],
 )
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
