@@ -1,4 +1,4 @@
-"""The command line: six commands, one line for an error, and no PyTorch until a command needs it."""
+"""The command line: a few commands, one line for an error, and no PyTorch until a command needs it."""
 
 import sys
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ COMMANDS = {
     "predict": "classify videos: stillmotion predict runs/evl/model.safetensors surf.mp4",
     "eval": "score a model on labeled videos: stillmotion eval runs/evl/model.safetensors --data test_videos",
     "encode": "fill the feature cache of a recipe, without training: stillmotion encode evl --data my_videos",
+    "convert": "read or write a published checkpoint: stillmotion convert k400.pth --method xclip -o xclip.safetensors",
     "list": "list methods, recipes and where CLIP weights come from",
     "demo": "render the embedded data set, train and compare, write a report",
 }

@@ -64,7 +64,7 @@ class Classifier:
         self.model = model.to(self.device).eval()
         self.preprocess, self.sampling, self.num_frames = preprocess, sampling, num_frames
         self._classes, self._text = tuple(classes), None if text is None else text.to(self.device)
-        if model.open_vocabulary and text is None:
+        if model.open_vocabulary and text is None and classes:
             self._set_classes(classes, names)
 
     @property
@@ -99,6 +99,8 @@ class Classifier:
         Raises:
             VideoError: the file cannot be read.
         """
+        if not self._classes:
+            raise StillmotionError('this model has no classes yet; assign classifier.classes, or pass --labels "a, b"')
         views = read_views(Path(path), self.num_frames, self.sampling, self.preprocess)
         logits = torch.cat([self.model.classify(view[None].to(self.device), self._text) for view in views])
         scores = logits.float().softmax(dim=-1).mean(dim=0)
@@ -170,7 +172,7 @@ def from_clip(
     if method not in METHODS:
         raise StillmotionError(f"there is no method {method!r}{did_you_mean(method, METHODS)}")
     built: Method = METHODS[method]()
-    if not built.needs_text:
+    if not built.needs_text or built.new():
         raise StillmotionError(
             f"{method} must be trained before it can classify: stillmotion train {method} --data FOLDER, then pass its "
             "model.safetensors"

@@ -1,12 +1,12 @@
 """A recipe is a function that returns a `Run`: everything that decides a number, as frozen data."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.source import Data
-from stillmotion.data.transforms import Recipe
+from stillmotion.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Preprocess, Recipe
 from stillmotion.errors import StillmotionError
 from stillmotion.methods import METHODS, Method
 from stillmotion.train.config import Train
@@ -41,6 +41,8 @@ class Run(Generic[M]):
     """Folder of the run; None: runs/NAME."""
     cache: Path | None = None
     """Folder of the feature cache; None: the user's cache folder."""
+    explain: bool = False
+    """Print what trains, at what rate, and what is frozen, before training starts."""
     overwrite: bool = False
     """Throw away an earlier run in the same folder."""
 
@@ -49,6 +51,11 @@ class Run(Generic[M]):
             raise StillmotionError(f"flip is {self.flip}; it must be in [0, 1]")
         if self.cached_views < 0:
             raise StillmotionError(f"cached-views is {self.cached_views}; it must be at least 0")
+
+    def preprocess(self, pixels: Preprocess | None = None) -> Preprocess:
+        """How frames become what the model reads; `pixels` are the CLIP weights' own size and statistics."""
+        pixels = pixels or Preprocess()
+        return replace(pixels, mean=IMAGENET_MEAN, std=IMAGENET_STD) if self.statistics == "imagenet" else pixels
 
     def to_dict(self) -> dict[str, Any]:
         """Return the resolved configuration, JSON-ready."""
