@@ -100,7 +100,7 @@ def fit(run: Run[Any], name: str, keep: bool = False) -> Result:
     report = Report.of(scores, train.classes)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     if accelerator.is_main_process:
-        write_predictions(folder.path / "predictions.jsonl", scores, [clip.path for clip in val.clips])
+        write_predictions(folder.path / "predictions.jsonl", scores, [c.path for c in val.clips], train.classes)
         seconds = folder.training_seconds()
         write_json(folder.path / "results.json", {**asdict(report), "trained_parameters": trained, "seconds": seconds})
         save_model(folder.model, model.state_dict(), card(run, weights, model, train.classes, report))
