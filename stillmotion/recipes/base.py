@@ -8,7 +8,7 @@ from stillmotion.data.sampling import Sampling
 from stillmotion.data.source import Data
 from stillmotion.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Preprocess, Recipe
 from stillmotion.errors import StillmotionError
-from stillmotion.methods import METHODS, Method
+from stillmotion.methods import Method, name_of
 from stillmotion.train.config import Train
 
 M = TypeVar("M", bound=Method)
@@ -59,9 +59,8 @@ class Run(Generic[M]):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the resolved configuration, JSON-ready."""
-        name = next(name for name, cls in METHODS.items() if cls is type(self.method))
         content: dict[str, Any] = _plain(asdict(self))
-        content["method"] = {"name": name, **content["method"]}
+        content["method"] = {"name": name_of(self.method), **content["method"]}
         return content
 
 
