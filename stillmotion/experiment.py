@@ -183,7 +183,13 @@ def _group(name: str) -> str:
 def preprocess_of(run: Run[Any], weights: ClipWeights) -> Preprocess:
     """Sizes and pixel statistics of a run."""
     mean, std = (IMAGENET_MEAN, IMAGENET_STD) if run.statistics == "imagenet" else (weights.mean, weights.std)
-    return Preprocess(size=weights.config.vision.image_size, mean=mean, std=std, interpolation=weights.interpolation)
+    return Preprocess(
+        size=weights.config.vision.image_size,
+        mean=mean,
+        std=std,
+        interpolation=weights.interpolation,
+        bgr=run.statistics == "bgr",
+    )
 
 
 def prepare(

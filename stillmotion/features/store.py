@@ -54,7 +54,10 @@ class FeatureSpec:
     @property
     def key(self) -> str:
         """Sixteen hexadecimal digits that name the cache's folder."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        content = asdict(self)
+        if not self.preprocess.bgr:  # caches older than this field keep their names
+            del content["preprocess"]["bgr"]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def bytes_per_view(self, clip: CLIPConfig) -> int:
         """Size of one view: 14 MB for four taps of ViT-B/16 at 8 frames, 8 kB for pooled embeddings."""

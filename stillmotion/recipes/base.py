@@ -29,8 +29,9 @@ class Run(Generic[M]):
     way to resume: an interrupted run goes on by itself."""
     image_size: int | None = None
     """Input size in pixels; None: that of the weights. Another one interpolates CLIP's position table."""
-    statistics: Literal["weights", "imagenet"] = "weights"
-    """Pixel mean and std: those of the CLIP weights, or ImageNet's (ViFi-CLIP, X-CLIP)."""
+    statistics: Literal["weights", "imagenet", "bgr"] = "weights"
+    """Pixel mean and std: those of the CLIP weights, or ImageNet's (ViFi-CLIP, X-CLIP), or those of the weights on
+    frames whose channels are reversed (A5)."""
     augment: Recipe = "none"
     """Random views in training."""
     flip: float = 0.0
