@@ -51,4 +51,5 @@ def attention_map(classifier: Classifier, path: str | Path) -> AttentionMap:
     grid = (video.shape[-2] // patch, video.shape[-1] // patch)
     mean, std = (torch.tensor(v)[:, None, None] for v in (classifier.preprocess.mean, classifier.preprocess.std))
     frames = (video[0] * std + mean).clamp(0, 1)
+    frames = frames.flip(-3) if classifier.preprocess.bgr else frames
     return AttentionMap(frames, weights[..., 1:].unflatten(-1, grid), weights[..., 0])

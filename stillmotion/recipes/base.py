@@ -29,8 +29,15 @@ class Run(Generic[M]):
     way to resume: an interrupted run goes on by itself."""
     image_size: int | None = None
     """Input size in pixels; None: that of the weights. Another one interpolates CLIP's position table."""
-    statistics: Literal["weights", "imagenet"] = "weights"
-    """Pixel mean and std: those of the CLIP weights, or ImageNet's (ViFi-CLIP, X-CLIP)."""
+    statistics: Literal["weights", "imagenet", "bgr"] = "weights"
+    """Pixel mean and std: those of the CLIP weights, or ImageNet's (ViFi-CLIP, X-CLIP), or those of the weights on
+    frames whose channels are reversed (A5)."""
+    resize: Literal["weights", "bilinear"] = "weights"
+    """How frames are scaled: as the CLIP weights were trained, or bilinear without antialiasing, as OpenCV and the
+    releases of EVL, ViFi-CLIP and X-CLIP do."""
+    short_side: int | None = None
+    """Side that a frame is scaled to before one crop is taken from its middle (256 in ViFi-CLIP, X-CLIP, ActionCLIP);
+    None: as much as covers the crop."""
     augment: Recipe = "none"
     """Random views in training."""
     flip: float = 0.0
@@ -49,13 +56,18 @@ class Run(Generic[M]):
     def __post_init__(self) -> None:
         if not 0 <= self.flip <= 1:
             raise StillmotionError(f"flip is {self.flip}; it must be in [0, 1]")
+        if self.short_side is not None and self.short_side < 1:
+            raise StillmotionError(f"short-side is {self.short_side}; it must be at least the input size, or left out")
         if self.cached_views < 0:
             raise StillmotionError(f"cached-views is {self.cached_views}; it must be at least 0")
 
     def preprocess(self, pixels: Preprocess | None = None) -> Preprocess:
         """How frames become what the model reads; `pixels` are the CLIP weights' own size and statistics."""
         pixels = pixels or Preprocess()
-        return replace(pixels, mean=IMAGENET_MEAN, std=IMAGENET_STD) if self.statistics == "imagenet" else pixels
+        if self.statistics == "imagenet":
+            pixels = replace(pixels, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+        pixels = replace(pixels, bgr=self.statistics == "bgr", short_side=self.short_side)
+        return pixels if self.resize == "weights" else replace(pixels, interpolation="bilinear", antialias=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the resolved configuration, JSON-ready."""
