@@ -56,8 +56,8 @@ class ForeignPreprocess(Preprocess):
         places = [middle] if crops == 1 else [(0, 0), middle, room]
         return torch.stack([self.normalize(frames[..., y : y + h, x : x + w]) for y, x in places])
 
-    def resize(self, frames: Tensor) -> Tensor:
-        """Scale frames as the library does."""
+    def resize(self, frames: Tensor, short_side: int | None = None) -> Tensor:
+        """Scale frames as the library does, to a size of its own."""
         if self.library == "torchvision":
             # Its presets do not antialias, and round as its first transforms did, which the second do not.
             return tv1.resize(frames, list(self.resize_to), self._mode, antialias=False)

@@ -141,7 +141,7 @@ def test_without_antialiasing_pixels_are_those_of_plain_interpolation() -> None:
     frames = torch.randint(0, 256, (2, 3, 90, 120), dtype=torch.uint8)
     plain = Preprocess(size=(48, 48), interpolation="bilinear", antialias=False)
     expected = torch.nn.functional.interpolate(frames.float(), (48, 64), mode="bilinear", align_corners=False)
-    assert (plain.resize(frames).float() - expected).abs().max() <= 0.5 + 1e-3
+    assert (plain.resize(frames).float() - expected).abs().max() <= 1  # uint8 arithmetic
     assert (Preprocess(size=(48, 48), interpolation="bilinear").resize(frames).float() - expected).abs().max() > 2
 
 
