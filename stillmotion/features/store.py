@@ -54,7 +54,11 @@ class FeatureSpec:
     @property
     def key(self) -> str:
         """Sixteen hexadecimal digits that name the cache's folder."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        content = asdict(self)
+        for name in ("bgr", "antialias", "short_side"):  # caches older than these fields keep their names
+            if content["preprocess"][name] == getattr(Preprocess(), name):
+                del content["preprocess"][name]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def bytes_per_view(self, clip: CLIPConfig) -> int:
         """Size of one view: 14 MB for four taps of ViT-B/16 at 8 frames, 8 kB for pooled embeddings."""

@@ -42,7 +42,9 @@ def test_help_is_fast_and_imports_no_pytorch() -> None:
 
 def test_the_commands_are_these() -> None:
     """A new command is a decision, not an accident."""
-    assert list(COMMANDS) == ["train", "predict", "eval", "encode", "count", "list", "demo"]
+    assert list(COMMANDS) == [
+        "train", "predict", "eval", "ensemble", "encode", "convert", "count", "list", "demo",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -52,6 +54,7 @@ def test_the_commands_are_these() -> None:
         ["train", "evl", "--help"],
         ["predict", "--help"],
         ["eval", "--help"],
+        ["ensemble", "--help"],
         ["demo", "--help"],
         ["encode", "--help"],
         ["count", "--help"],

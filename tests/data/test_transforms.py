@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from stillmotion.data.transforms import CLIP_MEAN, IMAGENET_MEAN, Augment, MultiScaleCrop, Preprocess
+from stillmotion.data.transforms import CLIP_MEAN, IMAGENET_MEAN, PLACES, Augment, MultiScaleCrop, Preprocess
 from stillmotion.errors import StillmotionError
 
 
@@ -41,6 +41,23 @@ def test_normalization() -> None:
     assert out[0, 0, :, 0, 0].tolist() == pytest.approx([(1 - m) / s for m, s in zip(CLIP_MEAN, Preprocess().std)])
 
 
+def test_bgr_takes_the_same_statistics_to_reversed_channels() -> None:
+    """Blue meets the mean of red: so A5's features were computed."""
+    red = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+    red[:, 0] = 255
+    out = Preprocess(size=(32, 32), bgr=True)(red)[0, 0, :, 0, 0].tolist()
+    std = Preprocess().std
+    assert out == pytest.approx([-CLIP_MEAN[0] / std[0], -CLIP_MEAN[1] / std[1], (1 - CLIP_MEAN[2]) / std[2]])
+    view = Augment("none", Preprocess(size=(32, 32), bgr=True))(red, 0)
+    assert view[0, :, 0, 0].tolist() == out
+
+
+def test_cards_from_before_bgr_load() -> None:
+    saved = Preprocess(size=(32, 48)).to_dict()
+    assert saved.pop("bgr") is False
+    assert Preprocess.from_dict(saved) == Preprocess(size=(32, 48))
+
+
 def test_three_crops_lie_along_the_longer_side() -> None:
     x = torch.arange(64).expand(3, 32, 64)[None].to(torch.uint8)
     left, middle, right = Preprocess(size=(32, 32), mean=(0, 0, 0), std=(1, 1, 1))(x, crops=3)[:, 0, 0, 0] * 255
@@ -54,7 +71,7 @@ def test_preprocess_survives_json() -> None:
     assert Preprocess.from_dict(json.loads(json.dumps(saved.to_dict()))) == saved
 
 
-@pytest.mark.parametrize("recipe", ["none", "crop", "vificlip", "evl"])
+@pytest.mark.parametrize("recipe", ["none", "crop", "vificlip", "evl", "actionclip"])
 @pytest.mark.parametrize("flip", [0.0, 0.5])
 def test_one_draw_for_all_frames_and_equal_seeds(recipe: str, flip: float) -> None:
     augment = Augment(recipe, Preprocess(size=(32, 32)), flip)
@@ -77,14 +94,57 @@ def test_augmentation_leaves_the_global_generator_alone() -> None:
     assert torch.equal(torch.rand(1), expected)
 
 
-def test_multi_scale_crop_takes_tsn_sizes_and_places() -> None:
-    crop = MultiScaleCrop((224, 224))
-    x = frames(256, 340, T=1)
-    for seed in range(20):
+@pytest.mark.parametrize(("places", "expected"), [(5, 5), (13, 13)])
+def test_multi_scale_crop_takes_tsn_sizes_and_places(
+    places: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frame whose pixels are their own place tells where a crop without a change of size was."""
+    crop = MultiScaleCrop((224, 224), places)
+    found: set[tuple[int, int, int, int]] = set()
+
+    def record(frames: torch.Tensor, size: list[int], **_: object) -> torch.Tensor:
+        if frames.shape[-1] != 340 and len(size) == 2:
+            corner = frames[0, :, 0, 0].tolist()
+            found.add((round(corner[0]), round(corner[1]), *frames.shape[-2:]))
+            return torch.zeros(1, 3, *size)
+        return frames
+
+    monkeypatch.setattr("stillmotion.data.transforms.tvf.resize", record)
+    rows, columns = torch.meshgrid(torch.arange(256.0), torch.arange(340.0), indexing="ij")
+    x = torch.stack([rows, columns, rows])[None]
+    for seed in range(800):
         torch.manual_seed(seed)
         assert crop(x).shape == (1, 3, 224, 224)
+    sides = {(h, w) for _, _, h, w in found}
+    assert {h for h, _ in sides} == {256, 224, 192, 168}
+    assert len(sides) == 10, "four sizes a side, neighbors at most"
+    assert {(y, x) for y, x, h, w in found if (h, w) == (192, 192)} == {
+        (down * 64 // 4, right * 148 // 4) for down, right in PLACES[:expected]
+    }
+
+
+def test_a_short_side_leaves_room_around_a_single_crop() -> None:
+    """ViFi-CLIP: short side 256 and the middle 224 for one view, short side 224 for three crops."""
+    frames = torch.randint(0, 256, (1, 3, 120, 160), dtype=torch.uint8)
+    roomy = Preprocess(size=(56, 56), short_side=64)
+    assert roomy.resize(frames, 64).shape[-2:] == (64, 85)
+    crop = roomy(frames)[0]
+    assert torch.equal(crop, roomy.normalize(roomy.resize(frames, 64)[..., 4:60, 14:70]))
+    assert torch.equal(roomy(frames, crops=3), Preprocess(size=(56, 56))(frames, crops=3))
+    assert Preprocess(short_side=256).resize(torch.zeros(1, 3, 256, 340, dtype=torch.uint8), 256).shape[-2:] == (
+        256,
+        340,
+    )
+
+
+def test_without_antialiasing_pixels_are_those_of_plain_interpolation() -> None:
+    frames = torch.randint(0, 256, (2, 3, 90, 120), dtype=torch.uint8)
+    plain = Preprocess(size=(48, 48), interpolation="bilinear", antialias=False)
+    expected = torch.nn.functional.interpolate(frames.float(), (48, 64), mode="bilinear", align_corners=False)
+    assert (plain.resize(frames).float() - expected).abs().max() <= 1  # uint8 arithmetic
+    assert (Preprocess(size=(48, 48), interpolation="bilinear").resize(frames).float() - expected).abs().max() > 2
 
 
 def test_unknown_recipe() -> None:
-    with pytest.raises(StillmotionError, match="choose none, crop, vificlip or evl"):
+    with pytest.raises(StillmotionError, match="choose none, crop, vificlip, evl or actionclip"):
         Augment("strong", Preprocess())

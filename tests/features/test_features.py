@@ -145,6 +145,7 @@ def test_moved_files_are_found_and_changed_ones_are_not(
         {"taps": (2,)},
         {"sampling": Sampling(views=2)},
         {"preprocess": Preprocess(size=(32, 32), mean=(0, 0, 0))},
+        {"preprocess": Preprocess(size=(32, 32), bgr=True)},
         {"backbone": "x"},
         {"precision": "bf16"},
     ],
@@ -152,6 +153,11 @@ def test_moved_files_are_found_and_changed_ones_are_not(
 def test_everything_that_matters_is_in_the_key(weights: ClipWeights, changes: dict[str, object]) -> None:
     assert spec_of(weights).key != spec_of(weights, **changes).key
     assert spec_of(weights).key == spec_of(weights).key
+
+
+def test_caches_from_before_the_order_of_channels_are_found() -> None:
+    spec = FeatureSpec(backbone="b", num_frames=8, preprocess=Preprocess(), sampling=Sampling(), taps=(3,))
+    assert spec.key == "0f81c32adf13ecd8"
 
 
 def test_the_activation_is_in_the_key(weights: ClipWeights) -> None:

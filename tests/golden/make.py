@@ -123,7 +123,7 @@ def main(folder: Path) -> None:
         raw, tensors = json.loads((folder / f"{name}.json").read_text()), load_file(folder / f"{name}.safetensors")
         (HERE / f"{name}.json").write_text(json.dumps(reduce(raw, tensors)) + "\n")
     sampling = json.loads((folder / "sampling.json").read_text())
-    names = ("vifi_xclip", "evl", "xclip_vifi_schedule", "actionclip_schedule", "label_smoothing")
+    names = ("vifi_xclip", "actionclip", "evl", "a5", "xclip_vifi_schedule", "actionclip_schedule", "label_smoothing")
     kept = {k: sampling[k] for k in names}
     (HERE / "sampling.json").write_text(json.dumps(kept, separators=(",", ":")) + "\n")
 
