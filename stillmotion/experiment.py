@@ -14,7 +14,7 @@ from stillmotion.data.bad import BadVideos
 from stillmotion.data.dataset import VideoDataset
 from stillmotion.data.manifest import Manifest
 from stillmotion.data.source import load_data
-from stillmotion.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Augment, Preprocess
+from stillmotion.data.transforms import Augment, Preprocess
 from stillmotion.deploy.checkpoint import Card, fingerprints, save_model
 from stillmotion.errors import StillmotionError, WeightsError
 from stillmotion.eval.evaluate import score
@@ -25,7 +25,7 @@ from stillmotion.features.store import FeatureSpec, open_store
 from stillmotion.files import write_json
 from stillmotion.models.clip import resolve_taps
 from stillmotion.models.readers import read_state
-from stillmotion.models.tuning import select
+from stillmotion.models.tuning import explain, select
 from stillmotion.models.video_clip import VideoCLIP
 from stillmotion.models.weights import ClipWeights, cache_folder, load_clip, load_into
 from stillmotion.progress import say
@@ -71,6 +71,8 @@ def fit(run: Run[Any], name: str, keep: bool = False) -> Result:
         return read_result(folder)
     bad = BadVideos(folder.bad_videos, len(train) + len(val), run.data.max_bad)
     model = build(run, weights, train.classes)
+    if run.explain:
+        say_parts(run, model)
     datasets = prepare(run, weights, train, val, accelerator, bad)
     if isinstance(datasets[0], FeatureDataset):
         model.visual = CachedTower()
@@ -98,7 +100,7 @@ def fit(run: Run[Any], name: str, keep: bool = False) -> Result:
     report = Report.of(scores, train.classes)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     if accelerator.is_main_process:
-        write_predictions(folder.path / "predictions.jsonl", scores, [clip.path for clip in val.clips])
+        write_predictions(folder.path / "predictions.jsonl", scores, [c.path for c in val.clips], train.classes)
         seconds = folder.training_seconds()
         write_json(folder.path / "results.json", {**asdict(report), "trained_parameters": trained, "seconds": seconds})
         save_model(folder.model, model.state_dict(), card(run, weights, model, train.classes, report))
@@ -180,15 +182,19 @@ def _group(name: str) -> str:
     return ".".join(name.split(".")[:2])
 
 
+def say_parts(run: Run[Any], model: VideoCLIP) -> None:
+    """Print what trains, at what rate, and what is frozen."""
+    train = run.train
+    for part in explain(model, run.method.tune(), train.lr, train.weight_decay, train.decay):
+        how = f"lr {part.lr:.3g}, weight decay {part.weight_decay:g}" if part.lr else "frozen"
+        say(f"{part.name:28} {part.parameters:>12,} parameters in {part.tensors:>3} tensors: {how}")
+
+
 def preprocess_of(run: Run[Any], weights: ClipWeights) -> Preprocess:
     """Sizes and pixel statistics of a run."""
-    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if run.statistics == "imagenet" else (weights.mean, weights.std)
-    return Preprocess(
-        size=weights.config.vision.image_size,
-        mean=mean,
-        std=std,
-        interpolation=weights.interpolation,
-        bgr=run.statistics == "bgr",
+    size = weights.config.vision.image_size
+    return run.preprocess(
+        Preprocess(size=size, mean=weights.mean, std=weights.std, interpolation=weights.interpolation)
     )
 
 

@@ -1,10 +1,12 @@
 """The code in the documentation runs."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from stillmotion.methods import Method
 from tests.conftest import tiny_config
@@ -18,7 +20,7 @@ def blocks(name: str, language: str = "python") -> list[str]:
 
 def test_the_worked_example_of_a_method() -> None:
     space: dict[str, object] = {"__name__": "example"}
-    (code,) = blocks("docs/adding-a-method.md")
+    code, _ = blocks("docs/adding-a-method.md")
     exec(code, space)
     method = space["ChangeProbe"](num_frames=4)  # type: ignore[operator]
     assert isinstance(method, Method)
@@ -27,6 +29,35 @@ def test_the_worked_example_of_a_method() -> None:
     with torch.no_grad():
         assert model.classify(clip).shape == (2, 3)
         assert not torch.allclose(model.classify(clip), model.classify(clip.flip(1))), "it sees order"
+
+
+def test_the_combination_trains_and_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder_of_videos: Path, tiny_clip: Path
+) -> None:
+    import stillmotion
+    from stillmotion.cli import main
+    from stillmotion.methods import METHODS
+
+    _, code = blocks("docs/adding-a-method.md")
+    (tmp_path / "my_module.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    words = ["--data", folder_of_videos, "--clip", tiny_clip, "--epochs", 6, "--num-frames", 2, "--out", "run"]
+    main(["train", "my_module:recipe", *map(str, words)])
+    model = stillmotion.load("run/model.safetensors")
+    kept = load_file("run/model.safetensors")
+    assert set(kept) == {k for k in model.model.state_dict() if "message_" in k} | {"head.logit_scale", "text.stem.ctx"}
+    assert model(next(folder_of_videos.rglob("*.mp4"))).label in ("left", "right")
+    del METHODS["cross_frame_prompts"]
+    with pytest.raises(stillmotion.StillmotionError, match="cross_frame_prompts"):
+        stillmotion.load("run/model.safetensors")
+    from stillmotion.data.source import Data
+    from stillmotion.recipes.base import Run
+    from stillmotion.train.config import Train
+
+    run = Run(method=sys.modules["my_module"].CrossFramePrompts(), data=Data(data=tmp_path), train=Train())
+    with pytest.raises(stillmotion.StillmotionError, match=r"METHODS\['my_method'\] = CrossFramePrompts"):
+        run.to_dict()
 
 
 @pytest.mark.parametrize("block", blocks("README.md"))

@@ -1,4 +1,4 @@
-"""The command line: six commands, one line for an error, and no PyTorch until a command needs it."""
+"""The command line: a few commands, one line for an error, and no PyTorch until a command needs it."""
 
 import sys
 from collections.abc import Sequence
@@ -10,7 +10,9 @@ COMMANDS = {
     "train": "train a recipe on labeled videos: stillmotion train evl --data my_videos",
     "predict": "classify videos: stillmotion predict runs/evl/model.safetensors surf.mp4",
     "eval": "score a model on labeled videos: stillmotion eval runs/evl/model.safetensors --data test_videos",
+    "ensemble": "average the scores of several models: stillmotion ensemble runs/a runs/b",
     "encode": "fill the feature cache of a recipe, without training: stillmotion encode evl --data my_videos",
+    "convert": "read or write a published checkpoint: stillmotion convert k400.pth --method xclip -o xclip.safetensors",
     "list": "list methods, recipes and where CLIP weights come from",
     "demo": "render the embedded data set, train and compare, write a report",
 }

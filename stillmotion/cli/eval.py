@@ -1,5 +1,6 @@
 """`stillmotion eval MODEL --data VIDEOS`: every video scored once."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Literal
 import tyro
 
 from stillmotion.cli.parse import parse
-from stillmotion.cli.predict import load_classifier
+from stillmotion.cli.predict import open_model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,11 +17,12 @@ class Eval:
     """Score a model on labeled videos."""
 
     model: tyro.conf.Positional[str]
-    """A model.safetensors of a run, or zero_shot or vificlip for CLIP by class names."""
+    """A model.safetensors of a run; zero_shot or vificlip for CLIP by class names; or a model of another library:
+    transformers:FOLDER, transformers:HUB_NAME, torchvision:MODEL, torchvision:MODEL:FILE.pth."""
     data: Path
     """Folder with one folder per class (or a val or test folder of those), or a list file."""
     labels: Path | None = None
-    """Label map of zero_shot and vificlip: CSV lines id,name; None: the names found."""
+    """Label map of zero_shot, vificlip and other libraries' models: CSV lines id,name; None: the names found."""
     root: Path | None = None
     """Folder that relative paths in list files start from; None: the list file's own."""
     text_features: Path | None = None
@@ -33,10 +35,12 @@ class Eval:
     """Temporal views, averaged; None: as the model was trained to be tested."""
     crops: Literal[1, 3] | None = None
     """Spatial crops, averaged; None: as the model was trained to be tested."""
+    stride: int | None = None
+    """Frames from one sampled frame to the next, for other libraries' models; None: see docs/ensembles.md."""
     max_bad: float = 0.01
     """Part of the videos that may be unreadable before the evaluation fails."""
     out: Path | None = None
-    """Folder for results.json; None: beside the model, or runs/MODEL."""
+    """Folder for eval.json and eval_predictions.jsonl; None: beside the model, or runs/MODEL."""
     device: Literal["auto", "cpu"] = "auto"
     """Where to run."""
 
@@ -50,20 +54,24 @@ def run(words: Sequence[str]) -> None:
     from stillmotion.data.bad import BadVideos
     from stillmotion.data.manifest import read_label_map
     from stillmotion.data.source import Data, load_test_data
+    from stillmotion.deploy.foreign import is_foreign
     from stillmotion.eval.evaluate import score
-    from stillmotion.eval.report import Report
+    from stillmotion.eval.report import Report, write_predictions
     from stillmotion.files import write_json
     from stillmotion.methods import METHODS
 
     data = Data(data=options.data, root=options.root, max_bad=options.max_bad)
     known = read_label_map(options.labels) if options.labels else None
-    named = load_test_data(data, known) if options.model in METHODS else None
+    by_name = options.model in METHODS or is_foreign(options.model)
+    named = load_test_data(data, known) if by_name else None
     labels = named.classes if named else None
     accelerator = Accelerator(cpu=options.device == "cpu" or not torch.cuda.is_available())
     device = str(accelerator.device)  # of this process, under `accelerate launch`
-    model = load_classifier(options.model, labels, options.text_features, options.clip, options.clean_names, device)
+    model = open_model(options, labels, known, device)
     manifest = named or load_test_data(data, model.classes)
-    out = options.out or (Path("runs") / options.model if named else Path(options.model).parent)
+    out = options.out or (
+        Path("runs") / re.sub(r"[^\w.-]+", "_", options.model) if named else Path(options.model).parent
+    )
     dataset = model.dataset(manifest, options.views, options.crops)
     bad = BadVideos(out / "bad_videos.jsonl", len(manifest), options.max_bad)
     scores = score(model.model, dataset, accelerator, model.text)
@@ -72,5 +80,6 @@ def run(words: Sequence[str]) -> None:
     report = Report.of(scores, model.classes)
     if accelerator.is_main_process:
         write_json(out / "eval.json", asdict(report) | {"config": {k: str(v) for k, v in asdict(options).items()}})
+        write_predictions(out / "eval_predictions.jsonl", scores, [c.path for c in manifest.clips], model.classes)
         print(report)
         print(out / "eval.json")

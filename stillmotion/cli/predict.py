@@ -13,6 +13,7 @@ from stillmotion.cli.parse import parse
 from stillmotion.errors import StillmotionError
 
 if TYPE_CHECKING:
+    from stillmotion.cli.eval import Eval
     from stillmotion.deploy.classifier import Classifier
 
 
@@ -21,7 +22,8 @@ class Predict:
     """Classify videos."""
 
     model: tyro.conf.Positional[str]
-    """A model.safetensors of a run, or zero_shot or vificlip for CLIP by class names."""
+    """A model.safetensors of a run; zero_shot or vificlip for CLIP by class names; or a model of another library:
+    transformers:FOLDER, transformers:HUB_NAME, torchvision:MODEL, torchvision:MODEL:FILE.pth."""
     videos: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Video files."""
     top: int = 5
@@ -34,6 +36,8 @@ class Predict:
     """CLIP weights: a path, or a name such as ViT-B-16:openai; None: those the model was trained on."""
     clean_names: bool = False
     """Write class names as words in prompts (ApplyEyeMakeup: apply eye makeup)."""
+    stride: int | None = None
+    """Frames from one sampled frame to the next, for other libraries' models; None: see docs/ensembles.md."""
     device: Literal["auto", "cpu"] = "auto"
     """Where to run."""
     json: bool = False
@@ -46,9 +50,7 @@ def run(words: Sequence[str]) -> None:
     if options.top < 1:
         raise StillmotionError(f"--top is {options.top}; it must be at least 1")
     labels = None if options.labels is None else _read_labels(options.labels)
-    classify = load_classifier(
-        options.model, labels, options.text_features, options.clip, options.clean_names, options.device
-    )
+    classify = open_model(options, labels, labels, options.device)
     failed: list[str] = []
     for path in options.videos:
         try:
@@ -65,6 +67,30 @@ def run(words: Sequence[str]) -> None:
     if failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         raise StillmotionError(failed[0] + more)
+
+
+def open_model(
+    options: "Predict | Eval", classes: Sequence[str] | None, names: Sequence[str] | None, device: str
+) -> "Classifier":
+    """Load what `predict` and `eval` name, for these classes.
+
+    Args:
+        names: names of the logits of another library's model that has none of its own.
+    """
+    from stillmotion.deploy.foreign import is_foreign, load_foreign
+
+    if not is_foreign(options.model):
+        if options.stride is not None:
+            raise StillmotionError(
+                f"--stride goes with transformers: and torchvision: models; {options.model} is tested as it was trained"
+            )
+        return load_classifier(options.model, classes, options.text_features, options.clip, options.clean_names, device)
+    if options.text_features is not None or options.clip is not None or options.clean_names:
+        raise StillmotionError(
+            f"--clip, --text-features and --clean-names go with CLIP; {options.model} takes none of them"
+        )
+    where = None if device == "auto" else device
+    return load_foreign(options.model, classes, names=names, stride=options.stride, device=where)
 
 
 def load_classifier(

@@ -41,27 +41,31 @@ class Preprocess:
     std: tuple[float, float, float] = CLIP_STD
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     bgr: bool = False
+    antialias: bool = True
+    short_side: int | None = None
+    """Pixels that the short side is scaled to before a single crop is taken from the middle; None: the crop's own."""
 
     def __call__(self, frames: Tensor, crops: Literal[1, 3] = 1) -> Tensor:
         """(T, 3, H, W) uint8 frames to (crops, T, 3, height, width) normalized float32: the middle, or three crops."""
-        frames = self.resize(frames)
+        frames = self.resize(frames, self.short_side if crops == 1 else None)
         offsets = crop_offsets((frames.shape[-2], frames.shape[-1]), self.size, crops)
         h, w = self.size
         return torch.stack([self.normalize(frames[..., y : y + h, x : x + w]) for y, x in offsets])
 
-    def resize(self, frames: Tensor) -> Tensor:
-        """Scale frames, antialiased, to the smallest size that covers `size`.
+    def resize(self, frames: Tensor, short_side: int | None = None) -> Tensor:
+        """Scale frames to the smallest size that covers `size`, or until the crop's short side would be `short_side`.
 
         Frames that lie channels-last in memory, as `Video.frames` returns them, take torchvision's uint8 kernels:
         2 to 3 times faster than channels-first, and 6 times faster than float.
         """
         (H, W), (h, w) = frames.shape[-2:], self.size
+        room = 1.0 if short_side is None else max(1.0, short_side / min(h, w))
         scale = max(h / H, w / W)
         size = [
-            h if h / H == scale else max(h, int(H * scale)),
-            w if w / W == scale else max(w, int(W * scale)),
+            round(h * room) if h / H == scale else max(h, int(H * scale * room)),
+            round(w * room) if w / W == scale else max(w, int(W * scale * room)),
         ]
-        return tvf.resize(frames, size, interpolation=self._mode, antialias=True)
+        return tvf.resize(frames, size, interpolation=self._mode, antialias=self.antialias)
 
     def normalize(self, frames: Tensor) -> Tensor:
         """uint8 RGB in [0, 255] to float32 with the model's order of channels, mean and std."""

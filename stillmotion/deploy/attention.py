@@ -38,7 +38,7 @@ def attention_map(classifier: Classifier, path: str | Path) -> AttentionMap:
         StillmotionError: the model has no video query.
         VideoError: the file cannot be read.
     """
-    decoder = classifier.model.temporal
+    decoder = getattr(classifier.model, "temporal", None)
     if not isinstance(decoder, EVLDecoder):
         raise StillmotionError(
             "this model has no video query to look through; attention_map needs a model of method evl"
@@ -47,7 +47,7 @@ def attention_map(classifier: Classifier, path: str | Path) -> AttentionMap:
     video = read_views(Path(path), classifier.num_frames, one_view, classifier.preprocess)
     weights = decoder.attention(classifier.model.visual(video.to(classifier.device)))[0].cpu()  # (M, H, T, L)
     tower = classifier.model.visual
-    patch = tower.conv1.kernel_size[0]  # type: ignore[union-attr, index]
+    patch = tower.conv1.kernel_size[0]
     grid = (video.shape[-2] // patch, video.shape[-1] // patch)
     mean, std = (torch.tensor(v)[:, None, None] for v in (classifier.preprocess.mean, classifier.preprocess.std))
     frames = (video[0] * std + mean).clamp(0, 1)

@@ -14,7 +14,7 @@ from stillmotion.data.sampling import Sampling
 from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import WeightsError, did_you_mean
 from stillmotion.files import atomic_write
-from stillmotion.methods import METHODS, Method
+from stillmotion.methods import METHODS, Method, name_of
 from stillmotion.models.config import CLIPConfig
 from stillmotion.models.names import matches
 from stillmotion.models.readers import read_metadata, read_safetensors
@@ -50,9 +50,8 @@ class Card:
 
     def to_json(self) -> str:
         """Write the card as JSON."""
-        name = next(name for name, cls in METHODS.items() if cls is type(self.method))
         content = {k: v for k, v in self.__dict__.items() if k not in ("method", "clip", "preprocess", "sampling")}
-        content |= {"format": "stillmotion/1", "version": stillmotion.__version__, "method": name}
+        content |= {"format": "stillmotion/1", "version": stillmotion.__version__, "method": name_of(self.method)}
         content |= {"method_config": asdict(self.method), "clip": self.clip.to_dict()}
         content |= {"preprocess": self.preprocess.to_dict(), "sampling": asdict(self.sampling)}
         return json.dumps(content)

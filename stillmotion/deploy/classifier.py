@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from stillmotion.data.transforms import Preprocess
 from stillmotion.deploy.checkpoint import load_model
 from stillmotion.errors import StillmotionError, did_you_mean
 from stillmotion.methods import METHODS, Method
-from stillmotion.models.video_clip import VideoCLIP
+from stillmotion.models.video_clip import VideoClassifier, VideoCLIP
 from stillmotion.models.weights import load_clip, load_into
 
 
@@ -38,7 +38,7 @@ class Classifier:
     """Classifies video files; `classifier("surf.mp4").label`.
 
     Args:
-        model: a model in evaluation mode.
+        model: a torch module that is a `VideoClassifier`; it is put into evaluation mode.
         preprocess: sizes and statistics it was trained with.
         sampling: how it chooses frames, and how many views it averages.
         num_frames: frames of a view.
@@ -50,7 +50,7 @@ class Classifier:
 
     def __init__(
         self,
-        model: VideoCLIP,
+        model: VideoClassifier,
         *,
         preprocess: Preprocess,
         sampling: Sampling,
@@ -61,10 +61,13 @@ class Classifier:
         device: str | torch.device | None = None,
     ):
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.model = model.to(self.device).eval()
+        module: Any = model  # Python's types have no name for a torch module that is also a VideoClassifier
+        self.model = module.to(self.device).eval()
+        # Only a model that compares videos with class names has a vocabulary to set.
+        self._open = model if isinstance(model, VideoCLIP) and model.open_vocabulary else None
         self.preprocess, self.sampling, self.num_frames = preprocess, sampling, num_frames
         self._classes, self._text = tuple(classes), None if text is None else text.to(self.device)
-        if model.open_vocabulary and text is None:
+        if self._open is not None and text is None and classes:
             self._set_classes(classes, names)
 
     @property
@@ -74,7 +77,7 @@ class Classifier:
 
     @classes.setter
     def classes(self, classes: Sequence[str]) -> None:
-        if not self.model.open_vocabulary:
+        if self._open is None:
             raise StillmotionError(
                 f"this model was trained for its {len(self._classes)} classes only; use a model with a text tower "
                 "(vificlip, zero_shot) for other classes"
@@ -99,6 +102,8 @@ class Classifier:
         Raises:
             VideoError: the file cannot be read.
         """
+        if not self._classes:
+            raise StillmotionError('this model has no classes yet; assign classifier.classes, or pass --labels "a, b"')
         views = read_views(Path(path), self.num_frames, self.sampling, self.preprocess)
         logits = torch.cat([self.model.classify(view[None].to(self.device), self._text) for view in views])
         scores = logits.float().softmax(dim=-1).mean(dim=0)
@@ -112,14 +117,14 @@ class Classifier:
         if len(set(classes)) < len(classes):
             twice = next(c for c in classes if list(classes).count(c) > 1)
             raise StillmotionError(f"class {twice!r} is given twice; every name must be unique")
-        if self.model.text is None:
+        if self._open is None or self._open.text is None:
             raise StillmotionError(
                 "these CLIP weights have no text tower, so class names cannot be encoded; pass class embeddings "
                 "(--text-features), or CLIP weights with a text tower (--clip)"
             )
         with torch.inference_mode():
-            tokens = self.model.prompt(list(names or classes)).to(self.device)
-            self._text = self.model.encode_text(tokens)
+            tokens = self._open.prompt(list(names or classes)).to(self.device)
+            self._text = self._open.encode_text(tokens)
         self._classes = tuple(classes)
 
 
@@ -170,7 +175,7 @@ def from_clip(
     if method not in METHODS:
         raise StillmotionError(f"there is no method {method!r}{did_you_mean(method, METHODS)}")
     built: Method = METHODS[method]()
-    if not built.needs_text:
+    if not built.needs_text or built.new():
         raise StillmotionError(
             f"{method} must be trained before it can classify: stillmotion train {method} --data FOLDER, then pass its "
             "model.safetensors"

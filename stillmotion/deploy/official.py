@@ -8,6 +8,7 @@ from torch import Tensor
 
 from stillmotion.errors import WeightsError, did_you_mean
 from stillmotion.methods import METHODS
+from stillmotion.methods.base import Official
 from stillmotion.models.names import to_openai
 from stillmotion.models.readers import open_wrappers, read_sharded, read_state
 from stillmotion.models.video_clip import VideoCLIP
@@ -42,10 +43,7 @@ def from_official(
     Raises:
         WeightsError: an unknown method, an unreadable file, tensors that do not fit, or a wrong number of classes.
     """
-    if method not in METHODS:
-        raise WeightsError(f"there is no method {method!r}{did_you_mean(method, METHODS)}")
-    given = None if clip is None else to_openai(_state(clip))
-    official = METHODS[method].official(_state(checkpoint), given, **sizes)
+    official = read_official(method, checkpoint, clip, sizes)
     names = list(class_names or [])
     if official.num_classes is not None:
         if class_names is not None and len(names) != official.num_classes:
@@ -59,6 +57,24 @@ def from_official(
     model.load_state_dict(state)
     model.class_names = tuple(names)
     return model.eval()
+
+
+def read_official(
+    method: str, checkpoint: str | Path | State, clip: str | Path | State | None, sizes: dict[str, Any]
+) -> Official:
+    """Read a checkpoint of a release into our names; arguments and errors as `from_official`."""
+    if method not in METHODS:
+        raise WeightsError(f"there is no method {method!r}{did_you_mean(method, METHODS)}")
+    given = None if clip is None else to_openai(_state(clip))
+    try:
+        return METHODS[method].official(_state(checkpoint), given, **sizes)
+    except TypeError as error:
+        if "unexpected keyword argument" not in str(error):
+            raise
+        word = str(error).rsplit("argument", 1)[-1].strip()
+        raise WeightsError(
+            f"{method} has no size {word}; it is read off the tensors, or not part of {method}"
+        ) from error
 
 
 def _state(source: str | Path | State) -> dict[str, Tensor]:

@@ -82,13 +82,18 @@ class Report:
         )
 
 
-def write_predictions(path: Path, scores: Scores, paths: Sequence[Path]) -> None:
-    """Write one JSON line per scored video: path, label, probabilities."""
+def write_predictions(path: Path, scores: Scores, paths: Sequence[Path], classes: Sequence[str]) -> None:
+    """Write one JSON line per scored video: path, label, probabilities.
+
+    The first line also has what is the same for all: the class names and the videos that could not be read.
+    """
     rows = zip(scores.indices.tolist(), scores.labels.tolist(), scores.probabilities.tolist())
+    shared = {"classes": list(classes), "bad": [{"path": b.path, "reason": b.reason} for b in scores.bad]}
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for index, label, p in rows:
             line = {"index": index, "path": str(paths[index]), "label": label, "probabilities": p}
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps(line | shared) + "\n")
+            shared = {}
 
 
 def read_predictions(path: Path) -> Scores:

@@ -55,8 +55,9 @@ class FeatureSpec:
     def key(self) -> str:
         """Sixteen hexadecimal digits that name the cache's folder."""
         content = asdict(self)
-        if not self.preprocess.bgr:  # caches older than this field keep their names
-            del content["preprocess"]["bgr"]
+        for name in ("bgr", "antialias", "short_side"):  # caches older than these fields keep their names
+            if content["preprocess"][name] == getattr(Preprocess(), name):
+                del content["preprocess"][name]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def bytes_per_view(self, clip: CLIPConfig) -> int:

@@ -1,5 +1,6 @@
 """One file per method, and the one table of them."""
 
+from stillmotion.errors import StillmotionError
 from stillmotion.methods.a5 import A5
 from stillmotion.methods.actionclip import ActionCLIP
 from stillmotion.methods.attentive_probe import AttentiveProbe
@@ -23,7 +24,24 @@ METHODS: dict[str, type[Method]] = {
     "a5": A5,
 }
 
+
+def name_of(method: Method) -> str:
+    """The name of a method in `METHODS`, by which files know it.
+
+    Raises:
+        StillmotionError: it is not there.
+    """
+    for name, kind in METHODS.items():
+        if kind is type(method):
+            return name
+    kind_name = type(method).__name__
+    raise StillmotionError(
+        f"{kind_name} is not in stillmotion.methods.METHODS, so files cannot name it; "
+        f"add it in the module that defines it: METHODS['my_method'] = {kind_name}"
+    )
+
+
 __all__ = [
     "A5", "EVL", "METHODS", "XCLIP", "ActionCLIP", "AttentiveProbe", "LinearProbe", "Method", "Step", "ViFiCLIP",
-    "ZeroShot",
+    "ZeroShot", "name_of",
 ]  # fmt: skip

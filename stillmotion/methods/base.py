@@ -64,6 +64,14 @@ class Method:
         """
         raise WeightsError(f"{type(self).__name__} has no official release to write a checkpoint for")
 
+    def hugging_face(self, state: Mapping[str, Tensor], clip: CLIPConfig) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Translate a model into a `config.json` and tensors that `transformers` loads.
+
+        Raises:
+            WeightsError: `transformers` has no such model.
+        """
+        raise WeightsError(f"transformers has plain CLIP and X-CLIP, no {type(self).__name__}; write --to official")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Official:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,7 @@ from stillmotion.models.tuning import Tune
 from stillmotion.models.video_clip import LinearHead, VideoCLIP
 
 Init = Literal["release", "identity", "motion"]
+Reads = Literal["all", "class_tokens", "frame_means", "time_means"]
 NAMES = (("decoder.", "temporal."), ("proj.", "head."))
 POSITION_STD = 0.3  # about that of CLIP's tokens, so that a frame's place is as loud as its content
 TABLE_STD = 10.0  # affinities are spread over some two hundred patches, so their mean is small
@@ -91,7 +92,7 @@ class EVLDecoder(nn.Module):
         self.cls_token = nn.Parameter(torch.zeros(D))  # starts at zero: the release never calls its initializer
         layers = [DecoderLayer(D, heads, inner, mlp_width, method.dropout) for _ in range(M)]
         self.decoder_layers = nn.ModuleList(layers)
-        self.num_frames = method.num_frames
+        self.num_frames, self.reads = method.num_frames, method.reads
         conv = [nn.Conv1d(D, D, 3, padding=1, groups=D) for _ in range(M if method.conv else 0)]
         self.temporal_conv = nn.ModuleList(conv)
         positions = [torch.zeros(method.num_frames, D) for _ in range(M if method.positions else 0)]
@@ -109,14 +110,14 @@ class EVLDecoder(nn.Module):
         """Read the taps into one video embedding, (B, D)."""
         query_BD = self.cls_token.expand(features.frames_BTE.shape[0], -1)
         for i, (layer, tap) in enumerate(zip(self.layers, features.taps, strict=True)):
-            query_BD = layer(query_BD, self.memory(i, tap).flatten(1, 2))
+            query_BD = layer(query_BD, self.pooled(self.memory(i, tap)).flatten(1, 2))
         return query_BD
 
     def attention(self, features: VisualFeatures) -> Tensor:
         """Where the video query looks in every layer, (B, M, H, T, L), summing to one over T and L (figure 4)."""
         query_BD, weights = self.cls_token.expand(features.frames_BTE.shape[0], -1), []
         for i, (layer, tap) in enumerate(zip(self.layers, features.taps, strict=True)):
-            memory_BTLD = self.memory(i, tap)
+            memory_BTLD = self.pooled(self.memory(i, tap))
             memory_BSD = memory_BTLD.flatten(1, 2)
             read = layer.attn.weights(layer.norm1(query_BD), layer.norm3(memory_BSD))
             weights.append(read.unflatten(-1, memory_BTLD.shape[1:3]))
@@ -138,6 +139,14 @@ class EVLDecoder(nn.Module):
                 y_BTLD = y_BTLD.clone()  # motion is added in place, and never to the tower's own output
             y_BTLD = self.cross_attention[i](y_BTLD, tap, self.table)
         return y_BTLD
+
+    def pooled(self, memory_BTLD: Tensor) -> Tensor:
+        """The tokens that the query reads: (B, T, L, D), or one of its axes pooled to 1 (table 6c)."""
+        if self.reads == "class_tokens":
+            return memory_BTLD[:, :, :1]
+        if self.reads == "frame_means":
+            return memory_BTLD[:, :, 1:].mean(dim=2, keepdim=True)
+        return memory_BTLD.mean(dim=1, keepdim=True) if self.reads == "time_means" else memory_BTLD
 
     @staticmethod
     def _convolve(x_BTLD: Tensor, conv: nn.Conv1d) -> Tensor:
@@ -180,6 +189,9 @@ class EVL(Method):
     """Decoder layers (4 on Kinetics-400; 12 and 24 on SSv2 with B/16 and L/14)."""
     taps: tuple[int, ...] | None = None
     """Blocks read, one per layer, counted from the end if negative; None: the last `layers`."""
+    reads: Reads = "all"
+    """Feature shape (table 6c): `all` tokens; `class_tokens` of the frames; `frame_means` of a frame's tokens;
+    `time_means` of a place's tokens."""
     conv: bool = True
     """Temporal convolution."""
     positions: bool = True
@@ -206,6 +218,8 @@ class EVL(Method):
         super().__post_init__()
         if self.layers < 1:
             raise StillmotionError(f"layers is {self.layers}; it must be at least 1")
+        if self.reads not in get_args(Reads):
+            raise StillmotionError(f"reads is {self.reads!r}; choose one of {', '.join(get_args(Reads))}")
         if not 0 <= self.dropout < 1:
             raise StillmotionError(f"dropout is {self.dropout}; it must be in [0, 1)")
 
@@ -253,7 +267,7 @@ class EVL(Method):
         layer = "temporal.decoder_layers.0."
         inner, width = ours[layer + "attn.q_proj.weight"].shape
         positions = ours.get("temporal.temporal_pos_embed.0")
-        own = {k: sizes.pop(k) for k in ("heads", "num_frames", "taps", "dropout") if k in sizes}
+        own = {k: sizes.pop(k) for k in ("heads", "num_frames", "taps", "dropout", "reads") if k in sizes}
         if positions is not None:
             own["num_frames"] = positions.shape[0]
         method = cls(

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stillmotion.errors import StillmotionError
 from stillmotion.methods.base import Method
 from stillmotion.models.clip import VisionTransformer, VisualFeatures
 from stillmotion.models.config import CLIPConfig
+from stillmotion.models.positions import check_frames, interpolate
 from stillmotion.models.query_attention import QueryAttention
 from stillmotion.models.tuning import Tune
 from stillmotion.models.video_clip import LinearHead, VideoCLIP
@@ -40,25 +40,15 @@ class StepAttention(nn.Module):
             StillmotionError: another number of frames than there are positions.
         """
         x_BTLD = features.taps[-1].out_BTLD.to(self.cls_token.dtype)
-        self._check_frames(x_BTLD.shape[1])
+        check_frames(self.positions.shape[0], x_BTLD.shape[1])
         placed_BSD = (x_BTLD + self.positions[:, None]).flatten(1, 2)
         cls_BD = self.cls_token.expand(x_BTLD.shape[0], -1)
         # The head reads the class token alone, so what the layer makes of the other tokens is never computed.
         return self.attn(cls_BD, torch.cat([cls_BD[:, None], placed_BSD], dim=1))
 
-    def _check_frames(self, T: int) -> None:
-        num_frames = self.positions.shape[0]
-        if num_frames != T:
-            raise StillmotionError(
-                f"this model has positions for {num_frames} frames, the video has {T}; "
-                f"sample {num_frames} frames, or call model.temporal.resize_time({T})"
-            )
-
     def resize_time(self, num_frames: int) -> None:
         """Interpolate the learned frame positions, linearly, to another number of frames."""
-        table = self.positions.data.T[None]
-        resized = F.interpolate(table, num_frames, mode="linear", align_corners=False)[0].T
-        self.positions = nn.Parameter(resized.contiguous())
+        self.positions = nn.Parameter(interpolate(self.positions, num_frames))
 
     def initialize(self, position_std: float) -> None:
         """Xavier-uniform matrices without biases, normal class token and positions."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from stillmotion.errors import StillmotionError, WeightsError
 from stillmotion.methods.base import Method, Official
+from stillmotion.models import hugging_face
 from stillmotion.models.clip import TextTransformer, VisionTransformer, text_blocks, vision_blocks
 from stillmotion.models.config import CLIPConfig
 from stillmotion.models.layers import Block
@@ -219,3 +220,9 @@ class ViFiCLIP(Method):
         """Content of a file for the release, which makes the buffers of its classes itself."""
         kept = {k: v for k, v in state.items() if not k.startswith("text.token_embedding.")}
         return {"model": {f"module.{k}": v for k, v in translate(kept, NAMES, back=True).items()}}
+
+    def hugging_face(self, state: Mapping[str, Tensor], clip: CLIPConfig) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """A fine-tuned CLIP is a `CLIPModel`; one with prompts is not."""
+        if self.new():
+            raise WeightsError("transformers' CLIPModel has no place for learned prompts; write --to official")
+        return hugging_face.config(clip), hugging_face.to_hugging_face(translate(state, OPENAI, back=True))

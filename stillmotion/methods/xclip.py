@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from stillmotion.errors import WeightsError
 from stillmotion.methods.base import Method, Official
+from stillmotion.models import hugging_face
 from stillmotion.models.clip import TextTransformer, VisionTransformer, VisualFeatures, vision_blocks
 from stillmotion.models.config import CLIPConfig
-from stillmotion.models.hugging_face import from_hugging_face
 from stillmotion.models.layers import Activation, Attention, Block, LayerNorm, QuickGELU, attend
 from stillmotion.models.names import OPENAI, count_parts, translate
 from stillmotion.models.positions import check_frames, interpolate
@@ -188,7 +188,7 @@ class XCLIP(Method):
         """Read a checkpoint of the release, or of Hugging Face's `XCLIPModel`; it holds all of CLIP."""
         state = {key.removeprefix("module."): value for key, value in checkpoint.items()}
         if any(key.startswith("vision_model.") for key in state):
-            state = from_hugging_face(state)
+            state = hugging_face.from_hugging_face(state)
         if "mit.positional_embedding" not in state or "prompts_generator.alpha" not in state:
             raise WeightsError(
                 "no 'mit.positional_embedding' and 'prompts_generator.alpha': this is not a checkpoint of X-CLIP"
@@ -206,3 +206,19 @@ class XCLIP(Method):
     def release(self, state: Mapping[str, Tensor]) -> dict[str, Any]:
         """Content of a file for the release."""
         return {"model": translate(state, NAMES, back=True)}
+
+    def hugging_face(self, state: Mapping[str, Tensor], clip: CLIPConfig) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """An `XCLIPModel`."""
+        config = hugging_face.config(clip) | {"model_type": "xclip", "architectures": ["XCLIPModel"]}
+        E = clip.embed_dim
+        config |= {"prompt_layers": self.prompt_layers, "prompt_num_attention_heads": max(1, E // 64)}
+        config |= {"prompt_alpha": self.alpha, "prompt_hidden_act": "quick_gelu"}
+        config["vision_config"] |= {
+            "num_frames": self.num_frames,
+            "drop_path_rate": 0.0,
+            "mit_hidden_size": E,
+            "mit_intermediate_size": 4 * E,
+            "mit_num_hidden_layers": self.mit_layers,
+            "mit_num_attention_heads": max(1, E // 64),
+        }
+        return config, hugging_face.to_hugging_face(translate(state, NAMES, back=True))

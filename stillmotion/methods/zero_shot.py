@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from stillmotion.methods.base import Method, Official
+from stillmotion.models import hugging_face
 from stillmotion.models.clip import TextTransformer, VisionTransformer
 from stillmotion.models.config import CLIPConfig
 from stillmotion.models.names import OPENAI, from_openai, to_openai, translate
@@ -53,6 +54,10 @@ class ZeroShot(Method):
     def release(self, state: Mapping[str, Tensor]) -> dict[str, Any]:
         """Content of a file with OpenAI's names."""
         return {"state_dict": translate(state, OPENAI, back=True)}
+
+    def hugging_face(self, state: Mapping[str, Tensor], clip: CLIPConfig) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """A `CLIPModel`."""
+        return hugging_face.config(clip), hugging_face.to_hugging_face(translate(state, OPENAI, back=True))
 
     def cached_taps(self) -> tuple[int, ...]:
         """Pooled embeddings are all it reads."""

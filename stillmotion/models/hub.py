@@ -1,9 +1,13 @@
-"""Published CLIP weights from the Hugging Face hub, by open_clip's tags; quick to say when there is no hub."""
+"""Published weights from the Hugging Face hub and torchvision's server; quick to say when they are out of reach."""
 
+import json
 import threading
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+
+import torch
 
 from stillmotion.errors import WeightsError, did_you_mean
 from stillmotion.progress import say
@@ -61,14 +65,78 @@ def fetch(model: str, tag: str) -> Path:
         raise _unreachable(model, tag, error) from error
 
 
+def snapshot(repository: str) -> Path:
+    """Return the local folder of a hub repository's configuration and weights, downloaded if it is not cached.
+
+    Raises:
+        WeightsError: within seconds, when the hub is out of reach or has no such repository.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url, snapshot_download
+
+    try:
+        cached = Path(snapshot_download(repository, local_files_only=True))
+        if _complete(cached):
+            return cached
+    except (OSError, ValueError):  # nothing of it is cached, or the name can be none of the hub's
+        pass
+    try:
+        url = hf_hub_url(repository, "config.json")
+        _within(CHECK_SECONDS, lambda: get_hf_file_metadata(url, timeout=CHECK_SECONDS - 1))
+        say(f"downloading {repository}")
+        folder = Path(snapshot_download(repository, allow_patterns=["*.json", "*.safetensors"]))
+        if not any(folder.glob("*.safetensors")):  # an older repository, which transformers reads with weights_only
+            snapshot_download(repository, allow_patterns=["pytorch_model*.bin"])
+    except Exception as error:  # the hub's own types, which differ between versions
+        raise WeightsError(
+            f"there is no folder {repository} here, and it cannot be had from the hub ({_reason(error)}); "
+            "pass a local folder that save_pretrained wrote"
+        ) from error
+    return folder
+
+
+def torchvision_file(url: str) -> Path:
+    """Return the file of torchvision's published weights, from PyTorch's cache or downloaded and checked by hash.
+
+    Raises:
+        WeightsError: within seconds, when the server is out of reach.
+    """
+    name = url.rpartition("/")[2]
+    path = Path(torch.hub.get_dir()) / "checkpoints" / name
+    if path.is_file():
+        return path
+    try:
+        request = urllib.request.Request(url, method="HEAD")
+        _within(CHECK_SECONDS, lambda: urllib.request.urlopen(request, timeout=CHECK_SECONDS - 1).close())
+        say(f"downloading {name}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=path.stem.rpartition("-")[2], progress=False)
+    except Exception as error:
+        raise WeightsError(
+            f"cannot download {name} ({_reason(error)}); pass a local file: torchvision:MODEL:FILE.pth, or put it into "
+            f"{path.parent}"
+        ) from error
+    return path
+
+
+def _complete(folder: Path) -> bool:
+    """Whether all of a model is there: a download may have been cut off, or may have been for its weights alone."""
+    index = folder / "model.safetensors.index.json"
+    shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values() if index.is_file() else []
+    weights = set(shards) or {p.name for p in folder.glob("*") if p.name in ("model.safetensors", "pytorch_model.bin")}
+    return bool(weights) and all((folder / w).is_file() for w in weights) and any(folder.glob("*processor_config.json"))
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:80]
+
+
 def _not_found(error: Exception) -> bool:
     return type(error).__name__ in ("EntryNotFoundError", "RemoteEntryNotFoundError")
 
 
 def _unreachable(model: str, tag: str, error: Exception) -> WeightsError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:80]
     return WeightsError(
-        f"cannot download {model}:{tag} ({reason}); pass a local CLIP file or folder instead, "
+        f"cannot download {model}:{tag} ({_reason(error)}); pass a local CLIP file or folder instead, "
         "or ViT-B-16:openai-int8 (image tower only, from the package index)"
     )
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from torch import nn
 
@@ -44,6 +44,43 @@ def select(model: nn.Module, tunes: Sequence[Tune]) -> dict[str, Tune]:
     return rules
 
 
+class Part(NamedTuple):
+    """A part of a model, as far as it is tuned alike."""
+
+    name: str
+    tensors: int
+    parameters: int
+    lr: float  # 0: frozen
+    weight_decay: float
+
+
+def explain(model: nn.Module, tunes: Sequence[Tune], lr: float, weight_decay: float, decay: Decay) -> list[Part]:
+    """Say for every part of a model what trains, at what rate and with what decay, and what is frozen."""
+    rules = select(model, tunes)
+    found: dict[tuple[str, float, float], list[int]] = {}
+    for name, parameter in model.named_parameters():
+        rule = rules.get(name)
+        rate = lr * rule.lr_scale if rule else 0.0
+        decayed = weight_decay * rule.decay if rule and not _spared(parameter, decay) else 0.0
+        found.setdefault((_part(name), rate, decayed), []).append(parameter.numel())
+    return [Part(name, len(sizes), sum(sizes), rate, wd) for (name, rate, wd), sizes in found.items()]
+
+
+def _part(name: str) -> str:
+    """The tower or module that a parameter is in, and its kind where blocks hold parts of several methods."""
+    words = [w for w in name.split(".")[:-1] if not w.isdigit() and w not in ("transformer", "resblocks")]
+    kept = (
+        words[:2]
+        if len(words) > 1 and words[1].startswith(("message", "stem", "temporal", "cross", "decoder"))
+        else words[:1]
+    )
+    return ".".join(kept) + (".VPT_shallow" if name.endswith("VPT_shallow") else "")
+
+
+def _spared(parameter: nn.Parameter, decay: Decay) -> bool:
+    return decay == "matrices" and parameter.ndim < 2
+
+
 def param_groups(model: nn.Module, tunes: Sequence[Tune], weight_decay: float, decay: Decay) -> list[dict[str, Any]]:
     """Group what trains by rate and decay, for an optimizer: each group has `params`, `lr_scale`, `weight_decay`.
 
@@ -55,6 +92,6 @@ def param_groups(model: nn.Module, tunes: Sequence[Tune], weight_decay: float, d
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, rule in select(model, tunes).items():
         parameter = parameters[name]
-        spared = decay == "matrices" and parameter.ndim < 2
-        groups.setdefault((rule.lr_scale, 0.0 if spared else weight_decay * rule.decay), []).append(parameter)
+        decayed = 0.0 if _spared(parameter, decay) else weight_decay * rule.decay
+        groups.setdefault((rule.lr_scale, decayed), []).append(parameter)
     return [{"params": p, "lr_scale": scale, "weight_decay": wd} for (scale, wd), p in groups.items()]

@@ -1,14 +1,14 @@
 """A recipe is a function that returns a `Run`: everything that decides a number, as frozen data."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.source import Data
-from stillmotion.data.transforms import Recipe
+from stillmotion.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Preprocess, Recipe
 from stillmotion.errors import StillmotionError
-from stillmotion.methods import METHODS, Method
+from stillmotion.methods import Method, name_of
 from stillmotion.train.config import Train
 
 M = TypeVar("M", bound=Method)
@@ -32,6 +32,12 @@ class Run(Generic[M]):
     statistics: Literal["weights", "imagenet", "bgr"] = "weights"
     """Pixel mean and std: those of the CLIP weights, or ImageNet's (ViFi-CLIP, X-CLIP), or those of the weights on
     frames whose channels are reversed (A5)."""
+    resize: Literal["weights", "bilinear"] = "weights"
+    """How frames are scaled: as the CLIP weights were trained, or bilinear without antialiasing, as OpenCV and the
+    releases of EVL, ViFi-CLIP and X-CLIP do."""
+    short_side: int | None = None
+    """Side that a frame is scaled to before one crop is taken from its middle (256 in ViFi-CLIP, X-CLIP, ActionCLIP);
+    None: as much as covers the crop."""
     augment: Recipe = "none"
     """Random views in training."""
     flip: float = 0.0
@@ -42,20 +48,31 @@ class Run(Generic[M]):
     """Folder of the run; None: runs/NAME."""
     cache: Path | None = None
     """Folder of the feature cache; None: the user's cache folder."""
+    explain: bool = False
+    """Print what trains, at what rate, and what is frozen, before training starts."""
     overwrite: bool = False
     """Throw away an earlier run in the same folder."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.flip <= 1:
             raise StillmotionError(f"flip is {self.flip}; it must be in [0, 1]")
+        if self.short_side is not None and self.short_side < 1:
+            raise StillmotionError(f"short-side is {self.short_side}; it must be at least the input size, or left out")
         if self.cached_views < 0:
             raise StillmotionError(f"cached-views is {self.cached_views}; it must be at least 0")
 
+    def preprocess(self, pixels: Preprocess | None = None) -> Preprocess:
+        """How frames become what the model reads; `pixels` are the CLIP weights' own size and statistics."""
+        pixels = pixels or Preprocess()
+        if self.statistics == "imagenet":
+            pixels = replace(pixels, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+        pixels = replace(pixels, bgr=self.statistics == "bgr", short_side=self.short_side)
+        return pixels if self.resize == "weights" else replace(pixels, interpolation="bilinear", antialias=False)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the resolved configuration, JSON-ready."""
-        name = next(name for name, cls in METHODS.items() if cls is type(self.method))
         content: dict[str, Any] = _plain(asdict(self))
-        content["method"] = {"name": name, **content["method"]}
+        content["method"] = {"name": name_of(self.method), **content["method"]}
         return content
 
 

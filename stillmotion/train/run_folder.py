@@ -21,7 +21,7 @@ from stillmotion.files import append_line, atomic_write, write_json
 from stillmotion.progress import is_main_process
 
 # What may change between a run and its continuation.
-_FREE = {"overwrite", "out", "workers", "save_minutes", "device", "tensorboard", "cache", "max_bad"}
+_FREE = {"overwrite", "explain", "out", "workers", "save_minutes", "device", "tensorboard", "cache", "max_bad"}
 _FILES = (
     "config.json",
     "metrics.jsonl",

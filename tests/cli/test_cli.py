@@ -42,7 +42,7 @@ def test_help_is_fast_and_imports_no_pytorch() -> None:
 
 def test_the_commands_are_these() -> None:
     """A new command is a decision, not an accident."""
-    assert list(COMMANDS) == ["train", "predict", "eval", "encode", "list", "demo"]
+    assert list(COMMANDS) == ["train", "predict", "eval", "ensemble", "encode", "list", "demo"]
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,7 @@ def test_the_commands_are_these() -> None:
         ["train", "evl", "--help"],
         ["predict", "--help"],
         ["eval", "--help"],
+        ["ensemble", "--help"],
         ["demo", "--help"],
         ["encode", "--help"],
     ],

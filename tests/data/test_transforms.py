@@ -123,6 +123,28 @@ def test_multi_scale_crop_takes_tsn_sizes_and_places(
     }
 
 
+def test_a_short_side_leaves_room_around_a_single_crop() -> None:
+    """ViFi-CLIP: short side 256 and the middle 224 for one view, short side 224 for three crops."""
+    frames = torch.randint(0, 256, (1, 3, 120, 160), dtype=torch.uint8)
+    roomy = Preprocess(size=(56, 56), short_side=64)
+    assert roomy.resize(frames, 64).shape[-2:] == (64, 85)
+    crop = roomy(frames)[0]
+    assert torch.equal(crop, roomy.normalize(roomy.resize(frames, 64)[..., 4:60, 14:70]))
+    assert torch.equal(roomy(frames, crops=3), Preprocess(size=(56, 56))(frames, crops=3))
+    assert Preprocess(short_side=256).resize(torch.zeros(1, 3, 256, 340, dtype=torch.uint8), 256).shape[-2:] == (
+        256,
+        340,
+    )
+
+
+def test_without_antialiasing_pixels_are_those_of_plain_interpolation() -> None:
+    frames = torch.randint(0, 256, (2, 3, 90, 120), dtype=torch.uint8)
+    plain = Preprocess(size=(48, 48), interpolation="bilinear", antialias=False)
+    expected = torch.nn.functional.interpolate(frames.float(), (48, 64), mode="bilinear", align_corners=False)
+    assert (plain.resize(frames).float() - expected).abs().max() <= 1  # uint8 arithmetic
+    assert (Preprocess(size=(48, 48), interpolation="bilinear").resize(frames).float() - expected).abs().max() > 2
+
+
 def test_unknown_recipe() -> None:
     with pytest.raises(StillmotionError, match="choose none, crop, vificlip, evl or actionclip"):
         Augment("strong", Preprocess())

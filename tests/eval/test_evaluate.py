@@ -61,7 +61,7 @@ def test_within_pairs_looks_at_the_two_alone() -> None:
 
 def test_predictions_survive_a_file(tmp_path: Path) -> None:
     s = scores([1, 0], [[0.25, 0.75], [0.5, 0.5]])
-    write_predictions(tmp_path / "p.jsonl", s, [Path("a.mp4"), Path("b.mp4")])
+    write_predictions(tmp_path / "p.jsonl", s, [Path("a.mp4"), Path("b.mp4")], ("x", "y"))
     back = read_predictions(tmp_path / "p.jsonl")
     assert torch.equal(back.probabilities, s.probabilities)
     assert torch.equal(back.labels, s.labels)

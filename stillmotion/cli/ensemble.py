@@ -1,0 +1,95 @@
+"""`stillmotion ensemble A B`: a weighted average of models' probabilities, beside each of them."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from stillmotion.cli.parse import parse
+from stillmotion.errors import StillmotionError
+
+if TYPE_CHECKING:
+    from stillmotion.eval.ensemble import Member
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ensemble:
+    """Average the class probabilities of several models on the same videos."""
+
+    members: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Predictions of each model: a run's folder, or a file that train (predictions.jsonl) or eval
+    (eval_predictions.jsonl) wrote."""
+    weights: tuple[float, ...] | None = None
+    """One weight for each model; None: equal ones."""
+    choose_on: tuple[Path, ...] | None = None
+    """The same models' predictions on validation videos, in the same order: the best weights there are used."""
+    out: Path = Path("runs/ensemble")
+    """Folder for ensemble.json and ensemble_predictions.jsonl."""
+
+
+def run(words: Sequence[str]) -> None:
+    """Average, print every member's numbers and the ensemble's, and write them."""
+    options: Ensemble = parse(Ensemble, words, "stillmotion ensemble")
+    from stillmotion.eval.ensemble import align, average, normalize, read_member, report, scores
+    from stillmotion.eval.report import write_predictions
+    from stillmotion.files import write_json
+    from stillmotion.progress import say
+
+    count = len(options.members)
+    if count < 2:
+        raise StillmotionError(f"an ensemble of {count}; name the predictions of two models or more")
+    if options.weights is not None and options.choose_on is not None:
+        raise StillmotionError("--weights and --choose-on both give the weights; pass one of them")
+    members = [read_member(path) for path in options.members]
+    _check_files(members, options.out)
+    weights = normalize(options.weights or [1.0] * count, count)
+    choice: dict[str, Any] = {}
+    if options.choose_on is not None:
+        weights, choice = _choose(members, options.choose_on)
+    aligned, bad = align(members)
+    if bad:
+        say(f"left out of all models, because one could not read them: {', '.join(b.path for b in bad)}")
+    mixed = average(aligned, weights)
+    reports = [report(m, m.probabilities, bad) for m in aligned]
+    together = report(aligned[0], mixed, bad)
+    content = {
+        "members": [{"file": m.name, "weight": w, "report": asdict(r)} for m, w, r in zip(aligned, weights, reports)],
+        "ensemble": asdict(together),
+        **choice,
+    }
+    paths = [Path(path) for path in aligned[0].paths]
+    write_predictions(
+        options.out / "ensemble_predictions.jsonl", scores(aligned[0], mixed, bad), paths, aligned[0].classes
+    )
+    write_json(options.out / "ensemble.json", content)
+    for member, weight, numbers in zip(aligned, weights, reports):
+        print(f"weight {weight:.3f}  {numbers}  {member.name}")
+    print(f"ensemble      {together}")
+    print(options.out / "ensemble.json")
+
+
+def _choose(members: Sequence["Member"], paths: Sequence[Path]) -> tuple[tuple[float, ...], dict[str, Any]]:
+    """Weights chosen on validation videos, and how, for the record."""
+    from stillmotion.eval.ensemble import align, check_separate, choose, read_member
+    from stillmotion.progress import say
+
+    if len(paths) != len(members):
+        raise StillmotionError(f"--choose-on has {len(paths)} files for {len(members)} models; give one for each")
+    validation = [read_member(path) for path in paths]
+    check_separate(members, validation)
+    aligned, bad = align(validation)
+    choice = choose(aligned)
+    left = f", {len(bad)} that could not be read left out" if bad else ""
+    say(f"weights chosen on {len(aligned[0].paths)} other videos{left}: top-1 {100 * choice.top1:.1f} % there")
+    return choice.weights, {"chosen_on": [m.name for m in validation], "chosen_top1": choice.top1}
+
+
+def _check_files(members: Sequence["Member"], out: Path) -> None:
+    files = [Path(member.name).resolve() for member in members]
+    if len(set(files)) < len(files):
+        twice = next(m.name for m, f in zip(members, files) if files.count(f) > 1)
+        raise StillmotionError(f"{twice} is given twice; name each model once, and use --weights to count one more")
+    if (out / "ensemble_predictions.jsonl").resolve() in files:
+        raise StillmotionError(f"{out} holds one of the models; choose another --out")

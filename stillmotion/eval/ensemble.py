@@ -1,0 +1,259 @@
+"""Weighted averages of several models' class probabilities (EVL, table 9: complementary knowledge)."""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations, pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stillmotion.data.bad import BadVideo
+from stillmotion.errors import DataError
+from stillmotion.eval.report import Report, Scores
+
+FILES = ("predictions.jsonl", "eval_predictions.jsonl", "ensemble_predictions.jsonl")
+"""What training, evaluation and an ensemble write into their folders."""
+
+MOST_CHOSEN = 5
+"""Models whose weights can be chosen: the grid of six has more than 100,000 points."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One model's scores: probabilities (N, K) in float64 and labels (N,) of N videos, which paths name."""
+
+    name: str
+    classes: tuple[str, ...]
+    paths: tuple[str, ...]
+    labels: Tensor
+    probabilities: Tensor
+    bad: tuple[BadVideo, ...] = ()
+    """Videos that the model was asked to score and that could not be read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Weights that sum to one, and the top-1 accuracy, in [0, 1], that they reach on the videos they were chosen on."""
+
+    weights: tuple[float, ...]
+    top1: float
+
+
+def predictions_file(path: Path) -> Path:
+    """The predictions of a run's folder, or the file itself.
+
+    Raises:
+        DataError: nothing there, or a folder with predictions on several data sets.
+    """
+    if not path.is_dir():
+        return path
+    found = [path / name for name in FILES if (path / name).is_file()]
+    if not found:
+        raise DataError(
+            f"folder {path} has no {' or '.join(FILES[:2])}; stillmotion train or stillmotion eval writes them"
+        )
+    if len(found) > 1:
+        names = " and ".join(f.name for f in found)
+        raise DataError(f"folder {path} has {names}, which are of different data; name the file")
+    return found[0]
+
+
+def read_member(path: Path) -> Member:
+    """Read a file of `write_predictions`, or the one in a run's folder.
+
+    Raises:
+        DataError: no such file, a damaged one, or numbers that are not probabilities.
+    """
+    file = predictions_file(path)
+    try:
+        lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        if not lines or "classes" not in lines[0]:
+            raise DataError(f"{file} names no classes, as older versions wrote it; train or evaluate again")
+        member = Member(
+            name=str(file),
+            classes=tuple(lines[0]["classes"]),
+            paths=tuple(str(line["path"]) for line in lines),
+            labels=torch.tensor([int(line["label"]) for line in lines]),
+            probabilities=torch.tensor([line["probabilities"] for line in lines], dtype=torch.float64),
+            bad=tuple(BadVideo(str(b["path"]), str(b["reason"])) for b in lines[0].get("bad", ())),
+        )
+    except DataError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"cannot read predictions from {file} ({error!r}); evaluate again") from error
+    _check(member)
+    return member
+
+
+def _check(member: Member) -> None:
+    N, K = len(member.paths), len(member.classes)
+    if member.probabilities.shape != (N, K) or not bool(((member.labels >= 0) & (member.labels < K)).all()):
+        raise DataError(f"{member.name} has {K} classes, its scores or labels another number; evaluate again")
+    p = member.probabilities
+    good = torch.isfinite(p).all(dim=1) & (p >= 0).all(dim=1) & ((p.sum(dim=1) - 1).abs() < 1e-3)
+    if not bool(good.all()):
+        where = member.paths[int((~good).nonzero()[0])]
+        raise DataError(
+            f"{member.name}: the scores of {where} are no probabilities; they must sum to 1: evaluate again"
+        )
+    keys = [_key(path) for path in member.paths]
+    if len(set(keys)) < N:
+        twice = next(path for path, key in zip(member.paths, keys) if keys.count(key) > 1)
+        raise DataError(f"{member.name} scores {twice} twice; each video may appear once: evaluate again")
+
+
+def align(members: Sequence[Member]) -> tuple[list[Member], tuple[BadVideo, ...]]:
+    """Bring members to the same videos in the same order, the first one's.
+
+    A video that could not be read for one member is left out of all, and returned.
+
+    Raises:
+        DataError: other classes or another order of them, a video that only some members have, labels that disagree.
+    """
+    first = members[0]
+    bad = {_key(b.path): b for member in members for b in member.bad}
+    for other in members[1:]:
+        _same_classes(first, other)
+        _same_videos(first, other, bad.keys())
+        _same_videos(other, first, bad.keys())
+    wanted = [_key(path) for path in first.paths if _key(path) not in bad]
+    if not wanted:
+        raise DataError(f"none of the {len(bad)} videos could be read for every model; mend them, and evaluate again")
+    aligned = [_pick(member, wanted) for member in members]
+    for other in aligned[1:]:
+        different = (other.labels != aligned[0].labels).nonzero().flatten().tolist()
+        if different:
+            i = different[0]
+            a, b = (m.classes[int(m.labels[i])] for m in (aligned[0], other))
+            raise DataError(
+                f"{other.paths[i]} is {a!r} in {first.name} and {b!r} in {other.name} "
+                f"({len(different)} such); evaluate both on the same labels"
+            )
+    return aligned, tuple(bad.values())
+
+
+def _same_classes(a: Member, b: Member) -> None:
+    if a.classes == b.classes:
+        return
+    if only := sorted(set(a.classes) ^ set(b.classes)):
+        has, lacks = (a, b) if only[0] in a.classes else (b, a)
+        raise DataError(
+            f"class {only[0]!r} is in {has.name} and not in {lacks.name} ({len(only)} such); evaluate both on the same "
+            "classes"
+        )
+    i = next(i for i, (x, y) in enumerate(zip(a.classes, b.classes)) if x != y)
+    raise DataError(
+        f"class {i} is {a.classes[i]!r} in {a.name} and {b.classes[i]!r} in {b.name}; evaluate both with the same "
+        "order of classes (--labels)"
+    )
+
+
+def _same_videos(a: Member, b: Member, bad: Any) -> None:
+    have = {_key(path) for path in b.paths} | set(bad)
+    lacking = [path for path in a.paths if _key(path) not in have]
+    if lacking:
+        raise DataError(
+            f"{lacking[0]} is scored in {a.name} and missing from {b.name} ({len(lacking)} such); evaluate both on the "
+            "same --data"
+        )
+
+
+def _pick(member: Member, keys: Sequence[str]) -> Member:
+    place = {_key(path): i for i, path in enumerate(member.paths)}
+    order = [place[key] for key in keys]
+    return replace(
+        member,
+        paths=tuple(member.paths[i] for i in order),
+        labels=member.labels[order],
+        probabilities=member.probabilities[order],
+        bad=(),
+    )
+
+
+def _key(path: str) -> str:
+    """A path as the members compare it: absolute, so that `videos/a.mp4` is the same from where it was written."""
+    return str(Path(path).absolute())
+
+
+def check_separate(scored: Sequence[Member], validation: Sequence[Member]) -> None:
+    """Refuse weights chosen on what is scored.
+
+    Raises:
+        DataError: a validation file is a scored one, a video is in both (links followed), or the classes differ.
+    """
+    videos = {Path(path).resolve() for member in scored for path in member.paths}
+    files = {Path(member.name).resolve() for member in scored}
+    for member in validation:
+        if Path(member.name).resolve() in files:
+            raise DataError(f"{member.name} is scored itself; choose weights on other videos, or pass --weights")
+        both = [path for path in member.paths if Path(path).resolve() in videos]
+        if both:
+            raise DataError(
+                f"{both[0]} is in {member.name} and among the scored videos ({len(both)} such); choose weights on "
+                "other videos, or pass --weights"
+            )
+        _same_classes(scored[0], member)
+
+
+def normalize(weights: Sequence[float], count: int) -> tuple[float, ...]:
+    """Weights that sum to one.
+
+    Raises:
+        DataError: not one for each member, a negative or infinite one, or nothing but zeros.
+    """
+    if len(weights) != count:
+        raise DataError(f"{len(weights)} weights for {count} models; give one for each")
+    if not all(math.isfinite(w) and w >= 0 for w in weights) or not sum(weights) > 0:
+        raise DataError(f"weights are {' '.join(f'{w:g}' for w in weights)}; they must be at least 0, and one above 0")
+    return tuple(w / sum(weights) for w in weights)
+
+
+def average(members: Sequence[Member], weights: Sequence[float]) -> Tensor:
+    """Weighted average of aligned members' probabilities, (N, K)."""
+    return torch.stack([w * m.probabilities for m, w in zip(members, weights)]).sum(dim=0)
+
+
+def grid(count: int) -> Iterator[tuple[int, ...]]:
+    """All ways to share out parts among `count` members: at least 20 parts, and as many that equal shares are one."""
+    parts = count * math.ceil(20 / count)
+    for bars in combinations(range(parts + count - 1), count - 1):
+        edges = (-1, *bars, parts + count - 1)
+        yield tuple(b - a - 1 for a, b in pairwise(edges))
+
+
+def choose(members: Sequence[Member]) -> Choice:
+    """The weights on a simplex grid that get the most of aligned members' videos right.
+
+    Of equally good ones, those nearest to equal weights; of these, the ones that give more to the earlier members.
+
+    Raises:
+        DataError: more members than a grid can be searched for.
+    """
+    count = len(members)
+    if count > MOST_CHOSEN:
+        raise DataError(f"weights of {count} models cannot be chosen, of {MOST_CHOSEN} at most; pass --weights")
+    labels, stacked = members[0].labels, torch.stack([m.probabilities for m in members])
+    best: tuple[int, int, tuple[int, ...]] = (-1, 0, ())
+    for shares in grid(count):
+        total = torch.tensordot(torch.tensor(shares, dtype=torch.float64), stacked, dims=1)
+        right = int((total.argmax(dim=1) == labels).sum())
+        unequal = sum((count * share - sum(shares)) ** 2 for share in shares)
+        best = max(best, (right, -unequal, shares))
+    return Choice(weights=normalize(best[2], count), top1=best[0] / len(labels))
+
+
+def report(member: Member, probabilities: Tensor, bad: Sequence[BadVideo]) -> Report:
+    """Numbers of these probabilities (N, K) for a member's videos; `bad` are those left out."""
+    return Report.of(scores(member, probabilities, bad), member.classes)
+
+
+def scores(member: Member, probabilities: Tensor, bad: Sequence[BadVideo]) -> Scores:
+    """Probabilities (N, K) for a member's videos as `Scores`."""
+    N = len(member.paths)
+    return Scores(
+        indices=torch.arange(N), labels=member.labels, probabilities=probabilities, bad=list(bad), total=N + len(bad)
+    )
