@@ -47,6 +47,7 @@ def _run(data: Path, frames: int, model: str = "ViT-B-16", batch_size: int = 128
         train=replace(TRAIN, batch_size=batch_size, precision="fp16"),
         sampling=Sampling(scheme="actionclip"),
         clip=f"{model}:openai",
+        short_side=256,
         augment="actionclip",
         flip=0.5,
     )

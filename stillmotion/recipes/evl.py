@@ -43,6 +43,7 @@ def _run(data: Path, method: EVL, model: str, sampling: Sampling, epochs: int) -
         train=Train(lr=4e-4, weight_decay=0.05, batch_size=256, epochs=epochs, precision="fp16"),
         sampling=sampling,
         clip=f"{model}:openai",
+        resize="bilinear",
         augment="evl",
         cached_views=4,
     )

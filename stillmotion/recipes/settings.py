@@ -35,7 +35,10 @@ ONE_VIEW, TWELVE_VIEWS = Sampling(), Sampling(views=4, crops=3)
 def published(
     method: M, data: Path, train: Train, sampling: Sampling = ONE_VIEW, clip: str = "ViT-B-16:openai"
 ) -> Run[M]:
-    """A run of either paper: ImageNet's statistics, crops of several scales, jitter, gray and mirror images."""
+    """A run of either paper: ImageNet's statistics, crops of several scales, jitter, gray and mirror images.
+
+    A single test crop is the middle of a frame that is a seventh larger: 256 for 224 pixels, 384 for 336.
+    """
     return Run(
         method=method,
         data=Data(data=data),
@@ -43,6 +46,8 @@ def published(
         sampling=sampling,
         clip=clip,
         statistics="imagenet",
+        resize="bilinear",
+        short_side=384 if "336" in clip else 256,
         augment="vificlip",
         flip=0.5,
     )

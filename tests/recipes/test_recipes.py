@@ -28,11 +28,13 @@ NAMES = [recipe.__name__ for recipe in PUBLISHED]
 EVL_BOTH = {
     "lr": 4e-4, "betas": (0.9, 0.999), "weight_decay": 0.05, "decay": "all", "schedule": "warmup_cosine", "warmup": 0,
     "batch_size": 256, "label_smoothing": 0.0, "mix": False, "statistics": "weights", "augment": "evl", "flip": 0.0,
+    "resize": "bilinear", "short_side": None,
 }  # fmt: skip
 VIFI = {
     "lr": 8e-6, "betas": (0.9, 0.98), "weight_decay": 0.001, "decay": "all", "schedule": "overlaid_cosine", "warmup": 5,
     "batch_size": 256, "label_smoothing": 0.1, "mix": True, "statistics": "imagenet", "augment": "vificlip",
     "flip": 0.5, "scheme": "segments", "views": 1, "crops": 1, "num_frames": 32,
+    "resize": "bilinear",
 }  # fmt: skip
 SUPERVISED = VIFI | {"epochs": 30, "views": 4, "crops": 3}
 FEW = VIFI | {"lr": 2e-6, "batch_size": 64, "epochs": 50}
@@ -41,11 +43,12 @@ SPARED = {"decay": "matrices"}
 ACTIONCLIP = {
     "lr": 5e-6, "betas": (0.9, 0.98), "weight_decay": 0.2, "decay": "all", "schedule": "warmup_cosine", "warmup": 5,
     "epochs": 50, "label_smoothing": 0.0, "mix": False, "statistics": "weights", "flip": 0.5, "views": 1, "crops": 1,
+    "resize": "weights", "short_side": 256,
 }  # fmt: skip
 A5 = {
     "lr": 1e-4, "betas": (0.9, 0.999), "weight_decay": 0.01, "decay": "all", "schedule": "constant", "warmup": 0,
     "batch_size": 64, "label_smoothing": 0.0, "mix": False, "statistics": "bgr", "augment": "none", "flip": 0.0,
-    "scheme": "random_stride", "views": 5, "num_frames": 16,
+    "scheme": "random_stride", "views": 5, "num_frames": 16, "resize": "weights", "short_side": None,
 }  # fmt: skip
 CONSTANTS: dict[str, dict[str, Any]] = {
     "evl_k400_*_8f": EVL_BOTH | {"epochs": 53, "scheme": "dense", "stride": 16, "views": 3, "crops": 1},
@@ -135,6 +138,8 @@ def test_constants_are_those_of_the_release(name: str) -> None:
     model = re.search(r"_(b32|b16|l14_336|l14)_", name)
     sizes = {"b32": "ViT-B-32", "b16": "ViT-B-16", "l14": "ViT-L-14", "l14_336": "ViT-L-14-336"}
     assert RECIPES[name](Path()).clip == f"{sizes[model[1]] if model else 'ViT-B-16'}:openai"
+    if constant(name, "statistics") == "imagenet":
+        assert constant(name, "short_side") == (384 if "336" in name else 256)
     frames = re.search(r"_(\d+)f$", name)
     assert frames is None or RECIPES[name](Path()).method.num_frames == int(frames[1])
 
