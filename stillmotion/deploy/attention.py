@@ -43,6 +43,8 @@ def attention_map(classifier: Classifier, path: str | Path) -> AttentionMap:
         raise StillmotionError(
             "this model has no video query to look through; attention_map needs a model of method evl"
         )
+    if decoder.reads != "all":
+        raise StillmotionError(f"this model reads {decoder.reads}, not single patches; attention_map needs --reads all")
     one_view = replace(classifier.sampling, views=1, crops=1)
     video = read_views(Path(path), classifier.num_frames, one_view, classifier.preprocess)
     weights = decoder.attention(classifier.model.visual(video.to(classifier.device)))[0].cpu()  # (M, H, T, L)

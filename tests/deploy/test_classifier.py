@@ -194,6 +194,10 @@ def test_attention_map(trained: dict[str, Path], video: Path) -> None:
     assert seen.mean().shape == (4, 4, 4)
     with pytest.raises(StillmotionError, match="needs a model of method evl"):
         stillmotion.attention_map(stillmotion.load(trained["linear_probe"], device="cpu"), video)
+    pooled = stillmotion.load(trained["evl"], device="cpu")
+    pooled.model.temporal.reads = "time_means"
+    with pytest.raises(StillmotionError, match="reads time_means, not single patches"):
+        stillmotion.attention_map(pooled, video)
 
 
 def test_public_names() -> None:

@@ -13,6 +13,7 @@ from stillmotion.errors import StillmotionError
 from stillmotion.methods import EVL
 from stillmotion.methods.evl import EVLDecoder
 from stillmotion.models.clip import VisualFeatures
+from stillmotion.models.config import CLIPConfig
 from stillmotion.models.tuning import select
 from stillmotion.models.video_clip import VideoCLIP
 from tests.conftest import tiny_config, tiny_state
@@ -354,3 +355,43 @@ def test_loading_needs_the_backbone() -> None:
 
 def test_method_is_plain_data() -> None:
     assert replace(EVL(), layers=2) == EVL(layers=2)
+
+
+@pytest.mark.parametrize(
+    ("reads", "pool"),
+    [
+        ("all", lambda y: y.flatten(1, 2)),
+        ("class_tokens", lambda y: y[:, :, 0]),
+        ("frame_means", lambda y: y[:, :, 1:].mean(dim=2)),
+        ("time_means", lambda y: y.mean(dim=1)),
+    ],
+)
+def test_feature_shapes_of_table_6c(reads: str, pool: Any) -> None:
+    """The query reads what the table names, after the temporal modules."""
+    torch.manual_seed(0)
+    model = EVL(num_frames=4, layers=1, reads=reads).build(tiny_config(text=False), ["a", "b"]).eval()
+    decoder = model.temporal
+    assert isinstance(decoder, EVLDecoder)
+    with torch.no_grad():
+        features = model.visual(torch.randn(2, 4, 3, 32, 32))
+        query = decoder.cls_token.expand(2, -1)
+        expected = decoder.layers[0](query, pool(decoder.memory(0, features.taps[0])))
+        assert (decoder(features) - expected).abs().max() <= 1e-6
+        seen = decoder.attention(features)
+    assert torch.allclose(seen.sum(dim=(-1, -2)), torch.ones(2, 1, 1))
+
+
+def test_unknown_feature_shapes_are_refused() -> None:
+    with pytest.raises(StillmotionError, match="choose one of all, class_tokens, frame_means, time_means"):
+        EVL(reads="tokens")  # type: ignore[arg-type]
+
+
+def test_the_largest_published_setting_builds() -> None:
+    """SSv2, L/14 at 336 pixels: 24 layers read all 24 blocks, tables for a 24 x 24 grid (412 M new parameters)."""
+    with torch.device("meta"):
+        clip = replace(CLIPConfig.published("ViT-L-14-336"), text=None)
+        model = EVL(num_frames=32, layers=24).build(clip, [str(i) for i in range(174)])
+    assert model.temporal.cross_attention[0].w1.shape == (2209, 1024)
+    assert model.visual.taps == tuple(range(24))
+    new = sum(p.numel() for p in model.temporal.parameters()) + sum(p.numel() for p in model.head.parameters())
+    assert round(new / 1e6) == 412
