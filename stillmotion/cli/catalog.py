@@ -1,31 +1,63 @@
 """`stillmotion list`: methods, recipes, weights."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from stillmotion.errors import StillmotionError
+from stillmotion.errors import StillmotionError, did_you_mean
 
 
 def run(words: Sequence[str]) -> None:
-    """Print everything that has a name."""
+    """Print everything that has a name, or one kind of it."""
+    parts: dict[str, Callable[[], None]] = {"methods": _methods, "recipes": _recipes, "weights": _weights}
+    if words and words[0] in ("-h", "--help"):
+        print(f"usage: stillmotion list [{'|'.join(parts)}]")
+        return
+    wrong = next((word for i, word in enumerate(words) if i > 0 or word not in parts), None)
+    if wrong is not None:
+        hint = "" if wrong in parts else did_you_mean(wrong, parts)
+        raise StillmotionError(
+            f"stillmotion list takes no {wrong!r}{hint}; it takes one word or none: {', '.join(parts)}"
+        )
+    for name, part in parts.items():
+        if not words or name == words[0]:
+            part()
+
+
+def _methods() -> None:
+    from stillmotion.methods import METHODS
+
+    _table("methods", [(name, (method.__doc__ or "").splitlines()[0]) for name, method in METHODS.items()])
+
+
+def _recipes() -> None:
+    from stillmotion.cli.train import summary
+    from stillmotion.recipes import OWN_CLIPS, PUBLISHED
+
+    for title, recipes in (("recipes for your own clips", OWN_CLIPS), ("recipes of published numbers", PUBLISHED)):
+        _table(title, [(recipe.__name__, summary(recipe.__name__)) for recipe in recipes])
+
+
+def _weights() -> None:
+    from stillmotion.models import weights
+
+    _table("CLIP weights (--clip)", [_split(line) for line in (weights.__doc__ or "").splitlines()[2:]])
+
+
+def _split(line: str) -> tuple[str, str]:
+    name, _, text = line.partition("  ")
+    return name, text.strip()
+
+
+def _table(title: str, rows: Sequence[tuple[str, str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from stillmotion.cli.train import summary
-    from stillmotion.methods import METHODS
-    from stillmotion.models import weights
-    from stillmotion.recipes import RECIPES
-
-    if words and words[0] not in ("-h", "--help"):
-        raise StillmotionError(f"stillmotion list takes no {words[0]!r}; it takes nothing")
+    table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for row in rows:
+        table.add_row(*row)
     console = Console()
-    for title, rows in (
-        ("methods", [(name, (method.__doc__ or "").splitlines()[0]) for name, method in METHODS.items()]),
-        ("recipes", [(name, summary(name)) for name in RECIPES]),
-    ):
-        table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2))
-        for row in rows:
-            table.add_row(*row)
-        console.print(table)
-        console.print()
-    console.print("CLIP weights (--clip)", style="italic")
-    console.print("\n".join((weights.__doc__ or "").splitlines()[2:]), markup=False, highlight=False)
+    if not console.is_terminal:
+        console.width = 160  # a name and its line stay together for other programs
+    console.print(table)
+    console.print()

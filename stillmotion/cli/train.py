@@ -1,5 +1,6 @@
 """`stillmotion train RECIPE`: from labeled videos to one file."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import tyro
 
 from stillmotion.cli.parse import parse
 from stillmotion.errors import StillmotionError
-from stillmotion.recipes import RECIPES, find
+from stillmotion.recipes import OWN_CLIPS, PUBLISHED, RECIPES, find
 from stillmotion.recipes.base import Run
 
 
@@ -30,9 +31,7 @@ def run(words: Sequence[str]) -> None:
 def read_run(command: str, words: Sequence[str]) -> tuple[str, Run[Any]]:
     """Read a recipe's name and the options that change it; returns the name for the folder, and the run."""
     if not words or words[0] in ("-h", "--help"):
-        names = "\n".join(f"  {name:20} {summary(name)}" for name in RECIPES)
-        print(f"usage: stillmotion {command} RECIPE --data VIDEOS [options]\n\n{names}\n\n"
-              f"stillmotion {command} RECIPE --help shows the options of a recipe.")  # fmt: skip
+        print(_usage(command))
         raise SystemExit(0 if words else 2)
     if words[0].startswith("-"):
         raise StillmotionError(f"name a recipe before the options: stillmotion {command} evl --data VIDEOS")
@@ -40,6 +39,23 @@ def read_run(command: str, words: Sequence[str]) -> tuple[str, Run[Any]]:
     base = replace(base, data=replace(base.data, data=tyro.MISSING))
     config: Run[Any] = parse(Run[type(base.method)], words[1:], f"stillmotion {command} {words[0]}", base)  # type: ignore[misc]
     return words[0].replace(":", "."), config
+
+
+def _usage(command: str) -> str:
+    own = "\n".join(f"  {recipe.__name__:16} {summary(recipe.__name__)}" for recipe in OWN_CLIPS)
+    families: dict[str, list[str]] = {}
+    for recipe in PUBLISHED:
+        families.setdefault(recipe.__module__, []).append(recipe.__name__)
+    published = "\n".join(
+        textwrap.fill(", ".join(names), 116, initial_indent="  ", subsequent_indent="    ")
+        for names in families.values()
+    )
+    return (
+        f"usage: stillmotion {command} RECIPE --data VIDEOS [options]\n\n"
+        f"for your own clips\n{own}\n\n"
+        f"of published numbers, which `stillmotion list recipes` shows\n{published}\n\n"
+        f"stillmotion {command} RECIPE --help shows the options of a recipe."
+    )
 
 
 def summary(name: str) -> str:
