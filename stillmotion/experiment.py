@@ -70,9 +70,8 @@ def fit(run: Run[Any], name: str, keep: bool = False) -> Result:
     if folder.finished:
         return read_result(folder)
     bad = BadVideos(folder.bad_videos, len(train) + len(val), run.data.max_bad)
+    objective = make_objective(run.method.objective, len(train.classes), run.train)
     model = build(run, weights, train.classes)
-    if run.explain:
-        say_parts(run, model)
     datasets = prepare(run, weights, train, val, accelerator, bad)
     if isinstance(datasets[0], FeatureDataset):
         model.visual = CachedTower()
@@ -86,7 +85,7 @@ def fit(run: Run[Any], name: str, keep: bool = False) -> Result:
         model=model,
         tunes=run.method.tune(),
         dataset=datasets[0],
-        objective=make_objective(run.method.objective, len(train.classes), run.train),
+        objective=objective,
         config=run.train,
         folder=folder,
         accelerator=accelerator,
@@ -158,6 +157,8 @@ def build(run: Run[Any], weights: ClipWeights, classes: tuple[str, ...]) -> Vide
     run.method.adopt(model)
     if run.start_from is not None:
         start_from(model, run.start_from)
+    if run.explain:
+        say_parts(run, model)
     return model
 
 

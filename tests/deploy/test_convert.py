@@ -18,7 +18,7 @@ from tests.golden.recipe import weight
 from tests.methods import test_a5, test_actionclip, test_vificlip
 from tests.methods.golden_clip import clip_state
 from tests.methods.test_xclip import GOLDEN as XCLIP_GOLDEN
-from tests.methods.test_xclip import hugging_face
+from tests.methods.test_xclip import random_xclip
 
 SEED = 22
 
@@ -113,9 +113,10 @@ def test_clip_and_xclip_load_in_transformers(clip_file: Path, tmp_path: Path) ->
     with torch.no_grad():
         expected = theirs(input_ids=tokens, pixel_values=image).logits_per_image
         assert (ours.classify(image[:, None], ours.encode_text(tokens)) - expected).abs().max() <= 1e-4
-    assert transformers.CLIPImageProcessor.from_pretrained(tmp_path / "clip").image_mean == list(card.preprocess.mean)
+    processor = transformers.CLIPImageProcessor.from_pretrained(tmp_path / "clip")
+    assert tuple(processor.image_mean) == card.preprocess.mean
 
-    model = hugging_face(2, small=True)
+    model = random_xclip(2, small=True)
     model.save_pretrained(tmp_path / "xclip_hf")
     main(["convert", str(tmp_path / "xclip_hf"), "--method", "xclip", "-o", str(tmp_path / "x.safetensors")])
     main(["convert", str(tmp_path / "x.safetensors"), "--to", "hf", "-o", str(tmp_path / "xclip")])

@@ -8,6 +8,7 @@ import stillmotion
 from stillmotion.errors import StillmotionError, WeightsError
 from stillmotion.methods import XCLIP
 from stillmotion.methods.xclip import VideoPromptHead
+from stillmotion.models import hugging_face
 from stillmotion.models.config import CLIPConfig
 from stillmotion.models.tuning import param_groups, select
 from tests.conftest import tiny_config
@@ -50,7 +51,7 @@ def test_goes_back_to_the_release(checkpoint: dict[str, Tensor]) -> None:
     assert all(torch.equal(written[k], checkpoint[k]) for k in checkpoint)
 
 
-def hugging_face(num_frames: int, small: bool):  # type: ignore[no-untyped-def]
+def random_xclip(num_frames: int, small: bool):  # type: ignore[no-untyped-def]
     """A random `XCLIPModel`; `small`, or of ViT-B/16's size."""
     transformers = pytest.importorskip("transformers")
     sizes = {"num_frames": num_frames, "drop_path_rate": 0.0, "mit_num_hidden_layers": 1}
@@ -76,7 +77,7 @@ def hugging_face(num_frames: int, small: bool):  # type: ignore[no-untyped-def]
 @pytest.mark.slow
 @pytest.mark.parametrize("small", [True, False])
 def test_equals_hugging_face_in_both_directions(small: bool) -> None:
-    theirs = hugging_face(2, small)
+    theirs = random_xclip(2, small)
     state = dict(theirs.state_dict())
     ours = stillmotion.from_official("xclip", state)
     tokens = ours.prompt(["surfing water", "playing chess", "brush hair"])
@@ -87,7 +88,9 @@ def test_equals_hugging_face_in_both_directions(small: bool) -> None:
         logits = ours.classify(clip, ours.encode_text(tokens))
     assert expected.std() > 1e-3
     assert (logits - expected).abs().max() <= 1e-4
-    back = stillmotion.to_hugging_face(XCLIP(num_frames=2), ours)
+    clip_config = CLIPConfig.from_state(hugging_face.from_hugging_face(state))
+    config, back = XCLIP(num_frames=2).hugging_face(ours.state_dict(), clip_config)
+    assert config["vision_config"]["num_frames"] == 2
     kept = {k: v for k, v in state.items() if not k.endswith("position_ids")}
     assert back.keys() == kept.keys()
     assert all(torch.equal(back[k], kept[k]) for k in kept)
