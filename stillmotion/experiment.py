@@ -16,15 +16,15 @@ from stillmotion.data.manifest import Manifest
 from stillmotion.data.source import load_data
 from stillmotion.data.transforms import Augment, Preprocess
 from stillmotion.deploy.checkpoint import Card, fingerprints, save_model
-from stillmotion.errors import StillmotionError, WeightsError
+from stillmotion.deploy.start import start_from, starting_clip
+from stillmotion.errors import StillmotionError
 from stillmotion.eval.evaluate import score
 from stillmotion.eval.report import Report, Scores, read_predictions, write_predictions
 from stillmotion.features.dataset import CachedTower, FeatureDataset
 from stillmotion.features.encode import Encoder, encode, plan, views_of
 from stillmotion.features.store import FeatureSpec, open_store
-from stillmotion.files import write_json
+from stillmotion.files import sha256, write_json
 from stillmotion.models.clip import resolve_taps
-from stillmotion.models.readers import read_state
 from stillmotion.models.tuning import explain, select
 from stillmotion.models.video_clip import VideoCLIP
 from stillmotion.models.weights import ClipWeights, cache_folder, load_clip, load_into
@@ -65,6 +65,7 @@ def fit(run: Run[Any], name: str, keep: bool = False) -> Result:
     weights = clip_weights(run)
     train, val = load_data(run.data, run.train.seed)
     identity = {"clip": weights.name, "clips": clips_digest(train, val)}
+    identity |= {"start": sha256(run.start_from)} if run.start_from else {}
     with accelerator.main_process_first():
         folder = RunFolder(path, run.to_dict() | identity, run.overwrite, keep)
     if folder.finished:
@@ -140,7 +141,11 @@ def clip_weights(run: Run[Any]) -> ClipWeights:
     Raises:
         StillmotionError: the method reads class names and the weights have no text tower.
     """
-    weights = load_clip(str(run.start_from or run.clip), image_size=run.image_size)
+    weights = (
+        load_clip(run.clip, image_size=run.image_size)
+        if run.start_from is None
+        else starting_clip(run.start_from, run.clip, run.image_size)
+    )
     if run.method.needs_text and weights.config.text is None:
         raise StillmotionError(
             f"{weights.name} holds an image tower only, this method compares videos with class names; pass --clip with "
@@ -156,31 +161,10 @@ def build(run: Run[Any], weights: ClipWeights, classes: tuple[str, ...]) -> Vide
     load_into(model, weights.state, new=run.method.new(), source=weights.name)
     run.method.adopt(model)
     if run.start_from is not None:
-        start_from(model, run.start_from)
+        start_from(model, run.start_from, run.method, classes)
     if run.explain:
         say_parts(run, model)
     return model
-
-
-def start_from(model: VideoCLIP, path: Path) -> None:
-    """Fill a model with what a trained one has under the same names; what only one of them has is said.
-
-    Raises:
-        WeightsError: no such file, or it has nothing in common with this model.
-    """
-    given, own = read_state(path), model.state_dict()
-    taken = {k: v for k, v in given.items() if k in own and v.shape == own[k].shape}
-    if not taken:
-        raise WeightsError(f"{path} has no tensor of this model; start from a model.safetensors of a run")
-    model.load_state_dict(taken, strict=False)
-    begun = sorted({_group(k) for k in own if k not in taken and not k.startswith(("visual.conv1", "text.token"))})
-    left = sorted({_group(k) for k in given if k not in taken})
-    say(f"starting from {path}: {len(taken)} tensors" + (f"; not in it: {', '.join(begun)}" if begun else "")
-        + (f"; left out of it: {', '.join(left)}" if left else ""))  # fmt: skip
-
-
-def _group(name: str) -> str:
-    return ".".join(name.split(".")[:2])
 
 
 def say_parts(run: Run[Any], model: VideoCLIP) -> None:

@@ -17,9 +17,10 @@ from stillmotion.files import atomic_write
 from stillmotion.methods import METHODS, Method, name_of
 from stillmotion.models.config import CLIPConfig
 from stillmotion.models.names import matches
-from stillmotion.models.readers import read_metadata, read_safetensors
+from stillmotion.models.readers import read_safetensors
+from stillmotion.models.trained import FORMAT, read_card_json
 from stillmotion.models.video_clip import VideoCLIP
-from stillmotion.models.weights import ClipWeights, compare, load_clip, load_into
+from stillmotion.models.weights import ClipWeights, check_fingerprints, compare, load_clip, load_into
 
 Tower = Literal["visual.", "text."]
 TOWERS: tuple[Tower, ...] = ("visual.", "text.")
@@ -51,21 +52,28 @@ class Card:
     def to_json(self) -> str:
         """Write the card as JSON."""
         content = {k: v for k, v in self.__dict__.items() if k not in ("method", "clip", "preprocess", "sampling")}
-        content |= {"format": "stillmotion/1", "version": stillmotion.__version__, "method": name_of(self.method)}
+        content |= {"format": FORMAT, "version": stillmotion.__version__, "method": name_of(self.method)}
         content |= {"method_config": asdict(self.method), "clip": self.clip.to_dict()}
         content |= {"preprocess": self.preprocess.to_dict(), "sampling": asdict(self.sampling)}
         return json.dumps(content)
 
     @classmethod
-    def from_json(cls, text: str, source: str) -> "Card":
+    def from_json(cls, raw: dict[str, Any], source: str) -> "Card":
         """Read a card back.
 
         Raises:
-            WeightsError: it was written by a newer version, or for a method this version does not have.
+            WeightsError: it is damaged, or for a method or an option that this version does not have.
         """
-        raw = json.loads(text)
-        if raw.get("format") != "stillmotion/1":
-            raise WeightsError(f"{source} has format {raw.get('format')!r}; update stillmotion to read it")
+        try:
+            return cls._from_json(raw, source)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise WeightsError(
+                f"{source} has a damaged description, or one of a newer version ({error}); update stillmotion, or "
+                "train or convert it again"
+            ) from error
+
+    @classmethod
+    def _from_json(cls, raw: dict[str, Any], source: str) -> "Card":
         if raw["method"] not in METHODS:
             raise WeightsError(f"{source} holds method {raw['method']!r}{did_you_mean(raw['method'], METHODS)}")
         config: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw["method_config"].items()}
@@ -110,10 +118,7 @@ def read_card(path: Path) -> Card:
     if not path.is_file():
         near = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         raise WeightsError(f"no model file {path}{did_you_mean(path.name, near) if near else ''}")
-    metadata = read_metadata(path)
-    if "stillmotion" not in metadata:
-        raise WeightsError(f"{path} was not written by stillmotion; pass a model.safetensors of a run")
-    return Card.from_json(metadata["stillmotion"], str(path))
+    return Card.from_json(read_card_json(path), str(path))
 
 
 def load_model(path: Path, clip: str | None = None) -> tuple[VideoCLIP, Card]:
@@ -133,23 +138,8 @@ def load_model(path: Path, clip: str | None = None) -> tuple[VideoCLIP, Card]:
     own = {k: v for k, v in expected.items() if card.holds(k)}
     if len(own) < len(expected):
         weights = load_clip(clip or card.clip_name, image_size=card.clip.vision.image_size)
-        check_fingerprints(card, weights)
+        check_fingerprints(card.fingerprints, card.clip_name, weights)
         load_into(model, weights.state, new=(*card.method.new(), "head.*"), source=weights.name)
     compare(own, state, str(path))
     model.load_state_dict(state, strict=False)
     return model.eval(), card
-
-
-def check_fingerprints(card: Card, weights: ClipWeights) -> None:
-    """Refuse CLIP weights that are not those a model was trained on.
-
-    Raises:
-        WeightsError: a tower differs.
-    """
-    for tower, expected in card.fingerprints.items():
-        found = weights.fingerprint(tower)
-        if found != expected:
-            raise WeightsError(
-                f"{weights.name} is not the CLIP this model was trained on ({card.clip_name}): its "
-                f"{tower.rstrip('.')} tower has hash {found[:12]}, expected {expected[:12]}; pass --clip with them"
-            )

@@ -113,6 +113,25 @@ def resized(weights: ClipWeights, image_size: int | tuple[int, int]) -> ClipWeig
     )
 
 
+def check_fingerprints(expected: Mapping[Any, str], trained_on: str, weights: ClipWeights) -> None:
+    """Refuse CLIP weights that are not those a model was trained on.
+
+    Args:
+        expected: the hash of each tower that must be the same.
+        trained_on: where those weights came from.
+
+    Raises:
+        WeightsError: a tower differs.
+    """
+    for tower, fingerprint in expected.items():
+        found = weights.fingerprint(tower)
+        if found != fingerprint:
+            raise WeightsError(
+                f"{weights.name} is not the CLIP this model was trained on ({trained_on}): its "
+                f"{tower.rstrip('.')} tower has hash {found[:12]}, expected {fingerprint[:12]}; pass --clip with them"
+            )
+
+
 def check(weights: ClipWeights) -> None:
     """Compare names and shapes with those of the towers; list every missing, extra or misshapen tensor.
 
@@ -195,8 +214,10 @@ def _resolve(name: str, sizes: dict[str, Any]) -> ClipWeights:
 def _local(name: str, path: Path, config: CLIPConfig | None, sizes: dict[str, Any]) -> ClipWeights:
     given = {k: v for k, v in sizes.items() if v is not None}
     extra: dict[str, Any] = {}
-    if path.suffix == ".safetensors" and (card := read_metadata(path).get("stillmotion")):
-        return _trained(name, path, json.loads(card))
+    if path.suffix == ".safetensors" and "stillmotion" in read_metadata(path):
+        from stillmotion.models.trained import clip_inside  # which loads weights itself
+
+        return clip_inside(name, path)
     if path.is_dir():
         state, settings, extra = read_sharded(path), _json(path / "config.json"), _folder_statistics(path)
         open_clip_config = _json(path / "open_clip_config.json")
@@ -212,26 +233,6 @@ def _local(name: str, path: Path, config: CLIPConfig | None, sizes: dict[str, An
         state = read_state(path)
     state = _float32(to_openai(state))
     return ClipWeights(name=name, config=config or CLIPConfig.from_state(state, **given), state=state, **extra)
-
-
-def _trained(name: str, path: Path, card: dict[str, Any]) -> ClipWeights:
-    """The CLIP inside a model that was trained here: stage 1 of bridge and prompt, say."""
-    config = CLIPConfig.from_dict(card["clip"])
-    state = to_openai(read_state(path))
-    if card["fingerprints"]:  # a tower that was not trained is not in the file
-        state = load_clip(card["clip_name"], image_size=config.vision.image_size).state | state
-    with torch.device("meta"):
-        known = {f"visual.{k}" for k in VisionTransformer(config).state_dict()} | {"logit_scale"}
-        known |= set(TextTransformer(config).state_dict()) if config.text else set()
-    pixels = card["preprocess"]
-    return ClipWeights(
-        name=name,
-        config=config,
-        state=_float32({k: v for k, v in state.items() if k in known}),
-        mean=tuple(pixels["mean"]),
-        std=tuple(pixels["std"]),
-        interpolation=pixels["interpolation"],
-    )
 
 
 def _folder_statistics(path: Path) -> dict[str, Any]:
