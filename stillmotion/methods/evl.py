@@ -41,6 +41,11 @@ class CrossFrameAttention(nn.Module):
         memory_BTLD = table.add_(memory_BTLD, 1, back_BTPP, self.w1)
         return table.add_(memory_BTLD, 0, ahead_BTPP, self.w2)
 
+    def saved_macs(self, memory_BTLD: Tensor, tap: TapLike, table: RelativeTable) -> int:
+        """Multiply-accumulates that gathering both tables, as the release does, would add."""
+        B, T, _, D = memory_BTLD.shape
+        return 2 * table.saved_macs(B * (T - 1), D)
+
 
 class MLP(nn.Module):
     """Linear, QuickGELU, dropout, linear."""

@@ -46,6 +46,11 @@ class StepAttention(nn.Module):
         # The head reads the class token alone, so what the layer makes of the other tokens is never computed.
         return self.attn(cls_BD, torch.cat([cls_BD[:, None], placed_BSD], dim=1))
 
+    def saved_macs(self, features: VisualFeatures) -> int:
+        """Multiply-accumulates that what the layer makes of the other tokens would add."""
+        B, T, L, D = features.taps[-1].out_BTLD.shape
+        return B * T * L * 2 * (D * D + (T * L + 1) * D)  # their queries and outputs; their scores and mixes
+
     def resize_time(self, num_frames: int) -> None:
         """Interpolate the learned frame positions, linearly, to another number of frames."""
         self.positions = nn.Parameter(interpolate(self.positions, num_frames))

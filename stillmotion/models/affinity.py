@@ -20,7 +20,7 @@ def neighbor_affinity(q_BTHPd: Tensor, k_BTHPd: Tensor) -> Affinity:
     queries and keys of the patches. Without a gradient (a frozen backbone) the work goes frame by frame, so that it
     stays in the processor's cache: 2.7 times faster than one batched product on a CPU.
     """
-    attend = _attend if _needs_grad(q_BTHPd, k_BTHPd) or q_BTHPd.is_cuda else _attend_by_frame
+    attend = _attend if _needs_grad(q_BTHPd, k_BTHPd) or not q_BTHPd.is_cpu else _attend_by_frame
     return Affinity(
         back_BTPP=attend(q_BTHPd[:, 1:], k_BTHPd[:, :-1]), ahead_BTPP=attend(q_BTHPd[:, :-1], k_BTHPd[:, 1:])
     )

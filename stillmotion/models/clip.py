@@ -145,8 +145,9 @@ class TextTransformer(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Encode token ids (K, S), S up to the context length."""
         end_K = self._ends(tokens)
-        if self.causal and self.pool != "last" and not torch.compiler.is_compiling():
+        if self.causal and self.pool != "last" and not (torch.compiler.is_compiling() or tokens.is_meta):
             # Positions behind the end token cannot influence it, so the longest prompt bounds the work, exactly.
+            # Ids on the meta device have no values, so a count is of the length that it is given.
             tokens = tokens[:, : int(end_K.max()) + 1]
         S = tokens.shape[1]
         x_KSD = self.token_embedding(tokens)

@@ -42,3 +42,10 @@ class QueryAttention(nn.Module):
         # The key bias adds the same number to every score of a head, which the softmax removes: its gradient is
         # exactly zero. It stays in the graph, because an optimizer decays a zero gradient but skips a missing one.
         return self.out_proj(read_BHd.flatten(1) + self.v_proj.bias + 0 * self.k_proj.bias.sum())
+
+    def saved_macs(self, query_BD: Tensor, tokens_BSD: Tensor) -> int:
+        """Multiply-accumulates that a key and a value of every token would cost on top of `forward`."""
+        (B, S, D), inner = tokens_BSD.shape, self.q_proj.out_features
+        plain = S * D * inner + S * inner  # project every token; score it, mix it
+        folded = D * inner + S * self.heads * D
+        return 2 * B * (plain - folded)  # once for keys, once for values

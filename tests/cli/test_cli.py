@@ -42,7 +42,9 @@ def test_help_is_fast_and_imports_no_pytorch() -> None:
 
 def test_the_commands_are_these() -> None:
     """A new command is a decision, not an accident."""
-    assert list(COMMANDS) == ["train", "predict", "eval", "ensemble", "encode", "list", "demo"]
+    assert list(COMMANDS) == [
+        "train", "predict", "eval", "ensemble", "encode", "convert", "count", "list", "demo",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -55,6 +57,8 @@ def test_the_commands_are_these() -> None:
         ["ensemble", "--help"],
         ["demo", "--help"],
         ["encode", "--help"],
+        ["count", "--help"],
+        ["count", "evl", "--help"],
     ],
 )
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:

@@ -1,0 +1,137 @@
+"""`stillmotion count METHOD`: parameters and multiply-accumulates, tower by tower."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from stillmotion.cli.parse import parse
+from stillmotion.errors import StillmotionError, did_you_mean
+from stillmotion.methods import METHODS, Method
+from stillmotion.recipes import RECIPES, find
+
+if TYPE_CHECKING:
+    from stillmotion.deploy.count import Counts, Part
+    from stillmotion.models.config import CLIPConfig
+
+M = TypeVar("M", bound=Method)
+CLIP_MODEL = "ViT-B-16"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Count(Generic[M]):
+    """Count parameters and multiply-accumulates (GMAC; papers print them as GFLOPs) without weights or videos."""
+
+    method: M
+    clip_model: str = CLIP_MODEL
+    """Sizes of CLIP: a ViT by open_clip's name."""
+    image_size: int | None = None
+    """Input size in pixels; None: that of the model."""
+    views: int = 1
+    """Views of a video at test time, temporal times spatial."""
+    classes: int = 400
+    """Classes to tell apart."""
+    text_tokens: int | None = None
+    """Tokens of a prompt; None: the whole context."""
+    json: bool = False
+    """Print one JSON object."""
+
+    def __post_init__(self) -> None:
+        if self.views < 1:
+            raise StillmotionError(f"views is {self.views}; it must be at least 1")
+
+
+def run(words: Sequence[str]) -> None:
+    """Count and print."""
+    if not words or words[0] in ("-h", "--help"):
+        names = ", ".join(dict.fromkeys([*METHODS, *RECIPES]))
+        print(f"usage: stillmotion count METHOD [options]\n\nMETHOD is a recipe or a method: {names}\n\n"
+              "stillmotion count METHOD --help shows its options.")  # fmt: skip
+        raise SystemExit(0 if words else 2)
+    if words[0].startswith("-"):
+        raise StillmotionError("name a method or a recipe before the options: stillmotion count evl --num-frames 16")
+    base = defaults(words[0])
+    options: Count[Method] = parse(Count[type(base.method)], words[1:], f"stillmotion count {words[0]}", base)  # type: ignore[misc]
+    from stillmotion.deploy.count import count
+    from stillmotion.models.config import CLIPConfig
+
+    clip = replace(CLIPConfig.published(options.clip_model), activation="quick_gelu")
+    clip = clip if options.image_size is None else clip.at(options.image_size)
+    counts = count(options.method, clip, options.classes, options.text_tokens)
+    if options.json:
+        print(json.dumps(_plain(words[0], options, counts)))
+    else:
+        _print(words[0], options, clip, counts)
+
+
+def defaults(name: str) -> Count[Method]:
+    """What a recipe counts at its own sizes, or a method that has no recipe of its name.
+
+    Raises:
+        StillmotionError: there is none of that name.
+    """
+    if name in METHODS and name not in RECIPES:
+        return Count(method=METHODS[name]())
+    if name not in RECIPES and ":" not in name:
+        known = [*METHODS, *RECIPES]
+        raise StillmotionError(f"there is no method or recipe {name!r}{did_you_mean(name, known)}")
+    recipe = find(name)(Path())
+    model, colon, _ = recipe.clip.partition(":")
+    return Count(
+        method=recipe.method,
+        clip_model=model if colon and model.startswith("ViT") else CLIP_MODEL,
+        image_size=recipe.image_size,
+        views=recipe.sampling.views * recipe.sampling.crops,
+    )
+
+
+def _parts(counts: "Counts") -> dict[str, "Part"]:
+    return {"visual": counts.visual, "temporal": counts.temporal, "head": counts.head, "text": counts.text}
+
+
+def _plain(name: str, options: Count[Method], counts: "Counts") -> dict[str, object]:
+    given = {k: v for k, v in asdict(options).items() if k != "json"}
+    video, text = counts.video, counts.text
+    return {
+        "name": name,
+        **given,
+        "text_tokens": counts.text_tokens,
+        "parts": {key: asdict(part) for key, part in _parts(counts).items()},
+        "parameters": counts.parameters,
+        "trained": counts.trained,
+        "new": counts.new,
+        "macs_per_view": video.macs,
+        "plain_macs_per_view": video.plain_macs,
+        "macs_per_video": options.views * video.macs,
+        "macs_per_class_list": text.macs,
+    }
+
+
+def _print(name: str, options: Count[Method], clip: "CLIPConfig", counts: "Counts") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    size = "x".join(str(n) for n in reversed(clip.vision.image_size))
+    views = f"{options.views} view{'s' * (options.views > 1)}"
+    frames = f"{options.method.num_frames} frame{'s' * (options.method.num_frames > 1)} of {size}"
+    print(f"{name} on {options.clip_model}: {frames}, {views}, {options.classes} classes\n")
+    table = Table(box=None, padding=(0, 2), header_style="bold")
+    table.add_column("")
+    for title in ("parameters", "trained", "new", "GMAC a view", "as written", f"GMAC, {views}"):
+        table.add_column(title, justify="right")
+    for title, part in [*list(_parts(counts).items())[:3], ("a video", counts.video)]:
+        work = (part.macs, part.plain_macs, options.views * part.macs)
+        sizes = (part.parameters, part.trained, part.new)
+        table.add_row(title, *(f"{n:,}" for n in sizes), *(f"{n / 1e9:,.2f}" for n in work))
+    if counts.text.parameters:
+        text = counts.text
+        table.add_row("text", *(f"{n:,}" for n in (text.parameters, text.trained, text.new)))
+        table.add_row("total", *(f"{n:,}" for n in (counts.parameters, counts.trained, counts.new)))
+    Console(width=110).print(table)
+    if counts.text.macs:
+        print(f"\ntext, once per class list: {counts.text.macs / 1e9:,.2f} GMAC; "
+              f"{counts.text.macs / options.classes / 1e9:.2f} a class at {counts.text_tokens} tokens a prompt, "
+              "fewer where the longest prompt is shorter")  # fmt: skip
+    if counts.video.macs != counts.video.plain_macs:
+        print("\nas written: the method's equations without our exact short cuts, as a release computes them")
