@@ -64,14 +64,12 @@ def fit(run: Run[Any], name: str, keep: bool = False) -> Result:
     accelerator = make_accelerator(run.train, path)
     weights = clip_weights(run)
     train, val = load_data(run.data, run.train.seed)
-    identity = {"clip": weights.name, "clips": clips_digest(train, val)}
-    identity |= {"start": sha256(run.start_from)} if run.start_from else {}
     with accelerator.main_process_first():
-        folder = RunFolder(path, run.to_dict() | identity, run.overwrite, keep)
+        folder = RunFolder(path, run.to_dict() | identity(run, weights, train, val), run.overwrite, keep)
     if folder.finished:
         return read_result(folder)
     bad = BadVideos(folder.bad_videos, len(train) + len(val), run.data.max_bad)
-    objective = make_objective(run.method.objective, len(train.classes), run.train)
+    objective = make_objective(run.method.objective, len(train.classes), run.train, accelerator.num_processes)
     model = build(run, weights, train.classes)
     datasets = prepare(run, weights, train, val, accelerator, bad)
     if isinstance(datasets[0], FeatureDataset):
@@ -127,6 +125,12 @@ def read_result(folder: RunFolder) -> Result:
     content = json.loads((folder.path / "results.json").read_text(encoding="utf-8"))
     scores = read_predictions(folder.path / "predictions.jsonl")
     return Result(folder, Report.of(scores, tuple(content["classes"])), scores, content["trained_parameters"])
+
+
+def identity(run: Run[Any], weights: ClipWeights, train: Manifest, val: Manifest) -> dict[str, str]:
+    """What a run goes on only with, beside its configuration: where CLIP came from, what it starts from, the clips."""
+    start = {"start": sha256(run.start_from)} if run.start_from else {}
+    return {"clip": weights.name, "clips": clips_digest(train, val), **start}
 
 
 def clips_digest(*parts: Manifest) -> str:

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -64,13 +65,18 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+_FULL = ("No space left", "File too large")
+
+
 def raise_if_disk(error: Exception, path: Path) -> None:
     """Turn a full disk or a missing right (also where a library hides it in its message) into a `DiskError`."""
     number = error.errno if isinstance(error, OSError) else None
-    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "No space left" in str(error):
+    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or any(w in str(error) for w in _FULL):
         raise DiskError(f"no space left to write {path}; free some space or choose another folder") from error
     if number in (errno.EACCES, errno.EPERM, errno.EROFS) or "ermission denied" in str(error):
         raise DiskError(f"no right to write {path}; choose another folder") from error
+    if number == errno.EISDIR:
+        raise DiskError(f"cannot write {path}: it is a folder; name a file") from error
     if number in (errno.ENOTDIR, errno.EEXIST):
         raise DiskError(f"cannot write {path}: a file is in the way of a folder; choose another folder") from error
 
@@ -95,6 +101,20 @@ def write_json(path: Path, value: Any) -> None:
     text = json.dumps(value, indent=2, allow_nan=False, default=str)
     with atomic_write(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def write_torch(path: Path, content: Any) -> None:
+    """Write a file as `torch.save` does, whole or not at all.
+
+    Raises:
+        DiskError: the disk is full, or the folder cannot be written to.
+    """
+    import torch
+
+    with atomic_write(path) as temporary:
+        buffer = io.BytesIO()  # PyTorch's own writer hides that the disk is full
+        torch.save(content, buffer)
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def sha256(path: Path) -> str:

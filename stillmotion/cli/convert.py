@@ -40,7 +40,7 @@ class Convert:
     image_size: int | None = None
     """Side of the frames in pixels, where it is not that of CLIP's position table."""
     num_frames: int | None = None
-    """Frames of a view, where the tensors do not show them (no frame positions)."""
+    """Frames of a view, where the tensors do not show them; None: as in the release's first setting, which is said."""
     taps: tuple[int, ...] | None = None
     """EVL: blocks read, one per layer; None: the last ones."""
     prefix: int | None = None
@@ -77,6 +77,9 @@ def run(words: Sequence[str]) -> None:
             f"no release of {method!r} is read{did_you_mean(method, RELEASED)}; use {', '.join(RELEASED)}"
         )
     recipe = RECIPES[RELEASED[method]](Path())
+    sizes = {name: getattr(options, name) for name in SIZES if getattr(options, name) is not None}
+    if method != "xclip":  # which shows its frames; the others do where they have positions for them
+        sizes = {"num_frames": recipe.method.num_frames} | sizes
     card = convert.from_release(
         options.checkpoint,
         method,
@@ -85,9 +88,10 @@ def run(words: Sequence[str]) -> None:
         classes=read_label_map(options.labels) if options.labels else (),
         preprocess=recipe.preprocess(),
         sampling=recipe.sampling,
-        sizes={name: getattr(options, name) for name in SIZES if getattr(options, name) is not None},
+        sizes=sizes,
     )
     print(f"{options.out}: {card.method}")
+    print(f"frames of a view: {card.method.num_frames}")
     print(f"from a file of SHA-256 {card.training['sha256']}")
     left = ", ".join(tower.rstrip(".") for tower in card.fingerprints)
     if left:

@@ -64,10 +64,12 @@ def run(words: Sequence[str]) -> None:
     known = read_label_map(options.labels) if options.labels else None
     by_name = options.model in METHODS or is_foreign(options.model)
     named = load_test_data(data, known) if by_name else None
-    labels = named.classes if named else None
+    labels = named.classes if named else known
     accelerator = Accelerator(cpu=options.device == "cpu" or not torch.cuda.is_available())
     device = str(accelerator.device)  # of this process, under `accelerate launch`
     model = open_model(options, labels, known, device)
+    if not model.classes:  # a converted model, which reads any names: those of the data
+        model.classes = load_test_data(data, None).classes
     manifest = named or load_test_data(data, model.classes)
     out = options.out or (
         Path("runs") / re.sub(r"[^\w.-]+", "_", options.model) if named else Path(options.model).parent

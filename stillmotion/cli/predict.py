@@ -119,6 +119,8 @@ def load_classifier(
         )
     if text_features is not None:
         raise StillmotionError("--text-features goes with zero_shot or vificlip; a trained model has its own classes")
+    if clean_names:
+        raise StillmotionError("--clean-names goes with zero_shot or vificlip; a trained model keeps its own names")
     loaded = load(model, clip=clip, device=where)
     if labels is not None:
         loaded.classes = labels

@@ -60,11 +60,10 @@ class Preprocess:
         """
         (H, W), (h, w) = frames.shape[-2:], self.size
         room = 1.0 if short_side is None else max(1.0, short_side / min(h, w))
-        scale = max(h / H, w / W)
-        size = [
-            round(h * room) if h / H == scale else max(h, int(H * scale * room)),
-            round(w * room) if w / W == scale else max(w, int(W * scale * room)),
-        ]
+        if h * W >= w * H:  # whole numbers: a float's rounding would cost a pixel now and then
+            size = [round(h * room), max(w, W * round(h * room) // H)]
+        else:
+            size = [max(h, H * round(w * room) // W), round(w * room)]
         return tvf.resize(frames, size, interpolation=self._mode, antialias=self.antialias)
 
     def normalize(self, frames: Tensor) -> Tensor:
@@ -133,7 +132,7 @@ class Augment:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             if self.recipe == "none":
-                frames = self.preprocess.resize(frames)
+                frames = self.preprocess.resize(frames, self.preprocess.short_side)
                 (y, x), (h, w) = (
                     crop_offsets((frames.shape[-2], frames.shape[-1]), self.preprocess.size, 1)[0],
                     self.preprocess.size,

@@ -1,6 +1,7 @@
 """Checkpoints of the releases into ours, and back into what the releases and `transformers` load."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,11 +13,12 @@ from stillmotion.data.transforms import Preprocess
 from stillmotion.deploy.checkpoint import TOWERS, Card, Tower, load_model, save_model
 from stillmotion.deploy.official import read_official
 from stillmotion.errors import WeightsError
-from stillmotion.files import atomic_folder, atomic_write, sha256, write_json
-from stillmotion.models.names import OPENAI, matches, translate
-from stillmotion.models.weights import ClipWeights, load_clip
+from stillmotion.files import atomic_folder, sha256, write_json, write_torch
+from stillmotion.models.names import from_openai, matches
+from stillmotion.models.readers import weight_files
+from stillmotion.models.weights import ClipWeights, folder_pixels, load_clip
 
-Statistics = tuple[tuple[float, float, float], tuple[float, float, float]]
+_RESAMPLE = {"bilinear": 2, "bicubic": 3}  # Pillow's numbers, as image processors write them
 
 
 def from_release(
@@ -46,7 +48,12 @@ def from_release(
     Raises:
         WeightsError: the checkpoint does not fit the method, or the number of classes.
     """
+    _refuse_place(out, checkpoint, (".safetensors",))
     weights = None if clip is None else load_clip(clip, image_size=sizes.get("image_size"))
+    if checkpoint.is_dir():
+        preprocess = replace(preprocess, **folder_pixels(checkpoint))
+    elif weights is not None:
+        sizes = _sizes_of(weights) | sizes
     official = read_official(method, checkpoint, weights.state if weights else None, sizes)
     if official.num_classes is not None and not classes:
         classes = [str(i) for i in range(official.num_classes)]
@@ -55,7 +62,7 @@ def from_release(
             f"{len(classes)} class names for a head of {official.num_classes} classes; give one name per class"
         )
     state = {k: v.float() for k, v in official.state.items()}
-    source = checkpoint / "config.json" if checkpoint.is_dir() else checkpoint
+    source = weight_files(checkpoint)[0] if checkpoint.is_dir() else checkpoint
     card = Card(
         method=official.method,
         classes=tuple(classes),
@@ -63,7 +70,7 @@ def from_release(
         clip=official.clip,
         clip_name=weights.name if weights else str(checkpoint),
         fingerprints=_same_towers(state, official.method.new(), official.clip, weights),
-        preprocess=Preprocess(**{**preprocess.__dict__, "size": official.clip.vision.image_size}),
+        preprocess=replace(preprocess, size=official.clip.vision.image_size),
         sampling=sampling,
         training={"converted_from": checkpoint.name, "sha256": sha256(source)},
     )
@@ -82,16 +89,22 @@ def to_release(model: Path, out: Path, layout: Literal["official", "hf"], clip: 
     Raises:
         WeightsError: the method has no release, or `transformers` no such model.
     """
+    _refuse_place(out, model, (".pth", ".pt", ".tar", ".bin") if layout == "official" else ("",))
     loaded, card = load_model(model, clip)
     state = {k: v.contiguous() for k, v in loaded.state_dict().items()}
     if layout == "official":
-        content = card.method.release(state)
-        with atomic_write(out) as temporary:
-            torch.save(content, temporary)
+        write_torch(out, card.method.release(state))
         return
     config, tensors = card.method.hugging_face(state, card.clip)
     pixels, (side, _) = card.preprocess, card.preprocess.size
-    processor = {"image_mean": pixels.mean, "image_std": pixels.std, "size": {"shortest_edge": side}}
+    if pixels.bgr:
+        raise WeightsError("transformers' processors have no channels in reverse; write --to official")
+    processor = {
+        "image_mean": pixels.mean,
+        "image_std": pixels.std,
+        "resample": _RESAMPLE[pixels.interpolation],
+        "size": {"shortest_edge": pixels.short_side or side},
+    }
     with atomic_folder(out) as folder:
         save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "model.safetensors", {"format": "pt"})
         write_json(folder / "config.json", config)
@@ -102,9 +115,24 @@ def _same_towers(
     state: dict[str, torch.Tensor], new: Sequence[str], config: Any, weights: ClipWeights | None
 ) -> dict[Tower, str]:
     """Fingerprints of the towers that are as CLIP's own, bit by bit."""
-    if weights is None:
+    if weights is None or (config.vision, config.activation) != (weights.config.vision, weights.config.activation):
         return {}
-    plain = {k: v for k, v in state.items() if k.startswith(TOWERS) and not matches(k, new)}
-    inside = ClipWeights(name="", config=config, state=translate(plain, OPENAI, back=True))
-    towers = [tower for tower in TOWERS if any(k.startswith(tower) for k in plain)]
-    return {t: weights.fingerprint(t) for t in towers if inside.fingerprint(t) == weights.fingerprint(t)}
+    clip, found = from_openai(weights.state), {}
+    for tower in TOWERS:
+        plain = {k: v for k, v in state.items() if k.startswith(tower) and not matches(k, new)}
+        if plain and all(k in clip and torch.equal(v, clip[k]) for k, v in plain.items()):
+            found[tower] = weights.fingerprint(tower)
+    return found
+
+
+def _sizes_of(weights: ClipWeights) -> dict[str, Any]:
+    """What the tensors of a CLIP do not show."""
+    sizes = {"activation": weights.config.activation, "vision_heads": weights.config.vision.heads}
+    return sizes | ({"text_heads": weights.config.text.heads} if weights.config.text else {})
+
+
+def _refuse_place(out: Path, source: Path, suffixes: tuple[str, ...]) -> None:
+    if out.resolve() == source.resolve():
+        raise WeightsError(f"{out} is the file to read; write to another place with -o")
+    if suffixes != ("",) and out.suffix not in suffixes:
+        raise WeightsError(f"{out} ends in {out.suffix!r}; this writes a {' or '.join(suffixes)} file")

@@ -12,7 +12,7 @@ from stillmotion.methods.base import Official
 from stillmotion.models.names import to_openai
 from stillmotion.models.readers import open_wrappers, read_sharded, read_state
 from stillmotion.models.video_clip import VideoCLIP
-from stillmotion.models.weights import compare
+from stillmotion.models.weights import compare, folder_sizes
 
 State = Mapping[str, Tensor]
 
@@ -66,6 +66,9 @@ def read_official(
     if method not in METHODS:
         raise WeightsError(f"there is no method {method!r}{did_you_mean(method, METHODS)}")
     given = None if clip is None else to_openai(_state(clip))
+    for source in (checkpoint, clip):
+        if isinstance(source, (str, Path)) and Path(source).is_dir():
+            sizes = folder_sizes(Path(source)) | sizes
     try:
         return METHODS[method].official(_state(checkpoint), given, **sizes)
     except TypeError as error:

@@ -83,7 +83,7 @@ def read_member(path: Path) -> Member:
         )
     except DataError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise DataError(f"cannot read predictions from {file} ({error!r}); evaluate again") from error
     _check(member)
     return member

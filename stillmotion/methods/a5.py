@@ -30,14 +30,23 @@ NAMES = (
 
 
 class LearnedContext(nn.Module):
-    """Embeddings of id 0, slots and padding alike, become rows of one table by absolute position (figure 2)."""
+    """Slots around the class name become rows of one table by absolute position (figure 2).
 
-    def __init__(self, length: int, width: int):
+    What lies behind the end token is left: nothing reads it.
+    """
+
+    def __init__(self, length: int, width: int, prefix: int, postfix: int):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(length, width) * TABLE_STD)
+        self.prefix, self.postfix = prefix, postfix
 
     def forward(self, x_KSD: Tensor, tokens_KS: Tensor) -> Tensor:
-        return torch.where((tokens_KS == 0).unsqueeze(-1), self.weight[: x_KSD.shape[1]].to(x_KSD.dtype), x_KSD)
+        place_S = torch.arange(x_KSD.shape[1], device=x_KSD.device)
+        end_K1 = tokens_KS.argmax(dim=-1, keepdim=True)
+        # By place and not by id 0, which is a word too: an exclamation mark before another mark.
+        before = (place_S > 0) & (place_S <= self.prefix)
+        slots_KS = before | ((place_S >= end_K1 - self.postfix) & (place_S < end_K1))
+        return torch.where(slots_KS.unsqueeze(-1), self.weight[: x_KSD.shape[1]].to(x_KSD.dtype), x_KSD)
 
 
 class TemporalTransformer(nn.Module):
@@ -47,9 +56,10 @@ class TemporalTransformer(nn.Module):
         super().__init__()
         self.temporalEmbedding = nn.Embedding(num_frames, width)
         nn.init.normal_(self.temporalEmbedding.weight, std=TABLE_STD)
-        self.temporalModelling = Transformer(
-            [Block(width, max(1, width // HEAD_WIDTH), 4 * width) for _ in range(layers)]
-        )
+        blocks = [Block(width, max(1, width // HEAD_WIDTH), 4 * width) for _ in range(layers)]
+        for block in blocks:
+            block.attn.initialize_packed()
+        self.temporalModelling = Transformer(blocks)
 
     def forward(self, features: VisualFeatures) -> Tensor:
         x_BTE = features.frames_BTE
@@ -139,7 +149,8 @@ class A5(Method):
         """Build the two frozen towers, the context table and the temporal transformer."""
         text = None
         if clip.text:
-            text = TextTransformer(clip, stem=LearnedContext(clip.text.context_length, clip.text.width))
+            context = LearnedContext(clip.text.context_length, clip.text.width, self.prefix, self.postfix)
+            text = TextTransformer(clip, stem=context)
         return ContextCLIP(
             VisionTransformer(clip),
             TemporalTransformer(clip.embed_dim, self.num_frames, self.layers) if self.layers else MeanPool(),
@@ -189,5 +200,7 @@ class A5(Method):
         """Content of a file for the release."""
         new = {k: v for k, v in state.items() if k.startswith(("temporal.", "text.stem."))}
         clip = translate({k: v for k, v in state.items() if k not in new}, OPENAI, back=True)
+        if not self.layers:  # the release has this table in all of its models
+            new["temporal.temporalEmbedding.weight"] = torch.zeros(self.num_frames, clip["text_projection"].shape[1])
         clip["logit_scale"] = torch.tensor(100.0).log()  # CLIP's own, which the release loads and does not use
         return {"state_dict": {f"clipmodel.{k}": v for k, v in clip.items()} | translate(new, NAMES, back=True)}

@@ -33,8 +33,8 @@ TEMPLATES = (
 class ConvPool(nn.Module):
     """Depthwise temporal convolution that starts as a shift of channels; residual, mean.
 
-    The release reads the memory of a (T, E) table as (E, T) instead of transposing it, so its convolution runs across
-    channels. `faithful` keeps that; without, it runs over time as the paper says.
+    The release reads the memory of a (T, E) table as (E, T), so its convolution runs across channels. `faithful` keeps
+    that; without, it runs over time as the paper says.
     """
 
     def __init__(self, width: int, faithful: bool):
@@ -68,21 +68,21 @@ class LSTMPool(nn.Module):
 class TransformerPool(nn.Module):
     """Blocks over the frames with learned positions; residual, mean (`Transf`, the one its tables use)."""
 
-    def __init__(self, width: int, heads: int, layers: int, positions: int, eps: float):
+    def __init__(self, width: int, heads: int, layers: int, positions: int, eps: float, num_frames: int):
         super().__init__()
+        self.num_frames = num_frames  # the release's table has 77 rows, of which training reaches the first few
         self.frame_position_embeddings = nn.Embedding(positions, width)
-        self.transformer = Transformer([Block(width, heads, 4 * width) for _ in range(layers)])
+        blocks = [Block(width, heads, 4 * width) for _ in range(layers)]
+        self.transformer = Transformer(blocks)
         _initialize(self)
-        for block in self.transformer.resblocks:
-            assert isinstance(block, Block)
+        for block in blocks:
             block.ln_1.eps = block.ln_2.eps = eps
-            nn.init.xavier_uniform_(block.attn.in_proj_weight)
+            block.attn.initialize_packed()
 
     def forward(self, features: VisualFeatures) -> Tensor:
-        x_BTE = features.frames_BTE
-        learned, T = self.frame_position_embeddings.num_embeddings, x_BTE.shape[1]
-        if learned < T:
-            check_frames(learned, T)
+        x_BTE, T = features.frames_BTE, features.frames_BTE.shape[1]
+        if self.num_frames < T:  # fewer are what the release does; more would read rows that nothing trained
+            check_frames(self.num_frames, T)
         y_BTE = x_BTE + self.frame_position_embeddings.weight[:T]
         for block in self.transformer.resblocks:
             y_BTE = block(y_BTE)
@@ -90,8 +90,10 @@ class TransformerPool(nn.Module):
 
     def resize_time(self, num_frames: int) -> None:
         """Interpolate the learned frame positions, linearly, to another number of frames."""
-        table = interpolate(self.frame_position_embeddings.weight, num_frames)
+        rows = self.frame_position_embeddings.weight.detach()
+        table = torch.cat([interpolate(rows[: self.num_frames], num_frames), rows[num_frames:]])
         self.frame_position_embeddings = nn.Embedding.from_pretrained(table, freeze=False)
+        self.num_frames = num_frames
 
 
 class ClassTokenEncoder(nn.Module):
@@ -141,8 +143,7 @@ class ShiftBlock(Block):
     @staticmethod
     def shifted(x_BTLD: Tensor) -> Tensor:
         """The class token stays; frames without a neighbor get zeros."""
-        fold = x_BTLD.shape[-1] // 8
-        cls, x = x_BTLD[:, :, :1], x_BTLD[:, :, 1:]
+        fold, cls, x = x_BTLD.shape[-1] // 8, x_BTLD[:, :, :1], x_BTLD[:, :, 1:]
         ahead = F.pad(x[:, 1:, :, :fold], (0, 0, 0, 0, 0, 1))
         back = F.pad(x[:, :-1, :, fold : 2 * fold], (0, 0, 0, 0, 1, 0))
         return torch.cat([cls, torch.cat([ahead, back, x[..., 2 * fold :]], dim=-1)], dim=2)
@@ -214,6 +215,8 @@ class ActionCLIP(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.pool == "Transf" and self.num_frames > self.positions:
+            raise StillmotionError(f"num-frames is {self.num_frames}, positions {self.positions}; raise --positions")
         if self.pool not in get_args(Pool):
             raise StillmotionError(f"pool is {self.pool!r}; choose one of {', '.join(get_args(Pool))}")
 
@@ -232,7 +235,7 @@ class ActionCLIP(Method):
         E = clip.embed_dim
         if self.pool == "Transf":
             heads = clip.text.heads if clip.text else E // 64
-            return TransformerPool(E, heads, self.layers, self.positions, self.eps)
+            return TransformerPool(E, heads, self.layers, self.positions, self.eps, self.num_frames)
         if self.pool == "Transf_cls":
             return ClassTokenPool(E, self.num_frames, self.layers)
         if self.pool == "LSTM":
@@ -267,25 +270,24 @@ class ActionCLIP(Method):
                 raise WeightsError("no 'frame_position_embeddings.weight' beside the transformer of this checkpoint")
             fusion["frame_position_embeddings.weight"] = table
             own = {"positions": table.shape[0], "layers": count_parts(fusion, "transformer.resblocks.")} | own
+            if table.shape[0] < MAX_FRAMES:  # mmaction2's table has a row for each frame
+                own["num_frames"] = table.shape[0]
         if own["pool"] == "Transf_cls":
-            own |= {"num_frames": fusion["transformer.pos_embed"].shape[1] - 1}
-            own |= {"layers": count_parts(fusion, "transformer.transformer_enc.layers.")}
+            own["num_frames"] = fusion["transformer.pos_embed"].shape[1] - 1
+            own["layers"] = count_parts(fusion, "transformer.transformer_enc.layers.")
         config = CLIPConfig.from_state(state, **sizes)
         ours = translate(state, OPENAI) | {f"temporal.{k}": v for k, v in fusion.items()}
-        return Official(method=cls(shift=shift, **own), clip=config, state=ours)
+        return Official(method=cls(**{"shift": shift} | own), clip=config, state=ours)
 
     def release(self, state: Mapping[str, Tensor]) -> dict[str, Any]:
         """Content of a file for the release: two state dicts."""
-        fusion = {k.removeprefix("temporal."): v for k, v in state.items() if k.startswith("temporal.")}
+        fusion = {k[9:]: v for k, v in state.items() if k.startswith("temporal.")}
         clip = translate({k: v for k, v in state.items() if not k.startswith("temporal.")}, OPENAI, back=True)
         if self.shift:
             clip = {re.sub(r"^(visual\.transformer\.resblocks\.\d+)", r"\1.net", k): v for k, v in clip.items()}
         if fusion and self.pool != "Transf":  # every head of the release has this table, and only `Transf` reads it
             fusion["frame_position_embeddings.weight"] = torch.zeros(MAX_FRAMES, clip["text_projection"].shape[1])
-        return {
-            "model_state_dict": clip,
-            "fusion_model_state_dict": {f"module.{k}": v for k, v in fusion.items()},
-        }
+        return {"model_state_dict": clip, "fusion_model_state_dict": {f"module.{k}": v for k, v in fusion.items()}}
 
 
 def _pool_of(fusion: Mapping[str, Tensor]) -> Pool:

@@ -123,9 +123,9 @@ class ViFiCLIP(Method):
     text_prompts: int = 0
     """Learned vectors in the text tower."""
     vision_depth: int = 12
-    """Layers of the image tower that have prompts of their own, from the first."""
+    """Layers of the image tower that have prompts of their own, from the first, at most all."""
     text_depth: int = 12
-    """Layers of the text tower that have prompts of their own, from the first; 1 prompts the input alone."""
+    """Layers of the text tower that have prompts of their own, from the first, at most all; 1: the input alone."""
     initial_words: str = ""
     """Words whose embeddings the text prompts start from, at most 4 of them, as many as there are prompts."""
     faithful: bool = True
@@ -139,6 +139,12 @@ class ViFiCLIP(Method):
             raise StillmotionError(
                 "tuned is 'prompts' and there are none; pass --vision-prompts 10 --text-prompts 10, say"
             )
+        for tuned, name in (("text", "vision_prompts"), ("image", "text_prompts")):
+            if self.tuned == tuned and getattr(self, name):
+                option = name.replace("_", "-")
+                raise StillmotionError(
+                    f"{option} is {getattr(self, name)} and --tuned {tuned} does not train them; use --tuned prompts"
+                )
         for name in ("vision_prompts", "text_prompts"):
             if getattr(self, name) < 0:
                 raise StillmotionError(f"{name.replace('_', '-')} is {getattr(self, name)}; it must be at least 0")

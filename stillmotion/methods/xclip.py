@@ -36,8 +36,7 @@ class CrossFrameBlock(Block):
         super().__init__(width, heads, mlp_width, act, scale)
         self.message_fc, self.message_ln = nn.Linear(width, width), LayerNorm(width)
         self.message_attn = Attention(width, heads)
-        nn.init.xavier_uniform_(self.message_attn.in_proj_weight)
-        nn.init.zeros_(self.message_attn.out_proj.bias)
+        self.message_attn.initialize_packed()
 
     def forward(self, x_BTLD: Tensor, mask: Tensor | None = None) -> Tensor:
         return self.tap(x_BTLD)[0]
@@ -68,7 +67,7 @@ class MultiFrameIntegration(nn.Module):
         _initialize(self)
         for block in self.resblocks:
             assert isinstance(block, Block)
-            nn.init.xavier_uniform_(block.attn.in_proj_weight)
+            block.attn.initialize_packed()
 
     def forward(self, features: VisualFeatures) -> Tensor:
         x_BTE = features.frames_BTE

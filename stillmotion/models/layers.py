@@ -64,6 +64,12 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(width, width)
         nn.init.normal_(self.in_proj_weight, std=width**-0.5)
 
+    def initialize_packed(self) -> None:
+        """Start the packed projection as `nn.MultiheadAttention` does: Xavier-uniform, no biases."""
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.zeros_(self.in_proj_bias)
+        nn.init.zeros_(self.out_proj.bias)
+
     def qkv(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(..., L, D) to unscaled queries, keys and values, each (..., H, L, d)."""
         q, k, v = F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)

@@ -70,7 +70,23 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def read_sharded(folder: Path) -> dict[str, Tensor]:
-    """Read the weights of a Hugging Face model folder, in one file or several."""
+    """Read the weights of a Hugging Face model folder, in one file or several.
+
+    Raises:
+        WeightsError: there are none, or they cannot be read.
+    """
+    state: dict[str, Tensor] = {}
+    for file in weight_files(folder):
+        state |= read_state(file)
+    return state
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files with the weights of a Hugging Face or open_clip model folder.
+
+    Raises:
+        WeightsError: there are none.
+    """
     for name in (
         "model.safetensors",
         "open_clip_model.safetensors",
@@ -78,14 +94,11 @@ def read_sharded(folder: Path) -> dict[str, Tensor]:
         "open_clip_pytorch_model.bin",
     ):
         if (folder / name).is_file():
-            return read_state(folder / name)
+            return [folder / name]
     for index in (folder / "model.safetensors.index.json", folder / "pytorch_model.bin.index.json"):
         if index.is_file():
             names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-            state: dict[str, Tensor] = {}
-            for name in names:
-                state |= read_state(folder / Path(name).name)
-            return state
+            return [folder / Path(name).name for name in names]
     raise WeightsError(f"folder {folder} holds no model.safetensors or pytorch_model.bin; pass a CLIP model's folder")
 
 
@@ -203,7 +216,10 @@ def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
         state = dict(_walk(content, ""))  # a TorchScript module: nested attributes
         if state:
             return state
-    state = open_wrappers(content) if isinstance(content, Mapping) else {}
+    try:
+        state = open_wrappers(content) if isinstance(content, Mapping) else {}
+    except RecursionError as error:
+        raise WeightsError(f"{path} holds a dictionary that holds itself; pass a plain state dict") from error
     if not state:
         raise WeightsError(f"{path} holds no tensors; pass a checkpoint with a state dict")
     return state
@@ -213,7 +229,8 @@ def open_wrappers(content: Mapping[Any, Any]) -> dict[str, Tensor]:
     """Tensors of {'model': {...}} and its like; those of a second state dict (ActionCLIP's head) after `fusion.`."""
     inner = next((content[w] for w in _WRAPPERS if isinstance(content.get(w), Mapping)), None)
     if inner is not None:
-        second = content.get("fusion_model_state_dict", {})
+        second = content.get("fusion_model_state_dict")
+        second = open_wrappers(second) if isinstance(second, Mapping) else {}
         return open_wrappers(inner) | {f"fusion.{k.removeprefix('module.')}": v for k, v in second.items()}
     return {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
 

@@ -219,23 +219,28 @@ def _local(name: str, path: Path, config: CLIPConfig | None, sizes: dict[str, An
 
         return clip_inside(name, path)
     if path.is_dir():
-        state, settings, extra = read_sharded(path), _json(path / "config.json"), _folder_statistics(path)
+        state, extra = read_sharded(path), folder_pixels(path)
         open_clip_config = _json(path / "open_clip_config.json")
         if "model_cfg" in open_clip_config:
             config = config or CLIPConfig.from_open_clip(open_clip_config["model_cfg"])
-        vision, text = settings.get("vision_config", {}), settings.get("text_config", {})
-        given.setdefault("activation", "gelu" if vision.get("hidden_act") == "gelu" else "quick_gelu")
-        if vision.get("num_attention_heads"):
-            given.setdefault("vision_heads", vision["num_attention_heads"])
-        if text.get("num_attention_heads"):
-            given.setdefault("text_heads", text["num_attention_heads"])
+        given = folder_sizes(path) | given
     else:
         state = read_state(path)
     state = _float32(to_openai(state))
     return ClipWeights(name=name, config=config or CLIPConfig.from_state(state, **given), state=state, **extra)
 
 
-def _folder_statistics(path: Path) -> dict[str, Any]:
+def folder_sizes(path: Path) -> dict[str, Any]:
+    """Sizes that a Hugging Face folder's `config.json` says and its tensors do not: activation and heads."""
+    settings = _json(path / "config.json")
+    vision, text = settings.get("vision_config", {}), settings.get("text_config", {})
+    heads = {"vision_heads": vision.get("num_attention_heads"), "text_heads": text.get("num_attention_heads")}
+    act = "gelu" if vision.get("hidden_act") == "gelu" else "quick_gelu"
+    return {"activation": act} | {name: count for name, count in heads.items() if count}
+
+
+def folder_pixels(path: Path) -> dict[str, Any]:
+    """Pixel statistics and interpolation that a Hugging Face or open_clip folder says."""
     settings = _json(path / "preprocessor_config.json")
     pixels = {ours: tuple(settings[theirs]) for ours, theirs in _STATISTICS.items() if theirs in settings}
     settings = _json(path / "open_clip_config.json").get("preprocess_cfg", {})

@@ -120,7 +120,8 @@ class Trainer:
                 self.bad.add(bad)
             synchronize = contextlib.nullcontext() if part == parts - 1 else accelerator.no_sync(self.wrapped)
             with synchronize:
-                loss = self._loss(batch, self.plan.weight(step, part), step_seed(self.config.seed, step, part))
+                draw = step_seed(self.config.seed, step, rank * parts + part)
+                loss = self._loss(batch, self.plan.weight(step, part), draw)
                 accelerator.backward(loss)
             total += loss.detach()
         told = torch.stack([total, torch.full_like(total, len(stop))])

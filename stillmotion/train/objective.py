@@ -64,7 +64,8 @@ class Contrastive:
     """ActionCLIP's loss: videos and prompts of a batch find each other, and equal labels are all right answers.
 
     Each clip draws one of the templates. The target is a softmax over ten times the matrix of equal labels, and the
-    loss the mean of two Kullback-Leibler divergences, from videos to prompts and from prompts to videos.
+    loss the mean of two Kullback-Leibler divergences, from videos to prompts and from prompts to videos. With several
+    processes each compares its own share of the batch.
     """
 
     def prompts(self, tokens: Tensor | None, labels: Tensor, seed: int) -> Tensor | None:
@@ -91,16 +92,25 @@ class Contrastive:
         return (both[0] + both[1]) / 2
 
 
-def make_objective(kind: Literal["cross_entropy", "contrastive"], classes: int, train: Train) -> Objective:
+def make_objective(
+    kind: Literal["cross_entropy", "contrastive"], classes: int, train: Train, processes: int = 1
+) -> Objective:
     """The loss that a method is trained with.
 
     Raises:
-        StillmotionError: label smoothing or mixing with a loss that has no place for them.
+        StillmotionError: options that the contrastive loss has no place for, or too few clips in a pass.
     """
     if kind == "cross_entropy":
         return CrossEntropy(classes, train.label_smoothing, train.mix)
     if train.mix or train.label_smoothing:
         raise StillmotionError("the contrastive loss takes no --mix and no --label-smoothing; leave them out")
+    share = train.batch_size // processes
+    if share < 2 or (train.micro_batch is not None and train.micro_batch < share):
+        part = share if train.micro_batch is None else min(share, train.micro_batch)
+        raise StillmotionError(
+            f"the contrastive loss compares the clips of one forward pass, which has {part} of {train.batch_size}; "
+            "leave out --micro-batch, and give every process at least 2 clips"
+        )
     return Contrastive()
 
 

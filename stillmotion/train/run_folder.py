@@ -9,7 +9,6 @@ results.json          its numbers on the validation clips
 predictions.jsonl     the probabilities behind them, one line per video
 """
 
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import torch
 
 from stillmotion.errors import StillmotionError
-from stillmotion.files import append_line, atomic_write, write_json
+from stillmotion.files import append_line, atomic_write, write_json, write_torch
 from stillmotion.progress import is_main_process
 
 # What may change between a run and its continuation.
@@ -89,10 +88,7 @@ class RunFolder:
 
     def save_state(self, state: dict[str, Any]) -> None:
         """Write the state to continue from, in one piece."""
-        with atomic_write(self.path / "state.pt") as temporary:
-            content = io.BytesIO()  # PyTorch's own writer hides that the disk is full
-            torch.save(state, content)
-            temporary.write_bytes(content.getbuffer())
+        write_torch(self.path / "state.pt", state)
 
     def load_state(self) -> dict[str, Any] | None:
         """Read the last state, or None at the start of a run.

@@ -137,6 +137,20 @@ def test_a_short_side_leaves_room_around_a_single_crop() -> None:
     )
 
 
+def test_a_mirrored_training_view_is_otherwise_the_test_view() -> None:
+    frames = torch.randint(0, 256, (2, 3, 120, 160), dtype=torch.uint8)
+    roomy = Preprocess(size=(56, 56), short_side=64)
+    assert torch.equal(Augment("none", roomy, flip=1.0)(frames, 0), roomy(frames)[0].flip(-1))
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [((440, 220), (512, 256)), ((144, 180), (256, 320)), ((1, 1), (256, 256))]
+)
+def test_sizes_are_whole_numbers(size: tuple[int, int], expected: tuple[int, int]) -> None:
+    frames = torch.zeros(1, 3, *size, dtype=torch.uint8)
+    assert Preprocess(short_side=256).resize(frames, 256).shape[-2:] == expected
+
+
 def test_without_antialiasing_pixels_are_those_of_plain_interpolation() -> None:
     frames = torch.randint(0, 256, (2, 3, 90, 120), dtype=torch.uint8)
     plain = Preprocess(size=(48, 48), interpolation="bilinear", antialias=False)

@@ -89,6 +89,16 @@ def test_truncated(tmp_path: Path, cut: float, suffix: str) -> None:
     assert "\n" not in str(error.value) and path.name in str(error.value)
 
 
+def test_dictionaries_that_hold_themselves_or_no_tensors(tmp_path: Path) -> None:
+    ring: dict[str, object] = {}
+    ring["model"] = ring
+    torch.save(ring, tmp_path / "ring.pth")
+    torch.save({"model_state_dict": CLIP, "fusion_model_state_dict": [1]}, tmp_path / "list.pth")
+    with pytest.raises(WeightsError, match=r"ring\.pth"):
+        stillmotion.from_official("actionclip", tmp_path / "ring.pth")
+    assert stillmotion.from_official("actionclip", tmp_path / "list.pth").temporal is not None
+
+
 def test_class_names_that_do_not_fit_the_head() -> None:
     with pytest.raises(WeightsError, match="3 class names for a head of 10 classes; give one name per class"):
         read("evl", OFFICIAL["evl"](), class_names=["a", "b", "c"])

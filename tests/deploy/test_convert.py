@@ -1,5 +1,6 @@
 """Published checkpoints become files of ours, and go back to what the releases and transformers load."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -127,17 +128,102 @@ def test_clip_and_xclip_load_in_transformers(clip_file: Path, tmp_path: Path) ->
     assert (a - b).abs().max() <= 1e-6
 
 
-def test_a_closed_set_takes_its_names_from_a_file(tmp_path: Path) -> None:
-    from tests.methods.test_evl import GOLDEN, golden_checkpoint, golden_trunk
+def test_a_closed_set_takes_its_names_from_a_file(
+    tiny_clip: Path, tmp_path: Path, video: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """EVL's file holds decoder and head; the frozen tower stays where it is, and is not stored again."""
+    from stillmotion.methods import EVL
+    from stillmotion.models.weights import load_clip, load_into
 
-    trunk = golden_trunk() | {"visual.ln_post.weight": torch.ones(64), "visual.ln_post.bias": torch.zeros(64)}
-    save_file({**trunk, "visual.proj": torch.randn(64, 64)}, tmp_path / "trunk.safetensors")
-    torch.save({"model": golden_checkpoint(GOLDEN["cases"]["full"])}, tmp_path / "evl.pth")
-    (tmp_path / "names.csv").write_text("id,name\n" + "".join(f"{i},class {i}\n" for i in range(10)))
-    words = ["convert", tmp_path / "evl.pth", "--method", "evl", "-o", tmp_path / "e.safetensors"]
-    with pytest.raises(SystemExit):  # the grid is 3 x 4, which no square image has
-        main(list(map(str, [*words, "--clip", tmp_path / "trunk.safetensors"])))
-    assert not (tmp_path / "e.safetensors").exists()
+    method, weights = EVL(num_frames=4, layers=2), load_clip(str(tiny_clip))
+    model = method.build(weights.config, ["x", "y", "z"]).eval()
+    load_into(model, weights.state, new=method.new(), source="tiny")
+    torch.save(method.release(model.state_dict()), tmp_path / "evl.pth")
+    (tmp_path / "names.csv").write_text("id,name\n0,surfing\n1,skiing\n2,chess\n")
+    words = ["convert", tmp_path / "evl.pth", "--method", "evl", "--clip", tiny_clip, "-o", tmp_path / "e.safetensors"]
+    main(list(map(str, [*words, "--labels", tmp_path / "names.csv"])))
+    assert all(k.startswith(("temporal.", "head.")) for k in load_file(tmp_path / "e.safetensors"))
+    classifier = stillmotion.load(tmp_path / "e.safetensors", device="cpu")
+    assert classifier.classes == ("surfing", "skiing", "chess") and classifier.num_frames == 4
+    clip = torch.randn(1, 4, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(classifier.model.classify(clip), model.classify(clip))
+    assert classifier(video).label in classifier.classes
+    (tmp_path / "names.csv").write_text("id,name\n0,surfing\n1,skiing\n")
+    with pytest.raises(SystemExit):
+        main(list(map(str, [*words[:-1], tmp_path / "f.safetensors", "--labels", tmp_path / "names.csv"])))
+    assert "2 class names for a head of 3 classes" in capsys.readouterr().err
+
+
+def test_a_hugging_face_folder_says_its_activation_and_heads(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = transformers.CLIPConfig(
+        text_config=sizes | {"hidden_act": "gelu", "vocab_size": 49408},
+        vision_config=sizes | {"hidden_act": "gelu", "image_size": 32, "patch_size": 16},
+        projection_dim=32,
+    )
+    theirs = transformers.CLIPModel(config).eval()
+    theirs.save_pretrained(tmp_path / "hf")
+    (tmp_path / "hf" / "preprocessor_config.json").write_text(
+        json.dumps({"image_mean": [0.5] * 3, "image_std": [1] * 3})
+    )
+    main(["convert", str(tmp_path / "hf"), "--method", "zero_shot", "-o", str(tmp_path / "z.safetensors")])
+    ours, card = load_model(tmp_path / "z.safetensors")
+    direct = stillmotion.from_official("zero_shot", tmp_path / "hf")
+    tokens, image = ours.prompt(["run", "brush hair"]), torch.randn(3, 3, 32, 32)
+    with torch.no_grad():
+        expected = theirs(input_ids=tokens, pixel_values=image).logits_per_image
+        for model in (ours, direct):
+            assert (model.classify(image[:, None], model.encode_text(tokens)) - expected).abs().max() <= 1e-5
+    assert card.preprocess.mean == (0.5, 0.5, 0.5) and card.clip.activation == "gelu"
+
+
+def test_a_converted_model_reads_the_names_of_the_data(
+    tiny_clip: Path, folder_of_videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = str(tmp_path / "z.safetensors")
+    main(["convert", str(tiny_clip), "--method", "zero_shot", "-o", model])
+    main(["eval", model, "--data", str(folder_of_videos), "--out", str(tmp_path / "a")])
+    (tmp_path / "names.csv").write_text("id,name\n0,right\n1,left\n")
+    words = ["eval", model, "--data", str(folder_of_videos), "--labels", str(tmp_path / "names.csv")]
+    main([*words, "--out", str(tmp_path / "b")])
+    found = [json.loads((tmp_path / n / "eval.json").read_text()) for n in "ab"]
+    assert found[0]["top1"] == found[1]["top1"]
+    assert [f["classes"] for f in found] == [["left", "right"], ["right", "left"]]
+    with pytest.raises(SystemExit):
+        main([*words, "--clean-names"])
+    assert "--clean-names goes with zero_shot or vificlip" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("frames", "expected"), [((), 32), (("--num-frames", "7"), 7)])
+def test_frames_that_the_tensors_do_not_show(
+    frames: tuple[str, ...], expected: int, clip: dict[str, Tensor], clip_file: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    torch.save({"model": test_vificlip.as_release(clip)}, tmp_path / "v.pth")
+    out = tmp_path / "v.safetensors"
+    words = ["convert", str(tmp_path / "v.pth"), "--method", "vificlip", "--clip", str(clip_file), "-o", str(out)]
+    main([*words, *frames])
+    assert read_card(out).method.num_frames == expected
+    assert f"frames of a view: {expected}" in capsys.readouterr().out
+
+
+def test_the_input_is_never_the_output(tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ours = tmp_path / "z.safetensors"
+    main(["convert", str(tiny_clip), "--method", "zero_shot", "-o", str(ours)])
+    before = ours.read_bytes()
+    (tmp_path / "folder.pth").mkdir()
+    for out, message in (
+        (ours, "is the file to read; write to another place"),
+        (tmp_path / "x.safetensors", "this writes a .pth"),
+        (tmp_path / "folder.pth", "it is a folder; name a file"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main(["convert", str(ours), "--to", "official", "-o", str(out)])
+        assert stop.value.code == 2 and message in capsys.readouterr().err
+    assert ours.read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from stillmotion.methods.actionclip import ConvPool, ShiftBlock
 from stillmotion.models.config import CLIPConfig
 from stillmotion.models.tuning import select
 from stillmotion.models.video_clip import VideoCLIP
-from stillmotion.train.objective import Contrastive
+from stillmotion.train.config import Train
+from stillmotion.train.objective import Contrastive, make_objective
 from tests.conftest import tiny_config
 from tests.golden.recipe import load, video, weight
 from tests.methods.golden_clip import clip_state, close, token_ids
@@ -110,7 +111,7 @@ def test_reads_the_port_of_mmaction2(clip: dict[str, Tensor]) -> None:
     port = {f"clip.{k}": v for k, v in clip.items()} | {f"adapter.{k}": v for k, v in fusion.items()}
     model = stillmotion.from_official("actionclip", {"state_dict": port})
     assert model.temporal.transformer.resblocks[0].ln_1.eps == 1e-5
-    assert model.temporal.frame_position_embeddings.num_embeddings == 4
+    assert model.temporal.frame_position_embeddings.num_embeddings == model.temporal.num_frames == 4
     with pytest.raises(StillmotionError, match=r"positions for 4 frames.*resize_time\(5\)"):
         model.classify(torch.randn(1, 5, 3, 64, 64), torch.randn(2, 64))
 
@@ -161,18 +162,56 @@ def test_shifted_blocks_move_patches_and_not_the_class_token() -> None:
 @pytest.mark.parametrize("pool", ["Transf", "Transf_cls"])
 def test_another_number_of_frames_is_one_call_away(pool: str) -> None:
     torch.manual_seed(0)
-    model = ActionCLIP(num_frames=2, pool=pool, layers=1, positions=2).build(tiny_config(), ["a", "b"]).eval()
+    model = ActionCLIP(num_frames=2, pool=pool, layers=1).build(tiny_config(), ["a", "b"]).eval()
     clip, text = torch.randn(1, 3, 3, 32, 32), torch.randn(2, 32)
     with pytest.raises(StillmotionError, match=r"resize_time\(3\)"):
         model.classify(clip, text)
+    before = {k: v.clone() for k, v in model.temporal.state_dict().items()}
     model.temporal.resize_time(3)
     assert model.classify(clip, text).shape == (1, 2)
+    if pool == "Transf":  # what was trained is stretched, and nothing else
+        table, old = (d["frame_position_embeddings.weight"] for d in (model.temporal.state_dict(), before))
+        assert table.shape == (77, 32)
+        assert torch.equal(table[0], old[0]) and torch.equal(table[2], old[1]) and torch.equal(table[3:], old[3:])
+        assert torch.allclose(table[1], (old[0] + old[1]) / 2)
     assert all(p.requires_grad for p in model.temporal.parameters())
+
+
+def test_the_contrast_needs_clips_to_compare() -> None:
+    """One clip per pass has a loss of zero whatever the model says, so it is refused before anything is encoded."""
+    assert isinstance(make_objective("contrastive", 3, Train(batch_size=8)), Contrastive)
+    one = Contrastive()
+    assert one.losses(torch.randn(1, 1), one.ground_truth(torch.tensor([2]))).abs().max() == 0
+    for train, processes, part in ((Train(batch_size=8, micro_batch=4), 1, 4), (Train(batch_size=8), 8, 1)):
+        with pytest.raises(StillmotionError, match=rf"which has {part} of 8; leave out --micro-batch"):
+            make_objective("contrastive", 3, train, processes)
+    with pytest.raises(StillmotionError, match="takes no --mix"):
+        make_objective("contrastive", 3, Train(mix=True))
+
+
+def test_each_clip_draws_a_template_of_its_own_class() -> None:
+    tokens = torch.arange(16 * 3).view(16, 3, 1).expand(-1, -1, 77)
+    labels = torch.tensor([0, 2, 1, 1])
+    drawn = {seed: Contrastive().prompts(tokens, labels, seed) for seed in range(20)}
+    assert all(torch.equal(rows[:, 0] % 3, labels) for rows in drawn.values())
+    assert len({int(v) // 3 for rows in drawn.values() for v in rows[:, 0]}) == 16, "every template is used"
+    assert torch.equal(Contrastive().prompts(tokens[0], labels, 0)[:, 0], labels)
+
+
+def test_attention_starts_as_pytorchs() -> None:
+    torch.manual_seed(0)
+    for block in ActionCLIP(num_frames=2).build(CLIPConfig(), ["a"]).temporal.transformer.resblocks:
+        assert block.attn.in_proj_weight.abs().max() <= (6 / (4 * 512)) ** 0.5 + 1e-6  # Xavier of a (3D, D) matrix
+        assert not block.attn.in_proj_bias.any() and not block.attn.out_proj.bias.any()
+        assert block.ln_1.eps == block.ln_2.eps == 1e-12
 
 
 def test_bad_options_and_files(clip: dict[str, Tensor]) -> None:
     with pytest.raises(StillmotionError, match="choose one of meanP, Transf, Transf_cls, LSTM, Conv_1D"):
         ActionCLIP(pool="mean")  # type: ignore[arg-type]
+    with pytest.raises(StillmotionError, match="num-frames is 80, positions 77; raise --positions"):
+        ActionCLIP(num_frames=80)
+    assert stillmotion.from_official("actionclip", checkpoint(clip, "tsm_meanP"), shift=False).visual is not None
     broken = checkpoint(clip, "Transf")
     del broken["fusion_model_state_dict"]["module.frame_position_embeddings.weight"]
     with pytest.raises(WeightsError, match="frame_position_embeddings"):

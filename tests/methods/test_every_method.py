@@ -50,7 +50,7 @@ CASES: dict[str, Method] = {
 }
 NAMES = ("walk left", "walk right")
 # Models with learned frame positions; the others read any number of frames.
-POSITIONS = {"evl", "evl_frame_means", "step", "xclip", "actionclip_cls", "a5"}
+POSITIONS = {"evl", "evl_frame_means", "step", "xclip", "actionclip", "actionclip_cls", "a5"}
 
 
 def test_the_cases_are_complete() -> None:

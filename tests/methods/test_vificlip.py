@@ -138,6 +138,8 @@ def test_initial_words_are_where_the_prompts_start() -> None:
     ("options", "message"),
     [
         ({"tuned": "prompts"}, "pass --vision-prompts 10"),
+        ({"tuned": "image", "text_prompts": 4}, "--tuned image does not train them; use --tuned prompts"),
+        ({"tuned": "text", "vision_prompts": 4}, "--tuned text does not train them"),
         ({"text_prompts": -1}, "text-prompts is -1"),
         ({"vision_prompts": 2, "vision_depth": 0}, "vision-depth is 0"),
         ({"text_prompts": 5, "initial_words": "a photo of a"}, "one word for each prompt"),

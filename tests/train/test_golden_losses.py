@@ -18,13 +18,14 @@ from stillmotion.train.config import Train
 from tests.golden.recipe import HERE
 
 CURVES = HERE / "losses.json"
+TOLERANCE = 2e-4  # processors round differently; halving a rate or leaving out a decay moves a curve by more
 COMMON = {"batch_size": 4, "epochs": 10, "device": "cpu", "workers": 0, "eval_every": 0}
 FINE_TUNING = {"lr": 1e-4, "betas": (0.9, 0.98), "warmup": 2, "schedule": "overlaid_cosine", "label_smoothing": 0.1}
 CASES: dict[str, tuple[Method, Train]] = {
     "cross_entropy": (EVL(num_frames=4, layers=2), Train(lr=1e-3, **COMMON)),
     "mixed": (ViFiCLIP(num_frames=2), Train(mix=True, **FINE_TUNING, **COMMON)),
-    "video_prompts": (XCLIP(num_frames=2), Train(decay="matrices", **FINE_TUNING, **COMMON)),
-    "contrastive": (ActionCLIP(num_frames=2, layers=1), Train(lr=1e-4, weight_decay=0.2, warmup=1, **COMMON)),
+    "video_prompts": (XCLIP(num_frames=2), Train(decay="matrices", weight_decay=0.5, **FINE_TUNING, **COMMON)),
+    "contrastive": (ActionCLIP(num_frames=2, layers=1), Train(lr=1e-3, weight_decay=0.5, warmup=1, **COMMON)),
 }
 
 
@@ -44,4 +45,4 @@ def test_losses(name: str, folder_of_videos: Path, tiny_clip: Path, tmp_path: Pa
         known = json.loads(CURVES.read_text()) if CURVES.is_file() else {}
         CURVES.write_text(json.dumps(known | {name: losses}) + "\n")
     assert len(losses) >= 20
-    assert losses == pytest.approx(json.loads(CURVES.read_text())[name], rel=5e-3, abs=5e-3)
+    assert losses == pytest.approx(json.loads(CURVES.read_text())[name], abs=TOLERANCE)

@@ -62,6 +62,66 @@ def test_other_towers_than_those_of_stage_1_are_refused(stage1: Path, folder_of_
         stage1.write_bytes(original)
 
 
+def test_another_base_than_that_of_stage_1_is_refused(
+    folder_of_videos: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Stage 1 left the text tower out of its file; what lies there now must be what lay there then."""
+    base = tmp_path / "clip.safetensors"
+    base.write_bytes(tiny_clip.read_bytes())
+    train(tmp_path / "s1", "vificlip", folder_of_videos, "--clip", base, "--tuned", "image")
+    first = tmp_path / "s1" / "model.safetensors"
+    other = load_file(base)
+    save_file({k: v + 1 if k == "text_projection" else v for k, v in other.items()}, base)
+    with pytest.raises(SystemExit):
+        train(tmp_path / "s2", "vificlip", folder_of_videos, "--start-from", first, *PROMPTS)
+    assert "its text tower has hash" in capsys.readouterr().err
+    base.unlink()
+    train(tmp_path / "s3", "vificlip", folder_of_videos, "--start-from", first, *PROMPTS, "--clip", tiny_clip)
+    assert (tmp_path / "s3" / "model.safetensors").is_file(), "--clip says where the base is now"
+
+
+def test_a_changed_stage_1_is_another_run(
+    folder_of_videos: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(tmp_path / "s1", "vificlip", folder_of_videos, "--clip", tiny_clip)
+    first = tmp_path / "s1" / "model.safetensors"
+    train(tmp_path / "s2", "vificlip", folder_of_videos, "--start-from", first, *PROMPTS)
+    train(tmp_path / "s1", "vificlip", folder_of_videos, "--clip", tiny_clip, "--lr", 0.01, "--overwrite")
+    with pytest.raises(SystemExit):
+        train(tmp_path / "s2", "vificlip", folder_of_videos, "--start-from", first, *PROMPTS)
+    assert "holds a run with other settings (start" in capsys.readouterr().err
+
+
+def test_a_fine_tuned_backbone_can_be_started_from(
+    folder_of_videos: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--layers", 2, "--backbone-rate", 0.1)
+    train(tmp_path / "a", "evl", folder_of_videos, "--clip", tiny_clip, *options)
+    first = tmp_path / "a" / "model.safetensors"
+    train(tmp_path / "b", "evl", folder_of_videos, "--start-from", first, "--layers", 2)
+    towers = [stillmotion.load(tmp_path / n / "model.safetensors").model.visual.state_dict() for n in "ab"]
+    assert all(torch.equal(towers[0][k], towers[1][k]) for k in towers[0])
+    train(tmp_path / "c", "step", folder_of_videos, "--start-from", first)
+    assert "left out: head.0, head.2" in capsys.readouterr().err.replace("head.1, ", ""), (
+        "of another method: CLIP alone"
+    )
+
+
+@pytest.mark.parametrize("text", ["no json", "[1]", '{"format": "stillmotion/9"}', '{"format": "stillmotion/1"}'])
+def test_damaged_descriptions_are_one_line(
+    text: str, folder_of_videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "m.safetensors"
+    save_file({"head.2.weight": torch.zeros(2, 2)}, path, {"stillmotion": text})
+    for words in (["--start-from", path], ["--clip", path]):
+        with pytest.raises(SystemExit) as stop:
+            train(tmp_path / "x", "evl", folder_of_videos, *words)
+        error = capsys.readouterr().err
+        assert stop.value.code == 2 and "m.safetensors" in error and "Traceback" not in error
+    with pytest.raises(stillmotion.StillmotionError, match=r"m\.safetensors"):
+        read_card(path)
+
+
 def test_a_trained_file_is_clip_weights_too(stage1: Path, tiny_clip: Path) -> None:
     weights, base = load_clip(str(stage1)), load_clip(str(tiny_clip))
     assert weights.fingerprint("text.") == base.fingerprint("text.")
@@ -81,12 +141,13 @@ def test_the_same_method_goes_on_with_all_that_it_learned(
 
     train(tmp_path / "a", "evl", folder_of_videos, "--clip", tiny_clip, "--layers", 2, "--lr", 0.01)
     path = tmp_path / "a" / "model.safetensors"
+    assert read_card(path).classes == ("left", "right")
     run = Run(method=EVL(num_frames=2, layers=2), data=Data(data=tmp_path), train=Train(), start_from=path)
     model = build(run, clip_weights(run), ("a", "b", "c"))
     kept, own = load_file(path), model.state_dict()
     same = {k for k in kept if k in own and kept[k].shape == own[k].shape and torch.equal(kept[k], own[k])}
-    assert set(kept) - same == {"head.2.weight", "head.2.bias"}
-    assert "head.2" in capsys.readouterr().err
+    assert {k for k in set(kept) - same if not k.startswith("head.")} == set(), "all but the head of other classes"
+    assert "new: head.0, head.2" in capsys.readouterr().err
     assert tiny_config().vision.layers == 3
 
 
