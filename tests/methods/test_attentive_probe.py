@@ -144,16 +144,6 @@ def test_it_starts_as_the_release_does() -> None:
     assert all(torch.count_nonzero(p) == 0 for n, p in pooler.named_parameters() if n.endswith("bias"))
 
 
-def test_exports_with_a_dynamic_batch() -> None:
-    model = AttentiveProbe(num_frames=4, blocks=2, heads=2).build(tiny_config(text=False), ["a", "b", "c"]).eval()
-    with torch.no_grad():
-        exported = torch.export.export(
-            model, (torch.randn(2, 4, 3, 32, 32),), dynamic_shapes={"video": {0: torch.export.Dim("batch")}}
-        )
-        clip = torch.randn(5, 4, 3, 32, 32)
-        assert (exported.module()(clip) - model(clip)).abs().max() <= 1e-5
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

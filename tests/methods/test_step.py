@@ -114,16 +114,6 @@ def test_another_number_of_frames() -> None:
     assert torch.allclose(model.temporal.positions[:, 0], torch.tensor([0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3]))
 
 
-def test_exports_with_a_dynamic_batch() -> None:
-    model = Step(num_frames=4, heads=2).build(tiny_config(text=False), ["a", "b", "c"]).eval()
-    with torch.no_grad():
-        exported = torch.export.export(
-            model, (torch.randn(2, 4, 3, 32, 32),), dynamic_shapes={"video": {0: torch.export.Dim("batch")}}
-        )
-        clip = torch.randn(5, 4, 3, 32, 32)
-        assert (exported.module()(clip) - model(clip)).abs().max() <= 1e-5
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
