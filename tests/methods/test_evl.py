@@ -114,6 +114,15 @@ def test_modules_are_inferred_from_the_keys() -> None:
         assert (method.layers, method.inner_width, method.mlp_ratio, method.num_frames) == (3, 32, 2.0, 4)
 
 
+@pytest.mark.golden
+@pytest.mark.parametrize("name", GOLDEN["cases"])
+def test_goes_back_to_the_release(name: str) -> None:
+    theirs, model = golden_checkpoint(GOLDEN["cases"][name]), golden_model(GOLDEN["cases"][name])
+    written = EVL().release(model.state_dict())["model"]
+    assert written.keys() == theirs.keys()
+    assert all(torch.equal(written[k], theirs[k]) for k in theirs)
+
+
 def plain_decoder(decoder: EVLDecoder, features: VisualFeatures) -> Tensor:
     """Sections 2.2 and 2.3 of the method, as equations: full projections, a gather, a transposed convolution."""
     query = decoder.cls_token.expand(features.frames_BTE.shape[0], -1)
