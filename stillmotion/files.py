@@ -75,6 +75,8 @@ def raise_if_disk(error: Exception, path: Path) -> None:
         raise DiskError(f"no space left to write {path}; free some space or choose another folder") from error
     if number in (errno.EACCES, errno.EPERM, errno.EROFS) or "ermission denied" in str(error):
         raise DiskError(f"no right to write {path}; choose another folder") from error
+    if number == errno.ENOENT:
+        raise DiskError(f"cannot write {path}: its folder cannot be made; choose another one") from error
     if number == errno.EISDIR:
         raise DiskError(f"cannot write {path}: it is a folder; name a file") from error
     if number in (errno.ENOTDIR, errno.EEXIST):

@@ -1,8 +1,10 @@
 """The command line: a few commands, one line for an error, and no PyTorch until a command needs it."""
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 
 from stillmotion.errors import StillmotionError, did_you_mean
 
@@ -43,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if words[0] not in COMMANDS:
             raise StillmotionError(f"there is no command {words[0]!r}{did_you_mean(words[0], COMMANDS)}")
+        import_own_modules()
         import_module(f"stillmotion.cli.{MODULES.get(words[0], words[0])}").run(words[1:])
     except StillmotionError as error:
         _exit(f"error: {' '.join(str(error).split())}", 2)
@@ -51,6 +54,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+
+
+def import_own_modules() -> None:
+    """Import what $STILLMOTION_IMPORT names (MODULE,MODULE), for methods of one's own; this folder counts.
+
+    Raises:
+        StillmotionError: there is no such module.
+    """
+    names = [name.strip() for name in os.environ.get("STILLMOTION_IMPORT", "").split(",") if name.strip()]
+    if names and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    for name in names:
+        try:
+            import_module(name)
+        except ImportError as error:
+            raise StillmotionError(f"cannot import {name!r}, which STILLMOTION_IMPORT names ({error})") from error
 
 
 def _exit(message: str, code: int) -> None:

@@ -81,7 +81,7 @@ def run(words: Sequence[str]) -> None:
         bad.add(video)
     report = Report.of(scores, model.classes)
     if accelerator.is_main_process:
+        print(report)  # before anything that a full disk could stop
         write_json(out / "eval.json", asdict(report) | {"config": {k: str(v) for k, v in asdict(options).items()}})
         write_predictions(out / "eval_predictions.jsonl", scores, [c.path for c in manifest.clips], model.classes)
-        print(report)
         print(out / "eval.json")

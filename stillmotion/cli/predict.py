@@ -47,6 +47,8 @@ class Predict:
 def run(words: Sequence[str]) -> None:
     """Classify and print; a video that cannot be read ends with an error after the others are done."""
     options: Predict = parse(Predict, words, "stillmotion predict")
+    if not options.videos:
+        raise StillmotionError(f"there are no videos; name some: stillmotion predict {options.model} surf.mp4")
     if options.top < 1:
         raise StillmotionError(f"--top is {options.top}; it must be at least 1")
     labels = None if options.labels is None else _read_labels(options.labels)

@@ -75,7 +75,10 @@ class Card:
     @classmethod
     def _from_json(cls, raw: dict[str, Any], source: str) -> "Card":
         if raw["method"] not in METHODS:
-            raise WeightsError(f"{source} holds method {raw['method']!r}{did_you_mean(raw['method'], METHODS)}")
+            raise WeightsError(
+                f"{source} holds method {raw['method']!r}, which stillmotion.methods.METHODS does not have; import the "
+                "module that adds it, on the command line by STILLMOTION_IMPORT=my_module"
+            )
         config: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw["method_config"].items()}
         return cls(
             method=METHODS[raw["method"]](**config),
@@ -115,6 +118,8 @@ def read_card(path: Path) -> Card:
     Raises:
         WeightsError: no such file, or not one of ours.
     """
+    if (path / "model.safetensors").is_file():
+        raise WeightsError(f"{path} is a folder; pass the model in it, {path / 'model.safetensors'}")
     if not path.is_file():
         near = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         raise WeightsError(f"no model file {path}{did_you_mean(path.name, near) if near else ''}")

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.transforms import Preprocess
-from stillmotion.errors import StillmotionError
+from stillmotion.errors import DiskError, StillmotionError
 from stillmotion.files import append_line, atomic_write, write_json
 from stillmotion.models.affinity import Affinity
 from stillmotion.models.clip import VisualFeatures
@@ -71,6 +71,8 @@ class FeatureSpec:
 def open_store(root: Path, spec: FeatureSpec, items: Sequence[str]) -> "FeatureStore":
     """Return the cache of a spec: its own, or one that already holds these items with further taps."""
     own = FeatureStore(root, spec)
+    if root.exists() and not root.is_dir():
+        raise DiskError(f"the feature cache {root} is a file; pass a folder as --cache")
     if not root.is_dir() or (own.folder.is_dir() and all(item in own for item in items)):
         return own
     for folder in sorted(p for p in root.iterdir() if (p / "spec.json").is_file()):

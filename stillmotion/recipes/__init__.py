@@ -1,6 +1,7 @@
 """Recipes: what `stillmotion train NAME` runs. A recipe is a function from a data path to a `Run`."""
 
 import importlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,8 @@ def find(name: str) -> Recipe:
     module, colon, function = name.partition(":")
     if not colon:
         raise StillmotionError(f"there is no method or recipe {name!r}{did_you_mean(name, RECIPES)}")
+    if str(Path.cwd()) not in sys.path:  # a module of one's own lies where one works
+        sys.path.insert(0, str(Path.cwd()))
     try:
         recipe: Recipe = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:

@@ -140,7 +140,10 @@ class RunFolder:
 
     def _previous(self) -> dict[str, Any] | None:
         file = self.path / "config.json"
-        if not file.is_file():
+        begun = [
+            name for name in _FILES if name not in ("config.json", "bad_videos.jsonl") and (self.path / name).exists()
+        ]
+        if not file.is_file() or not begun:  # a run that ended before its first step left nothing to go on with
             return None
         try:
             content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
