@@ -155,7 +155,7 @@ def test_checkpoints_of_another_method_size_or_version(
             {"method": "linear_probe", "method_config": {"num_frames": 4}},
             r"does not fit the model: .*not in the model: .*temporal\.cls_token",
         ),
-        ({"method": "evil"}, r"holds method 'evil'; did you mean 'evl'"),
+        ({"method": "evil"}, r"holds method 'evil', which .*STILLMOTION_IMPORT=my_module"),
         ({"format": "stillmotion/9"}, "update stillmotion to read it"),
         ({"classes": ["a"], "names": ["a"]}, r"misshapen: head\.2\.bias"),
     ):
