@@ -51,6 +51,9 @@ def run(words: Sequence[str]) -> None:
         raise SystemExit(0 if words else 2)
     if words[0].startswith("-"):
         raise StillmotionError("name a method or a recipe before the options: stillmotion count evl --num-frames 16")
+    if words[0].startswith(("torchvision:", "transformers:")):
+        _run_foreign(words)
+        return
     base = defaults(words[0])
     options: Count[Method] = parse(Count[type(base.method)], words[1:], f"stillmotion count {words[0]}", base)  # type: ignore[misc]
     from stillmotion.deploy.count import count
@@ -63,6 +66,31 @@ def run(words: Sequence[str]) -> None:
         print(json.dumps(_plain(words[0], options, counts)))
     else:
         _print(words[0], options, clip, counts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountForeign:
+    """Count a model of torchvision or transformers, as it is published."""
+
+    views: int = 1
+    """Views of a video at test time, temporal times spatial."""
+    json: bool = False
+    """Print one JSON object."""
+
+
+def _run_foreign(words: Sequence[str]) -> None:
+    options: CountForeign = parse(CountForeign, words[1:], f"stillmotion count {words[0]}")
+    if options.views < 1:
+        raise StillmotionError(f"views is {options.views}; it must be at least 1")
+    from stillmotion.deploy.foreign_count import count_foreign
+
+    counts = count_foreign(words[0])
+    if options.json:
+        print(json.dumps({"model": words[0], "views": options.views, **asdict(counts)}))
+        return
+    size = "x".join(map(str, counts.image_size))
+    print(f"{words[0]}: {counts.num_frames} frames of {size}, {counts.parameters / 1e6:.2f} M parameters")
+    print(f"{counts.macs / 1e9:.2f} GMAC per view, {options.views * counts.macs / 1e9:.2f} in {options.views} views")
 
 
 def defaults(name: str) -> Count[Method]:
