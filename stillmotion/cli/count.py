@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from stillmotion.cli.parse import parse
+from stillmotion.deploy.foreign import is_foreign
 from stillmotion.errors import StillmotionError, did_you_mean
 from stillmotion.methods import METHODS, Method
 from stillmotion.recipes import RECIPES, find
@@ -51,7 +52,7 @@ def run(words: Sequence[str]) -> None:
         raise SystemExit(0 if words else 2)
     if words[0].startswith("-"):
         raise StillmotionError("name a method or a recipe before the options: stillmotion count evl --num-frames 16")
-    if words[0].startswith(("torchvision:", "transformers:")):
+    if is_foreign(words[0]):
         _run_foreign(words)
         return
     base = defaults(words[0])

@@ -8,8 +8,8 @@ import torch
 import torchvision
 from torch.utils.flop_counter import FlopCounterMode
 
-from stillmotion.deploy.libraries import CLIPS
-from stillmotion.errors import StillmotionError, WeightsError, did_you_mean
+from stillmotion.deploy.libraries import published_clip
+from stillmotion.errors import StillmotionError, WeightsError
 from stillmotion.models.foreign import ForeignVideo, TorchvisionVideo, TransformersVideo
 
 
@@ -43,13 +43,10 @@ def count_foreign(name: str) -> ForeignCounts:
 
 def _torchvision(rest: str) -> tuple[ForeignVideo, int, tuple[int, int]]:
     architecture = rest.partition(":")[0]
-    known = torchvision.models.list_models(module=torchvision.models.video)
-    clip = next((clip for start, clip in CLIPS.items() if architecture.startswith(start)), None)
-    if architecture not in known or clip is None:
-        raise WeightsError(f"torchvision has no video model {architecture!r}{did_you_mean(architecture, known)}")
+    num_frames, _ = published_clip(architecture)
     height, width = torchvision.models.get_model_weights(architecture)["DEFAULT"].transforms().crop_size
     with torch.device("meta"):
-        return TorchvisionVideo(torchvision.models.get_model(architecture, weights=None)), clip[0], (height, width)
+        return TorchvisionVideo(torchvision.models.get_model(architecture, weights=None)), num_frames, (height, width)
 
 
 def _transformers(rest: str) -> tuple[ForeignVideo, int, tuple[int, int]]:

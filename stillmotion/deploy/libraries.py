@@ -85,10 +85,7 @@ def read_torchvision(rest: str) -> Foreign:
         WeightsError: no such model or weights, or tensors that do not fit.
     """
     architecture, _, source = rest.partition(":")
-    known = torchvision.models.list_models(module=torchvision.models.video)
-    clip = next((clip for start, clip in CLIPS.items() if architecture.startswith(start)), None)
-    if architecture not in known or clip is None:
-        raise WeightsError(f"torchvision has no video model {architecture!r}{did_you_mean(architecture, known)}")
+    clip = published_clip(architecture)
     published = torchvision.models.get_model_weights(architecture)
     entry = published["DEFAULT" if source not in published.__members__ else source]
     if source and source not in published.__members__:
@@ -125,6 +122,19 @@ def read_torchvision(rest: str) -> Foreign:
         classes=categories if count == len(categories) else (),
         count=count,
     )
+
+
+def published_clip(architecture: str) -> tuple[int, int]:
+    """Frames and stride with which torchvision evaluated a video model.
+
+    Raises:
+        WeightsError: torchvision has no such model.
+    """
+    known = torchvision.models.list_models(module=torchvision.models.video)
+    clip = next((clip for start, clip in CLIPS.items() if architecture.startswith(start)), None)
+    if architecture not in known or clip is None:
+        raise WeightsError(f"torchvision has no video model {architecture!r}{did_you_mean(architecture, known)}")
+    return clip
 
 
 def read_transformers(rest: str) -> Foreign:

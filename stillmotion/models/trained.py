@@ -1,19 +1,14 @@
 """A file that was trained here, as CLIP weights: stage 1 of bridge and prompt, say, for stage 2."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from stillmotion.errors import WeightsError
-from stillmotion.models.clip import TextTransformer, VisionTransformer
 from stillmotion.models.config import CLIPConfig
 from stillmotion.models.names import to_openai
 from stillmotion.models.readers import read_metadata, read_safetensors
-from stillmotion.models.weights import ClipWeights, check_fingerprints, load_clip
+from stillmotion.models.weights import ClipWeights, check_fingerprints, load_clip, tower_tensors
 
 FORMAT = "stillmotion/1"
 
@@ -55,19 +50,13 @@ def clip_inside(name: str, path: Path, base: str | None = None) -> ClipWeights:
         statistics = {k: tuple(pixels[k]) for k in ("mean", "std")} | {"interpolation": pixels["interpolation"]}
     except (KeyError, TypeError, AttributeError) as error:
         raise WeightsError(f"{path} has a damaged description ({error!r}); train or convert it again") from error
-    known, state = _expected(config), to_openai(read_safetensors(path))
+    known, state = tower_tensors(config), to_openai(read_safetensors(path))
     if known.keys() - state.keys():
         weights = _base(clip_name, base, config)
         check_fingerprints(fingerprints, clip_name, weights)
         state = weights.state | state
     state = {k: v.float().contiguous() for k, v in state.items() if k in known or k == "logit_scale"}
     return ClipWeights(name=name, config=config, state=state, **statistics)
-
-
-def _expected(config: CLIPConfig) -> Mapping[str, Tensor]:
-    with torch.device("meta"):
-        known = {f"visual.{k}": v for k, v in VisionTransformer(config).state_dict().items()}
-        return known | (TextTransformer(config).state_dict() if config.text else {})
 
 
 def _base(clip_name: str, base: str | None, config: CLIPConfig) -> ClipWeights:

@@ -138,13 +138,17 @@ def check(weights: ClipWeights) -> None:
     Raises:
         WeightsError: the tensors are not those of such a model.
     """
-    with torch.device("meta"):
-        expected = {f"visual.{k}": v for k, v in VisionTransformer(weights.config).state_dict().items()}
-        if weights.config.text:
-            expected |= TextTransformer(weights.config).state_dict()
-        if weights.config.text or "logit_scale" in weights.state:
-            expected["logit_scale"] = torch.empty(())
+    expected = tower_tensors(weights.config)
+    if weights.config.text or "logit_scale" in weights.state:
+        expected["logit_scale"] = torch.empty(())
     compare(expected, weights.state, weights.name)
+
+
+def tower_tensors(config: CLIPConfig) -> dict[str, Tensor]:
+    """Names (OpenAI's) and shapes of the tensors of a CLIP's towers, without values and without the temperature."""
+    with torch.device("meta"):
+        tensors = {f"visual.{k}": v for k, v in VisionTransformer(config).state_dict().items()}
+        return tensors | (TextTransformer(config).state_dict() if config.text else {})
 
 
 def compare(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], source: str) -> None:
