@@ -13,10 +13,10 @@ import torch
 import tyro
 from sections import machine, markdown
 
+from stillmotion.backbones.clip import VisualFeatures
+from stillmotion.backbones.config import CLIPConfig
 from stillmotion.features.store import CachedTap
 from stillmotion.methods import EVL
-from stillmotion.models.clip import VisualFeatures
-from stillmotion.models.config import CLIPConfig
 
 VARIANTS = {
     "no temporal module": {"conv": False, "positions": False, "cross_attention": False},

@@ -10,7 +10,8 @@ from functools import cache
 from proofs import PROOFS, proof_line
 from sections import ROOT, markdown
 
-from stillmotion.deploy.count import Counts, Part, count
+from stillmotion.backbones.config import CLIPConfig
+from stillmotion.count import Counts, Part, count
 from stillmotion.methods import (
     A5,
     EVL,
@@ -22,7 +23,6 @@ from stillmotion.methods import (
     Step,
     ViFiCLIP,
 )
-from stillmotion.models.config import CLIPConfig
 
 PAGE = ROOT / "docs" / "parity.md"
 VIEWS = 3  # EVL prints its work over three views, the others over one

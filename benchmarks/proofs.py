@@ -17,7 +17,7 @@ class Proof:
 
 RELEASE = "test_equals_the_release"
 PROOFS = (
-    Proof("towers", "open_clip", "models/test_open_clip_parity.py", "test_equal_to_open_clip", "1e-5",
+    Proof("towers", "open_clip", "backbones/test_open_clip_parity.py", "test_equal_to_open_clip", "1e-5",
           "frame and class embeddings, every kind of ViT that it publishes"),
     Proof("zero_shot", "ViFi-CLIP's release", "methods/test_vificlip.py", "test_vanilla_clip_equals_the_release",
           "1e-5", "token ids, frame and class embeddings, logits"),

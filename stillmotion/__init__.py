@@ -3,25 +3,25 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from stillmotion.version import __version__
 
 if TYPE_CHECKING:
+    from stillmotion.attention import attention_map as attention_map
+    from stillmotion.classifier import Classifier as Classifier
+    from stillmotion.classifier import Prediction as Prediction
+    from stillmotion.classifier import load as load
     from stillmotion.data.video import Video as Video
     from stillmotion.data.video import open_video as open_video
-    from stillmotion.deploy.attention import attention_map as attention_map
-    from stillmotion.deploy.classifier import Classifier as Classifier
-    from stillmotion.deploy.classifier import Prediction as Prediction
-    from stillmotion.deploy.classifier import load as load
-    from stillmotion.deploy.official import from_official as from_official
     from stillmotion.errors import StillmotionError as StillmotionError
     from stillmotion.models.video_clip import VideoCLIP as VideoCLIP
+    from stillmotion.releases.official import from_official as from_official
 
 _PUBLIC = {
-    "Classifier": "deploy.classifier",
-    "Prediction": "deploy.classifier",
-    "load": "deploy.classifier",
-    "attention_map": "deploy.attention",
-    "from_official": "deploy.official",
+    "Classifier": "classifier",
+    "Prediction": "classifier",
+    "load": "classifier",
+    "attention_map": "attention",
+    "from_official": "releases.official",
     "open_video": "data.video",
     "Video": "data.video",
     "VideoCLIP": "models.video_clip",

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from stillmotion.data.actors import PAIRS, ActorsSpec, render_actors
-from stillmotion.deploy.attention import attention_map
-from stillmotion.deploy.classifier import Classifier, load
+from stillmotion.actors.render import PAIRS, ActorsSpec, render_actors
+from stillmotion.attention import attention_map
+from stillmotion.classifier import Classifier, load
 from stillmotion.errors import StillmotionError
 from stillmotion.eval.report import within_pairs
 from stillmotion.experiment import Result, fit

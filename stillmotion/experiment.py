@@ -10,13 +10,14 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from stillmotion.backbones.clip import resolve_taps
+from stillmotion.backbones.weights import ClipWeights, cache_folder, load_clip, load_into
+from stillmotion.checkpoint import Card, fingerprints, save_model
 from stillmotion.data.bad import BadVideos
 from stillmotion.data.dataset import VideoDataset
 from stillmotion.data.manifest import Manifest
 from stillmotion.data.source import load_data
 from stillmotion.data.transforms import Augment, Preprocess
-from stillmotion.deploy.checkpoint import Card, fingerprints, save_model
-from stillmotion.deploy.start import start_from, starting_clip
 from stillmotion.errors import StillmotionError
 from stillmotion.eval.evaluate import score
 from stillmotion.eval.report import Report, Scores, read_predictions, write_predictions
@@ -24,16 +25,15 @@ from stillmotion.features.dataset import CachedTower, FeatureDataset
 from stillmotion.features.encode import Encoder, encode, plan, views_of
 from stillmotion.features.store import FeatureSpec, open_store
 from stillmotion.files import sha256, write_json
-from stillmotion.models.clip import resolve_taps
-from stillmotion.models.tuning import explain, select
 from stillmotion.models.video_clip import VideoCLIP
-from stillmotion.models.weights import ClipWeights, cache_folder, load_clip, load_into
 from stillmotion.progress import say
 from stillmotion.recipes.base import Run
+from stillmotion.start import start_from, starting_clip
 from stillmotion.train.accelerator import make_accelerator
 from stillmotion.train.loop import Trainer
 from stillmotion.train.objective import make_objective
 from stillmotion.train.run_folder import RunFolder
+from stillmotion.train.tuning import explain, select
 
 Datasets = tuple[VideoDataset, VideoDataset] | tuple[FeatureDataset, FeatureDataset]
 

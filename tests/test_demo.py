@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from stillmotion.backbones.clip import VisionTransformer
+from stillmotion.backbones.config import CLIPConfig, VisionConfig
 from stillmotion.cli import main
-from stillmotion.models.clip import VisionTransformer
-from stillmotion.models.config import CLIPConfig, VisionConfig
 from stillmotion.report.page import Page, Row, write_page
 
 

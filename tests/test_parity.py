@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stillmotion.deploy.count import Counts
+from stillmotion.count import Counts
 from stillmotion.methods import METHODS
 
 ROOT = Path(__file__).parents[1]

@@ -37,7 +37,7 @@ def _recipes() -> None:
 
 
 def _weights() -> None:
-    from stillmotion.models import weights
+    from stillmotion.backbones import weights
 
     _table("CLIP weights (--clip)", [_split(line) for line in (weights.__doc__ or "").splitlines()[2:]])
 

@@ -64,8 +64,8 @@ def run(words: Sequence[str]) -> None:
     if not options.checkpoint.exists():
         raise StillmotionError(f"no file {options.checkpoint}; pass a checkpoint")
     from stillmotion.data.manifest import read_label_map
-    from stillmotion.deploy import convert
     from stillmotion.recipes import RECIPES
+    from stillmotion.releases import convert
 
     if options.to is not None:
         convert.to_release(options.checkpoint, options.out, options.to, options.clip)

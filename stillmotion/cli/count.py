@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from stillmotion.cli.parse import parse
-from stillmotion.deploy.foreign import is_foreign
 from stillmotion.errors import StillmotionError, did_you_mean
+from stillmotion.libraries.classifier import is_foreign
 from stillmotion.methods import METHODS, Method
 from stillmotion.recipes import RECIPES, find
 
 if TYPE_CHECKING:
-    from stillmotion.deploy.count import Counts, Part
-    from stillmotion.models.config import CLIPConfig
+    from stillmotion.backbones.config import CLIPConfig
+    from stillmotion.count import Counts, Part
 
 M = TypeVar("M", bound=Method)
 CLIP_MODEL = "ViT-B-16"
@@ -57,8 +57,8 @@ def run(words: Sequence[str]) -> None:
         return
     base = defaults(words[0])
     options: Count[Method] = parse(Count[type(base.method)], words[1:], f"stillmotion count {words[0]}", base)  # type: ignore[misc]
-    from stillmotion.deploy.count import count
-    from stillmotion.models.config import CLIPConfig
+    from stillmotion.backbones.config import CLIPConfig
+    from stillmotion.count import count
 
     clip = replace(CLIPConfig.published(options.clip_model), activation="quick_gelu")
     clip = clip if options.image_size is None else clip.at(options.image_size)
@@ -83,7 +83,7 @@ def _run_foreign(words: Sequence[str]) -> None:
     options: CountForeign = parse(CountForeign, words[1:], f"stillmotion count {words[0]}")
     if options.views < 1:
         raise StillmotionError(f"views is {options.views}; it must be at least 1")
-    from stillmotion.deploy.foreign_count import count_foreign
+    from stillmotion.libraries.count import count_foreign
 
     counts = count_foreign(words[0])
     if options.json:

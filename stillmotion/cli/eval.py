@@ -54,10 +54,10 @@ def run(words: Sequence[str]) -> None:
     from stillmotion.data.bad import BadVideos
     from stillmotion.data.manifest import read_label_map
     from stillmotion.data.source import Data, load_test_data
-    from stillmotion.deploy.foreign import is_foreign
     from stillmotion.eval.evaluate import score
     from stillmotion.eval.report import Report, write_predictions
     from stillmotion.files import write_json
+    from stillmotion.libraries.classifier import is_foreign
     from stillmotion.methods import METHODS
 
     data = Data(data=options.data, root=options.root, max_bad=options.max_bad)

@@ -13,8 +13,8 @@ from stillmotion.cli.parse import parse
 from stillmotion.errors import StillmotionError
 
 if TYPE_CHECKING:
+    from stillmotion.classifier import Classifier
     from stillmotion.cli.eval import Eval
-    from stillmotion.deploy.classifier import Classifier
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def open_model(
     Args:
         names: names of the logits of another library's model that has none of its own.
     """
-    from stillmotion.deploy.foreign import is_foreign, load_foreign
+    from stillmotion.libraries.classifier import is_foreign, load_foreign
 
     if not is_foreign(options.model):
         if options.stride is not None:
@@ -104,7 +104,7 @@ def load_classifier(
     device: str,
 ) -> "Classifier":
     """Load a trained model, or CLIP by class names, as `predict` and `eval` name them."""
-    from stillmotion.deploy.classifier import from_clip, load
+    from stillmotion.classifier import from_clip, load
     from stillmotion.methods import METHODS
 
     where = None if device == "auto" else device

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from torch import nn
 from torch.utils.data import Dataset
 
+from stillmotion.backbones.clip import VisualFeatures
 from stillmotion.data.bad import BadVideo
 from stillmotion.data.dataset import Batch, Sample, item_seed
 from stillmotion.data.manifest import Clip
 from stillmotion.features.encode import View
 from stillmotion.features.store import FeatureStore, stack
-from stillmotion.models.clip import VisualFeatures
 
 
 class CachedTower(nn.Module):

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from stillmotion.backbones.clip import VisionTransformer, VisualFeatures
+from stillmotion.backbones.weights import ClipWeights
 from stillmotion.data.bad import BadVideo, BadVideos
 from stillmotion.data.dataset import item_seed, read_train_view, read_views
 from stillmotion.data.manifest import Clip
@@ -17,8 +19,6 @@ from stillmotion.data.transforms import Augment
 from stillmotion.errors import DiskError, StillmotionError, VideoError
 from stillmotion.features.store import FeatureSpec, FeatureStore
 from stillmotion.files import sha256
-from stillmotion.models.clip import VisionTransformer, VisualFeatures
-from stillmotion.models.weights import ClipWeights
 from stillmotion.progress import progress_bar
 
 

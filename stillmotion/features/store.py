@@ -23,13 +23,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from stillmotion.backbones.clip import VisualFeatures
+from stillmotion.backbones.config import CLIPConfig
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import DiskError, StillmotionError
 from stillmotion.files import append_line, atomic_write, write_json
 from stillmotion.models.affinity import Affinity
-from stillmotion.models.clip import VisualFeatures
-from stillmotion.models.config import CLIPConfig
 
 SHARD_BYTES = 100_000_000
 SHARD_SECONDS = 60.0

@@ -10,15 +10,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from stillmotion.backbones.clip import TextTransformer, VisionTransformer, VisualFeatures
+from stillmotion.backbones.config import CLIPConfig
 from stillmotion.errors import StillmotionError, WeightsError
 from stillmotion.methods.base import Method, Official
-from stillmotion.models.clip import TextTransformer, VisionTransformer, VisualFeatures
-from stillmotion.models.config import CLIPConfig
 from stillmotion.models.layers import Block, Transformer
-from stillmotion.models.names import OPENAI, count_parts, translate
 from stillmotion.models.positions import check_frames, interpolate
-from stillmotion.models.tuning import Tune
 from stillmotion.models.video_clip import CosineHead, MeanPool, VideoCLIP
+from stillmotion.train.tuning import Tune
+from stillmotion.weights.names import OPENAI, count_parts, translate
 
 TABLE_STD = 0.01
 HEAD_WIDTH = 64  # 8 heads at width 512

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from stillmotion.backbones.clip import VisionTransformer, VisualFeatures
+from stillmotion.backbones.config import CLIPConfig
 from stillmotion.errors import StillmotionError
 from stillmotion.methods.base import Method
-from stillmotion.models.clip import VisionTransformer, VisualFeatures
-from stillmotion.models.config import CLIPConfig
 from stillmotion.models.layers import Block, LayerNorm
 from stillmotion.models.query_attention import QueryAttention
-from stillmotion.models.tuning import Tune
 from stillmotion.models.video_clip import LinearHead, VideoCLIP
+from stillmotion.train.tuning import Tune
 
 INIT_STD = 0.02
 

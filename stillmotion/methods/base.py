@@ -6,10 +6,10 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
+from stillmotion.backbones.config import CLIPConfig
 from stillmotion.errors import StillmotionError, WeightsError
-from stillmotion.models.config import CLIPConfig
-from stillmotion.models.tuning import Tune
 from stillmotion.models.video_clip import VideoCLIP
+from stillmotion.train.tuning import Tune
 
 
 @dataclass(frozen=True, kw_only=True)

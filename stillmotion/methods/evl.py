@@ -8,17 +8,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stillmotion.backbones.clip import TapLike, VisionTransformer, VisualFeatures
+from stillmotion.backbones.config import CLIPConfig
 from stillmotion.errors import StillmotionError
 from stillmotion.methods.base import Method, Official
-from stillmotion.models.clip import TapLike, VisionTransformer, VisualFeatures
-from stillmotion.models.config import CLIPConfig
 from stillmotion.models.layers import LayerNorm, QuickGELU
-from stillmotion.models.names import from_openai, translate
 from stillmotion.models.positions import check_frames, interpolate
 from stillmotion.models.query_attention import QueryAttention
 from stillmotion.models.relative_table import RelativeTable
-from stillmotion.models.tuning import Tune
 from stillmotion.models.video_clip import LinearHead, VideoCLIP
+from stillmotion.train.tuning import Tune
+from stillmotion.weights.names import from_openai, translate
 
 Init = Literal["release", "identity", "motion"]
 Reads = Literal["all", "class_tokens", "frame_means", "time_means"]

@@ -6,11 +6,11 @@ It sees no order: a clip and its reverse give the same logits. With `num_frames=
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from stillmotion.backbones.clip import VisionTransformer
+from stillmotion.backbones.config import CLIPConfig
 from stillmotion.methods.base import Method
-from stillmotion.models.clip import VisionTransformer
-from stillmotion.models.config import CLIPConfig
-from stillmotion.models.tuning import Tune
 from stillmotion.models.video_clip import LinearHead, MeanPool, VideoCLIP
+from stillmotion.train.tuning import Tune
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,16 +8,16 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from stillmotion.backbones.clip import TextTransformer, VisionTransformer, text_blocks, vision_blocks
+from stillmotion.backbones.config import CLIPConfig
 from stillmotion.errors import StillmotionError, WeightsError
 from stillmotion.methods.base import Method, Official
-from stillmotion.models import hugging_face
-from stillmotion.models.clip import TextTransformer, VisionTransformer, text_blocks, vision_blocks
-from stillmotion.models.config import CLIPConfig
 from stillmotion.models.layers import Block
-from stillmotion.models.names import OPENAI, translate
 from stillmotion.models.tokenizer import tokenize
-from stillmotion.models.tuning import Tune
 from stillmotion.models.video_clip import CosineHead, MeanPool, VideoCLIP
+from stillmotion.train.tuning import Tune
+from stillmotion.weights import hugging_face
+from stillmotion.weights.names import OPENAI, translate
 
 # The release embeds class names once, so its token table never trains; and its image and text variants freeze
 # `logit_scale`, because they select by the words "image_encoder" and "text_encoder".

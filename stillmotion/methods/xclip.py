@@ -8,16 +8,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stillmotion.backbones.clip import TextTransformer, VisionTransformer, VisualFeatures, vision_blocks
+from stillmotion.backbones.config import CLIPConfig
 from stillmotion.errors import WeightsError
 from stillmotion.methods.base import Method, Official
-from stillmotion.models import hugging_face
-from stillmotion.models.clip import TextTransformer, VisionTransformer, VisualFeatures, vision_blocks
-from stillmotion.models.config import CLIPConfig
 from stillmotion.models.layers import Activation, Attention, Block, LayerNorm, QuickGELU, attend
-from stillmotion.models.names import OPENAI, count_parts, translate
 from stillmotion.models.positions import check_frames, interpolate
-from stillmotion.models.tuning import Tune
 from stillmotion.models.video_clip import CosineHead, VideoCLIP
+from stillmotion.train.tuning import Tune
+from stillmotion.weights import hugging_face
+from stillmotion.weights.names import OPENAI, count_parts, translate
 
 NAMES = (
     ("visual.", "visual."),

@@ -6,13 +6,13 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from stillmotion.backbones.clip import TextTransformer, VisionTransformer
+from stillmotion.backbones.config import CLIPConfig
 from stillmotion.methods.base import Method, Official
-from stillmotion.models import hugging_face
-from stillmotion.models.clip import TextTransformer, VisionTransformer
-from stillmotion.models.config import CLIPConfig
-from stillmotion.models.names import OPENAI, from_openai, to_openai, translate
-from stillmotion.models.tuning import Tune
 from stillmotion.models.video_clip import CosineHead, MeanPool, VideoCLIP
+from stillmotion.train.tuning import Tune
+from stillmotion.weights import hugging_face
+from stillmotion.weights.names import OPENAI, from_openai, to_openai, translate
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stillmotion.backbones.clip import VisualFeatures
 from stillmotion.errors import StillmotionError
-from stillmotion.models.clip import VisualFeatures
 from stillmotion.models.tokenizer import tokenize
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-import stillmotion
 from stillmotion.files import atomic_write
+from stillmotion.version import __version__
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,6 @@ def write_page(path: Path, page: Page) -> None:
     environment = Environment(
         loader=PackageLoader("stillmotion", "report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    html = environment.get_template("page.html").render(page=page, header=HEADER, version=stillmotion.__version__)
+    html = environment.get_template("page.html").render(page=page, header=HEADER, version=__version__)
     with atomic_write(path) as temporary:
         temporary.write_text(html, encoding="utf-8")

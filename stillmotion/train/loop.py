@@ -17,13 +17,13 @@ from torch.utils.data import DataLoader
 from stillmotion.data.bad import BadVideos
 from stillmotion.data.dataset import Batch
 from stillmotion.errors import DataError, StillmotionError
-from stillmotion.models.tuning import Tune, param_groups
 from stillmotion.progress import progress_bar, say
 from stillmotion.train.batches import BatchPlan
 from stillmotion.train.config import Train
 from stillmotion.train.objective import Objective, step_seed
 from stillmotion.train.run_folder import RunFolder
 from stillmotion.train.schedule import schedule
+from stillmotion.train.tuning import Tune, param_groups
 
 
 class Stopped(Exception):

@@ -81,7 +81,7 @@ def test_eval_of_another_librarys_model(
 
 
 def test_predictions_of_eval_are_those_of_the_model(files: dict[str, Path], timesformer: str) -> None:
-    from stillmotion.deploy.foreign import load_foreign
+    from stillmotion.libraries.classifier import load_foreign
 
     classifier = load_foreign(timesformer, ["left", "right"], device="cpu")
     for row in rows(files["test_theirs"]):

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from stillmotion.backbones.weights import ClipWeights, load_clip, load_into
 from stillmotion.data.bad import BadVideos
 from stillmotion.data.dataset import VideoDataset, read_views
 from stillmotion.data.manifest import Manifest, read_manifest
@@ -23,7 +24,6 @@ from stillmotion.features.dataset import CachedTower, FeatureDataset
 from stillmotion.features.encode import Encoder, encode, plan, views_of
 from stillmotion.features.store import FeatureSpec, FeatureStore, open_store
 from stillmotion.methods import EVL
-from stillmotion.models.weights import ClipWeights, load_clip, load_into
 
 PREPROCESS = Preprocess(size=(32, 32))
 
@@ -83,7 +83,7 @@ def test_cached_features_give_the_logits_of_the_live_model(
 
 
 def test_size_is_what_the_plan_says(tmp_path: Path, weights: ClipWeights, manifest: Manifest) -> None:
-    from stillmotion.models.config import CLIPConfig
+    from stillmotion.backbones.config import CLIPConfig
 
     encoder, store, _, flat = fill(tmp_path, weights, manifest)
     expected = len(flat) * encoder.spec.bytes_per_view(weights.config)
@@ -186,7 +186,7 @@ import stillmotion.features.store as store
 from stillmotion.features.encode import Encoder
 from tests.features.test_features import fill
 from stillmotion.data.manifest import read_manifest
-from stillmotion.models.weights import load_clip
+from stillmotion.backbones.weights import load_clip
 store.SHARD_BYTES = 1
 count = 0
 encode = Encoder.encode

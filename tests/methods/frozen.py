@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import stillmotion
+from stillmotion.checkpoint import read_card
 from stillmotion.data.source import Data
-from stillmotion.deploy.checkpoint import read_card
 from stillmotion.experiment import Result, fit
 from stillmotion.features.encode import Encoder
 from stillmotion.methods import EVL, Method

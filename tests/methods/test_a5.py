@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 import stillmotion
+from stillmotion.backbones.clip import VisualFeatures
+from stillmotion.backbones.config import CLIPConfig
 from stillmotion.errors import StillmotionError, WeightsError
 from stillmotion.methods import A5
-from stillmotion.models.clip import VisualFeatures
-from stillmotion.models.config import CLIPConfig
-from stillmotion.models.tuning import select
+from stillmotion.train.tuning import select
 from tests.conftest import tiny_config
 from tests.golden.recipe import clip_shapes, load, video, weight
 from tests.methods.golden_clip import clip_state, close

@@ -6,14 +6,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import stillmotion
+from stillmotion.backbones.config import CLIPConfig
 from stillmotion.errors import StillmotionError, WeightsError
 from stillmotion.methods import ActionCLIP
 from stillmotion.methods.actionclip import ConvPool, ShiftBlock
-from stillmotion.models.config import CLIPConfig
-from stillmotion.models.tuning import select
 from stillmotion.models.video_clip import VideoCLIP
 from stillmotion.train.config import Train
 from stillmotion.train.objective import Contrastive, make_objective
+from stillmotion.train.tuning import select
 from tests.conftest import tiny_config
 from tests.golden.recipe import load, video, weight
 from tests.methods.golden_clip import clip_state, close, token_ids

@@ -9,14 +9,14 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from stillmotion.backbones.config import CLIPConfig
 from stillmotion.errors import StillmotionError
 from stillmotion.methods import AttentiveProbe
 from stillmotion.methods.attentive_probe import AttentivePooler
-from stillmotion.models.config import CLIPConfig
 from stillmotion.models.layers import Block
 from stillmotion.models.query_attention import QueryAttention
-from stillmotion.models.tuning import select
 from stillmotion.models.video_clip import VideoCLIP
+from stillmotion.train.tuning import select
 from tests.conftest import tiny_config
 from tests.methods.frozen import assert_predicts_the_same, train_from_evls_cache
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import stillmotion
-from stillmotion.data.actors import ActorsSpec, render_actors
+from stillmotion.actors.render import ActorsSpec, render_actors
+from stillmotion.checkpoint import load_model
 from stillmotion.data.source import Data
-from stillmotion.deploy.checkpoint import load_model
 from stillmotion.errors import StillmotionError
 from stillmotion.experiment import fit
 from stillmotion.methods import (
@@ -26,9 +26,9 @@ from stillmotion.methods import (
     ViFiCLIP,
     ZeroShot,
 )
-from stillmotion.models.tuning import select
 from stillmotion.recipes.base import Run
 from stillmotion.train.config import Train
+from stillmotion.train.tuning import select
 from tests.conftest import tiny_config
 
 PROMPTS = {"vision_prompts": 2, "text_prompts": 2, "vision_depth": 2, "text_depth": 2}

@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import stillmotion
+from stillmotion.backbones.clip import VisualFeatures
+from stillmotion.backbones.config import CLIPConfig
 from stillmotion.errors import StillmotionError
 from stillmotion.methods import EVL
 from stillmotion.methods.evl import EVLDecoder
-from stillmotion.models.clip import VisualFeatures
-from stillmotion.models.config import CLIPConfig
-from stillmotion.models.tuning import select
 from stillmotion.models.video_clip import VideoCLIP
+from stillmotion.train.tuning import select
 from tests.conftest import tiny_config, tiny_state
 from tests.golden.recipe import load, picked, video, weight
 from tests.models.test_affinity_and_table import plain_affinity, plain_attention, plain_offsets
@@ -257,7 +257,7 @@ def test_motion_tables_start_blind_to_a_still_scene() -> None:
 
 def test_published_parameter_counts() -> None:
     """EVL B/16, 8 frames, 400 classes: 28.704 M without cross-frame attention, 33.183 M with; one layer 7.409 M."""
-    from stillmotion.models.config import CLIPConfig
+    from stillmotion.backbones.config import CLIPConfig
 
     names = [str(i) for i in range(400)]
 
@@ -272,7 +272,7 @@ def test_published_parameter_counts() -> None:
 
 
 def test_any_size_builds_and_runs_on_the_meta_device() -> None:
-    from stillmotion.models.config import CLIPConfig
+    from stillmotion.backbones.config import CLIPConfig
 
     for name, layers in (("ViT-L-14-336-quickgelu", 24), ("ViT-B-32-quickgelu", 4)):
         config = CLIPConfig.published(name)

@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
+from stillmotion.backbones.config import CLIPConfig
 from stillmotion.errors import StillmotionError
 from stillmotion.methods import Step
-from stillmotion.models.config import CLIPConfig
-from stillmotion.models.tuning import select
 from stillmotion.models.video_clip import VideoCLIP
+from stillmotion.train.tuning import select
 from tests.conftest import tiny_config
 from tests.methods.frozen import assert_predicts_the_same, train_from_evls_cache
 

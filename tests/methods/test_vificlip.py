@@ -5,12 +5,12 @@ import torch
 from torch import Tensor
 
 import stillmotion
+from stillmotion.backbones.config import CLIPConfig
+from stillmotion.backbones.weights import load_into
 from stillmotion.errors import StillmotionError, WeightsError
 from stillmotion.methods import LinearProbe, ViFiCLIP, ZeroShot
-from stillmotion.models.config import CLIPConfig
-from stillmotion.models.tuning import select
 from stillmotion.models.video_clip import VideoCLIP
-from stillmotion.models.weights import load_into
+from stillmotion.train.tuning import select
 from tests.conftest import tiny_config
 from tests.golden.recipe import load, picked, video, weight
 from tests.methods.golden_clip import SHAPES

@@ -5,12 +5,12 @@ import torch
 from torch import Tensor
 
 import stillmotion
+from stillmotion.backbones.config import CLIPConfig
 from stillmotion.errors import StillmotionError, WeightsError
 from stillmotion.methods import XCLIP
 from stillmotion.methods.xclip import VideoPromptHead
-from stillmotion.models import hugging_face
-from stillmotion.models.config import CLIPConfig
-from stillmotion.models.tuning import param_groups, select
+from stillmotion.train.tuning import param_groups, select
+from stillmotion.weights import hugging_face
 from tests.conftest import tiny_config
 from tests.golden.recipe import load, video, weight
 from tests.methods.golden_clip import clip_state, close, token_ids

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 import torch
 
+from stillmotion.backbones.config import CLIPConfig
+from stillmotion.backbones.weights import ClipWeights
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.transforms import CLIP_MEAN, IMAGENET_MEAN
 from stillmotion.experiment import preprocess_of
 from stillmotion.methods import EVL
-from stillmotion.models.config import CLIPConfig
-from stillmotion.models.tuning import param_groups, select
-from stillmotion.models.weights import ClipWeights
 from stillmotion.recipes import OWN_CLIPS, PUBLISHED, RECIPES
 from stillmotion.train.objective import make_objective
 from stillmotion.train.schedule import schedule
+from stillmotion.train.tuning import param_groups, select
 from tests.conftest import tiny_config
 from tests.golden.recipe import load
 

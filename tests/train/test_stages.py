@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import stillmotion
+from stillmotion.backbones.weights import load_clip
+from stillmotion.checkpoint import read_card
 from stillmotion.cli import main
-from stillmotion.deploy.checkpoint import read_card
-from stillmotion.models.weights import load_clip
 from tests.conftest import tiny_config
 
 

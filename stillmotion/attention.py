@@ -1,0 +1,57 @@
+"""Where a model with a video query looks: attention over space and time (EVL, figure 4)."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from stillmotion.classifier import Classifier
+from stillmotion.data.dataset import read_views
+from stillmotion.errors import StillmotionError
+from stillmotion.methods.evl import EVLDecoder
+
+
+@dataclass(frozen=True)
+class AttentionMap:
+    """Attention of the video query.
+
+    frames: (T, 3, H, W) float32 RGB in [0, 1], the pixels that the model read.
+    weights: (layers, heads, T, gh, gw), the part of each head's attention that falls on each patch.
+    class_tokens: (layers, heads, T), the part that falls on each frame's class token; with `weights` it sums to one.
+    """
+
+    frames: Tensor
+    weights: Tensor
+    class_tokens: Tensor
+
+    def mean(self) -> Tensor:
+        """Attention over patches, (T, gh, gw), averaged over layers and heads."""
+        return self.weights.mean(dim=(0, 1))
+
+
+@torch.inference_mode()
+def attention_map(classifier: Classifier, path: str | Path) -> AttentionMap:
+    """Show where a trained EVL model looks in a video (one view of it).
+
+    Raises:
+        StillmotionError: the model has no video query.
+        VideoError: the file cannot be read.
+    """
+    decoder = getattr(classifier.model, "temporal", None)
+    if not isinstance(decoder, EVLDecoder):
+        raise StillmotionError(
+            "this model has no video query to look through; attention_map needs a model of method evl"
+        )
+    if decoder.reads != "all":
+        raise StillmotionError(f"this model reads {decoder.reads}, not single patches; attention_map needs --reads all")
+    one_view = replace(classifier.sampling, views=1, crops=1)
+    video = read_views(Path(path), classifier.num_frames, one_view, classifier.preprocess)
+    weights = decoder.attention(classifier.model.visual(video.to(classifier.device)))[0].cpu()  # (M, H, T, L)
+    tower = classifier.model.visual
+    patch = tower.conv1.kernel_size[0]
+    grid = (video.shape[-2] // patch, video.shape[-1] // patch)
+    mean, std = (torch.tensor(v)[:, None, None] for v in (classifier.preprocess.mean, classifier.preprocess.std))
+    frames = (video[0] * std + mean).clamp(0, 1)
+    frames = frames.flip(-3) if classifier.preprocess.bgr else frames
+    return AttentionMap(frames, weights[..., 1:].unflatten(-1, grid), weights[..., 0])

@@ -1,0 +1,1 @@
+"""The towers that frames go through, and the weights that fill them."""

@@ -1,0 +1,199 @@
+"""CLIP's image and text towers, with a frame axis and the seams that every method plugs into.
+
+Parameter names follow OpenAI's checkpoints, so official state dicts load by name.
+"""
+
+from collections.abc import Callable, Container, Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from stillmotion.backbones.config import CLIPConfig
+from stillmotion.errors import StillmotionError
+from stillmotion.models.affinity import Affinity, neighbor_affinity
+from stillmotion.models.layers import Block, LayerNorm, Transformer
+
+
+class Tap(NamedTuple):
+    """What a decoder reads from one block of the image tower."""
+
+    out_BTLD: Tensor
+    q_BTHLd: Tensor
+    k_BTHLd: Tensor
+
+    def affinity(self) -> Affinity:
+        """How every patch attends to the patches of the frame before and after it (EVL, section 3.3)."""
+        return neighbor_affinity(self.q_BTHLd[..., 1:, :], self.k_BTHLd[..., 1:, :])
+
+
+class TapLike(Protocol):
+    """A tap, live or read back from a cache."""
+
+    @property
+    def out_BTLD(self) -> Tensor: ...
+    def affinity(self) -> Affinity: ...
+
+
+class VisualFeatures(NamedTuple):
+    """Everything the image tower knows about a batch of videos."""
+
+    frames_BTE: Tensor  # projected class token of every frame (unprojected when the tower has no projection)
+    tokens_BTLD: Tensor | None  # all tokens after the last block; None when read from a cache
+    taps: tuple[TapLike, ...]  # the tapped blocks, in the order asked for
+
+
+class VisionTransformer(nn.Module):
+    """The image tower, applied to every frame.
+
+    Seams: `stem` sees the embedded tokens just before `ln_pre`; `blocks` replaces the transformer blocks. Both take
+    and return (B, T, L, D): time is never folded away.
+
+    Args:
+        config: sizes of the whole CLIP model.
+        taps: blocks to report, as indices that may be negative and may repeat: (-4, -3, -2, -1) are the last four.
+        project: keep the final norm and the projection to the joint space; without, `frames_BTE` is the class token.
+    """
+
+    def __init__(
+        self,
+        config: CLIPConfig,
+        *,
+        blocks: list[Block] | None = None,
+        stem: nn.Module | None = None,
+        taps: Sequence[int] = (),
+        project: bool = True,
+    ):
+        super().__init__()
+        sizes = config.vision
+        D, (gh, gw) = sizes.width, sizes.grid
+        self.image_size, self.pool = sizes.image_size, sizes.pool
+        self.taps = resolve_taps(taps, sizes.layers)
+        self.conv1 = nn.Conv2d(3, D, sizes.patch_size, sizes.patch_size, bias=False)
+        self.class_embedding = nn.Parameter(torch.randn(D) * D**-0.5)
+        self.positional_embedding = nn.Parameter(torch.randn(1 + gh * gw, D) * D**-0.5)
+        self.stem: nn.Module = stem or nn.Identity()
+        self.ln_pre: nn.Module = LayerNorm(D) if sizes.ln_pre else nn.Identity()
+        self.transformer = Transformer(blocks or vision_blocks(config))
+        self.ln_post: nn.Module = LayerNorm(D) if project else nn.Identity()
+        self.proj = nn.Parameter(torch.randn(D, config.embed_dim) * D**-0.5) if project else None
+
+    def embed(self, video: Tensor) -> Tensor:
+        """(B, T, 3, H, W) pixels to (B, T, L, D) tokens before the first block."""
+        x = self.conv1(video.flatten(0, 1)).flatten(2).transpose(1, 2)
+        x = torch.cat([self.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1), x], dim=1)
+        x_BTLD = (x + self.positional_embedding.to(x.dtype)).unflatten(0, video.shape[:2])
+        return self.ln_pre(self.stem(x_BTLD))
+
+    def forward(self, video: Tensor) -> VisualFeatures:
+        """Encode a normalized (B, T, 3, H, W) video."""
+        self._check(video)
+        x_BTLD, tapped = self.embed(video), {}
+        for i, block in enumerate(self.transformer.resblocks):
+            assert isinstance(block, Block)
+            if i in self.taps:
+                tapped[i] = Tap(*block.tap(x_BTLD))
+                x_BTLD = tapped[i].out_BTLD
+            else:
+                x_BTLD = block(x_BTLD)
+        pooled_BTD = x_BTLD[:, :, 0] if self.pool == "class" else x_BTLD[:, :, 1:].mean(dim=2)
+        frames = self.ln_post(pooled_BTD)
+        if self.proj is not None:
+            frames = frames @ self.proj.to(frames.dtype)
+        return VisualFeatures(frames, x_BTLD, tuple(tapped[i] for i in self.taps))
+
+    def _check(self, video: Tensor) -> None:
+        if video.ndim != 5 or video.shape[2] != 3:
+            raise StillmotionError(
+                f"video has shape {tuple(video.shape)}; pass (batch, frames, 3, height, width), e.g. video[None]"
+            )
+        if tuple(video.shape[-2:]) != tuple(self.image_size):
+            raise StillmotionError(
+                f"frames are {video.shape[-2]}x{video.shape[-1]} pixels, this model reads "
+                f"{self.image_size[0]}x{self.image_size[1]}; resize them, or load the weights with image_size=..."
+            )
+
+
+class TextTransformer(nn.Module):
+    """The text tower: token ids (K, S) to class embeddings (K, E).
+
+    Seams: `stem` maps (token embeddings, token ids) to embeddings before positions are added; `blocks` replaces the
+    transformer blocks.
+    """
+
+    def __init__(self, config: CLIPConfig, *, blocks: list[Block] | None = None, stem: nn.Module | None = None):
+        super().__init__()
+        sizes = config.text
+        if sizes is None:
+            raise StillmotionError(
+                "these weights hold an image tower only, so class names cannot be encoded; use weights with a text "
+                "tower (a local CLIP file, or ViT-B-16:openai) or class embeddings from a file (text features)"
+            )
+        D, S = sizes.width, sizes.context_length
+        self.causal, self.pool, self.eos_id = sizes.causal, sizes.pool, sizes.eos_id
+        self.token_embedding = nn.Embedding(sizes.vocab_size, D)
+        self.positional_embedding = nn.Parameter(torch.randn(S, D) * 0.01)
+        self.stem = stem
+        self.transformer = Transformer(blocks or text_blocks(config))
+        self.ln_final = LayerNorm(D)
+        self.text_projection = nn.Parameter(torch.randn(D, config.embed_dim) * D**-0.5)
+        nn.init.normal_(self.token_embedding.weight, std=0.02)
+        mask = torch.full((S, S), float("-inf")).triu(1) if sizes.causal else None
+        self.mask: Tensor | None
+        self.register_buffer("mask", mask, persistent=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Encode token ids (K, S), S up to the context length."""
+        end_K = self._ends(tokens)
+        if self.causal and self.pool != "last" and not (torch.compiler.is_compiling() or tokens.is_meta):
+            # Positions behind the end token cannot influence it, so the longest prompt bounds the work, exactly.
+            # Ids on the meta device have no values, so a count is of the length that it is given.
+            tokens = tokens[:, : int(end_K.max()) + 1]
+        S = tokens.shape[1]
+        x_KSD = self.token_embedding(tokens)
+        if self.stem is not None:
+            x_KSD = self.stem(x_KSD, tokens)
+        x_KSD = x_KSD + self.positional_embedding[:S]
+        mask = None if self.mask is None else self.mask[:S, :S].to(x_KSD.dtype)
+        for block in self.transformer.resblocks:
+            x_KSD = block(x_KSD, mask)
+        x_KD = x_KSD[torch.arange(tokens.shape[0], device=tokens.device), end_K]
+        return self.ln_final(x_KD) @ self.text_projection
+
+    def _ends(self, tokens: Tensor) -> Tensor:
+        if self.pool == "last":
+            return torch.full((tokens.shape[0],), tokens.shape[1] - 1, device=tokens.device)
+        # OpenAI's end token has the largest id; Hugging Face pads with it, and argmax takes the first.
+        ends = tokens == self.eos_id if self.pool == "eos" else tokens
+        return ends.int().argmax(dim=-1)
+
+
+def resolve_taps(taps: Sequence[int], layers: int) -> tuple[int, ...]:
+    """Turn block indices, counted from either end, into indices from the start.
+
+    Raises:
+        StillmotionError: an index outside the tower.
+    """
+    for tap in taps:
+        if not -layers <= tap < layers:
+            raise StillmotionError(f"tap {tap} is outside a tower of {layers} blocks; use {-layers} to {layers - 1}")
+    return tuple(tap % layers for tap in taps)
+
+
+def vision_blocks(
+    config: CLIPConfig, kind: Callable[..., Block] = Block, where: Container[int] | None = None
+) -> list[Block]:
+    """The blocks of an image tower: of another kind all over, or at some indices (`where`)."""
+    v = config.vision
+    sizes = (v.width, v.heads, v.mlp_width, config.activation, v.layer_scale)
+    return [kind(*sizes) if where is None or i in where else Block(*sizes) for i in range(v.layers)]
+
+
+def text_blocks(
+    config: CLIPConfig, kind: Callable[..., Block] = Block, where: Container[int] | None = None
+) -> list[Block]:
+    """The blocks of a text tower: of another kind all over, or at some indices (`where`)."""
+    t = config.text
+    assert t is not None
+    sizes = (t.width, t.heads, t.mlp_width, config.activation, t.layer_scale)
+    return [kind(*sizes) if where is None or i in where else Block(*sizes) for i in range(t.layers)]

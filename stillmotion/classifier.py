@@ -1,0 +1,219 @@
+"""A model and all it needs to classify a file: five hops from a path to a label."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stillmotion.backbones.weights import load_clip, load_into
+from stillmotion.checkpoint import load_model
+from stillmotion.data.dataset import VideoDataset, read_views
+from stillmotion.data.manifest import Manifest, clean_name
+from stillmotion.data.sampling import Sampling
+from stillmotion.data.transforms import Preprocess
+from stillmotion.errors import StillmotionError, did_you_mean
+from stillmotion.methods import METHODS, Method
+from stillmotion.models.video_clip import VideoClassifier, VideoCLIP
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The best class, its probability, and the probabilities of all classes, most probable first."""
+
+    label: str
+    score: float
+    scores: dict[str, float]
+
+    def top(self, count: int) -> list[tuple[str, float]]:
+        """The `count` most probable classes and their probabilities."""
+        return list(self.scores.items())[:count]
+
+
+class Classifier:
+    """Classifies video files; `classifier("surf.mp4").label`.
+
+    Args:
+        model: a torch module that is a `VideoClassifier`; it is put into evaluation mode.
+        preprocess: sizes and statistics it was trained with.
+        sampling: how it chooses frames, and how many views it averages.
+        num_frames: frames of a view.
+        classes: class names as the user writes them.
+        names: the same as prompts write them; None: alike.
+        text: class embeddings (K, E), for a model whose text tower is missing.
+        device: where to run; None: the GPU if there is one.
+    """
+
+    def __init__(
+        self,
+        model: VideoClassifier,
+        *,
+        preprocess: Preprocess,
+        sampling: Sampling,
+        num_frames: int,
+        classes: Sequence[str],
+        names: Sequence[str] | None = None,
+        text: Tensor | None = None,
+        device: str | torch.device | None = None,
+    ):
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        module: Any = model  # Python's types have no name for a torch module that is also a VideoClassifier
+        self.model = module.to(self.device).eval()
+        # Only a model that compares videos with class names has a vocabulary to set.
+        self._open = model if isinstance(model, VideoCLIP) and model.open_vocabulary else None
+        self.preprocess, self.sampling, self.num_frames = preprocess, sampling, num_frames
+        self._classes, self._text = tuple(classes), None if text is None else text.to(self.device)
+        if self._open is not None and text is None and classes:
+            self._set_classes(classes, names)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of the logits. Assign new ones to an open-vocabulary model."""
+        return self._classes
+
+    @classes.setter
+    def classes(self, classes: Sequence[str]) -> None:
+        if self._open is None:
+            raise StillmotionError(
+                f"this model was trained for its {len(self._classes)} classes only; use a model with a text tower "
+                "(vificlip, zero_shot) for other classes"
+            )
+        self._set_classes(classes, None)
+
+    @property
+    def text(self) -> Tensor | None:
+        """Class embeddings (K, E) of an open-vocabulary model, encoded once."""
+        return self._text
+
+    def dataset(self, manifest: Manifest, views: int | None = None, crops: Literal[1, 3] | None = None) -> VideoDataset:
+        """Clips as this model reads them at test time, with another number of views if asked."""
+        asked = {"views": views, "crops": crops}
+        sampling = replace(self.sampling, **{k: v for k, v in asked.items() if v is not None})  # type: ignore[arg-type]
+        return VideoDataset(manifest, self.num_frames, sampling, self.preprocess)
+
+    @torch.inference_mode()
+    def __call__(self, path: str | Path) -> Prediction:
+        """Classify a video file.
+
+        Raises:
+            VideoError: the file cannot be read.
+        """
+        if not self._classes:
+            raise StillmotionError('this model has no classes yet; assign classifier.classes, or pass --labels "a, b"')
+        views = read_views(Path(path), self.num_frames, self.sampling, self.preprocess)
+        logits = torch.cat([self.model.classify(view[None].to(self.device), self._text) for view in views])
+        scores = logits.float().softmax(dim=-1).mean(dim=0)
+        order = scores.argsort(descending=True).tolist()
+        named = {self._classes[i]: float(scores[i]) for i in order}
+        return Prediction(self._classes[order[0]], float(scores[order[0]]), named)
+
+    def _set_classes(self, classes: Sequence[str], names: Sequence[str] | None) -> None:
+        if not classes:
+            raise StillmotionError("there are no classes; give at least one name")
+        if len(set(classes)) < len(classes):
+            twice = next(c for c in classes if list(classes).count(c) > 1)
+            raise StillmotionError(f"class {twice!r} is given twice; every name must be unique")
+        if self._open is None or self._open.text is None:
+            raise StillmotionError(
+                "these CLIP weights have no text tower, so class names cannot be encoded; pass class embeddings "
+                "(--text-features), or CLIP weights with a text tower (--clip)"
+            )
+        with torch.inference_mode():
+            tokens = self._open.prompt(list(names or classes)).to(self.device)
+            self._text = self._open.encode_text(tokens)
+        self._classes = tuple(classes)
+
+
+def load(path: str | Path, *, clip: str | None = None, device: str | torch.device | None = None) -> Classifier:
+    """Load a trained model from one file.
+
+    Args:
+        path: a `model.safetensors` of a run.
+        clip: where to find the CLIP weights that the file does not hold, instead of where they came from.
+        device: where to run; None: the GPU if there is one.
+
+    Raises:
+        WeightsError: the file or its CLIP weights are missing, damaged, or do not fit.
+    """
+    model, card = load_model(Path(path), clip)
+    return Classifier(
+        model,
+        preprocess=card.preprocess,
+        sampling=card.sampling,
+        num_frames=card.method.num_frames,
+        classes=card.classes,
+        names=card.names,
+        device=device,
+    )
+
+
+def from_clip(
+    method: str,
+    classes: Sequence[str],
+    *,
+    clip: str = "ViT-B-16:openai",
+    text_features: Path | None = None,
+    clean_names: bool = False,
+    device: str | torch.device | None = None,
+) -> Classifier:
+    """Build an open-vocabulary classifier from CLIP's own weights, untrained.
+
+    Args:
+        method: `zero_shot` or `vificlip`.
+        classes: class names.
+        clip: CLIP weights, see `stillmotion.backbones.weights`.
+        text_features: `.npy` file with class embeddings (K, E) in the order of `classes`, in place of a text tower.
+        clean_names: write names as words in prompts (ApplyEyeMakeup: apply eye makeup).
+
+    Raises:
+        StillmotionError: a method that must be trained, weights without what is needed, or misshapen embeddings.
+    """
+    if method not in METHODS:
+        raise StillmotionError(f"there is no method {method!r}{did_you_mean(method, METHODS)}")
+    built: Method = METHODS[method]()
+    if not built.needs_text or built.new():
+        raise StillmotionError(
+            f"{method} must be trained before it can classify: stillmotion train {method} --data FOLDER, then pass its "
+            "model.safetensors"
+        )
+    weights = load_clip(clip)
+    names = [clean_name(c) for c in classes] if clean_names else list(classes)
+    text = None if text_features is None else read_text_features(text_features, len(names), weights.config.embed_dim)
+    model = built.build(weights.config, names)
+    load_into(model, weights.state, new=(), source=weights.name)
+    h, w = weights.config.vision.image_size
+    return Classifier(
+        model,
+        preprocess=Preprocess(size=(h, w), mean=weights.mean, std=weights.std, interpolation=weights.interpolation),
+        sampling=Sampling(),
+        num_frames=built.num_frames,
+        classes=classes,
+        names=names,
+        text=text,
+        device=device,
+    )
+
+
+def read_text_features(path: Path, classes: int, embed_dim: int) -> Tensor:
+    """Read class embeddings (K, E) from a `.npy` file, normalized.
+
+    Raises:
+        StillmotionError: not such a file, another shape, or values that are not finite.
+    """
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise StillmotionError(f"cannot read class embeddings from {path} ({error}); pass a .npy file") from error
+    if array.shape != (classes, embed_dim):
+        raise StillmotionError(
+            f"{path} holds an array of shape {array.shape}, expected ({classes}, {embed_dim}): one row per class name, "
+            "of the width of the CLIP model"
+        )
+    text = torch.from_numpy(array.astype(np.float32))
+    if not bool(torch.isfinite(text).all()):
+        raise StillmotionError(f"{path} holds NaN or infinite values; compute the embeddings again")
+    return F.normalize(text, dim=-1)

@@ -1,0 +1,165 @@
+"""Parameters and multiply-accumulates of a method, tower by tower, without weights or videos.
+
+All runs on the meta device: it is quick at any size, and has none of the fused kernels that PyTorch's counter misses.
+A module whose forward is an exact short cut says in `saved_macs(*inputs)` what its equations as written would add.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from fnmatch import fnmatchcase
+from functools import reduce
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from stillmotion.backbones.config import CLIPConfig
+from stillmotion.errors import StillmotionError
+from stillmotion.methods import Method
+from stillmotion.models.video_clip import VideoCLIP
+from stillmotion.train.tuning import select
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Counts of one part of a model.
+
+    Multiply-accumulates (MACs; papers print them as FLOPs) are those of matrix products, convolutions and attention;
+    norms, softmax and sums are not counted.
+    """
+
+    parameters: int
+    """All of them, frozen ones and token tables too."""
+    trained: int
+    """Those that the method's tuning selects."""
+    new: int
+    """Those that CLIP's weights do not hold."""
+    macs: int
+    """As run."""
+    plain_macs: int
+    """Of the equations as written, without the exact short cuts of our code: what a release computes."""
+
+    def __add__(self, other: "Part") -> "Part":
+        return Part(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Counts of a model: `visual`, `temporal` and `head` for one view of one video, `text` for all classes."""
+
+    visual: Part
+    temporal: Part
+    head: Part
+    text: Part
+    """Its MACs are paid once per class list, so they are never added to a video's."""
+    text_tokens: int
+    """Tokens of a prompt that the text tower was counted with; 0 without a text tower."""
+
+    @property
+    def video(self) -> Part:
+        """All but the text tower."""
+        return self.visual + self.temporal + self.head
+
+    @property
+    def parameters(self) -> int:
+        """All parameters."""
+        return self.video.parameters + self.text.parameters
+
+    @property
+    def trained(self) -> int:
+        """All parameters that train."""
+        return self.video.trained + self.text.trained
+
+    @property
+    def new(self) -> int:
+        """All parameters that CLIP's weights do not hold."""
+        return self.video.new + self.text.new
+
+
+def count(method: Method, clip: CLIPConfig, classes: int = 400, text_tokens: int | None = None) -> Counts:
+    """Count a method on a CLIP of these sizes, for one view of one video.
+
+    Args:
+        method: the method with its options; its `num_frames` are the frames of the view.
+        clip: sizes of CLIP.
+        classes: classes to tell apart.
+        text_tokens: tokens of a prompt; None: the whole context, 77 for OpenAI's models. Where the end of the prompts
+            is known our text tower stops there, so this is what a release pays and an upper bound of ours.
+
+    Raises:
+        StillmotionError: a number that makes no sense.
+    """
+    context = clip.text.context_length if clip.text else 0
+    length = context if text_tokens is None else text_tokens
+    if classes < 1:
+        raise StillmotionError(f"classes is {classes}; it must be at least 1")
+    if clip.text and not 1 <= length <= context:
+        raise StillmotionError(f"text-tokens is {length}; it must be in 1 to {context}, the context of the text tower")
+    with torch.device("meta"):
+        model = method.build(clip, [str(i) for i in range(classes)]).eval()
+        video = torch.empty(1, method.num_frames, 3, *clip.vision.image_size)
+        tokens = torch.empty(classes, length, dtype=torch.long)
+    if len(model.templates) > 1:
+        tokens = tokens.expand(len(model.templates), -1, -1)
+    trained = set(select(model, method.tune()))
+    model.requires_grad_(False)  # the counter's hooks want gradients otherwise
+
+    def part(name: str, macs: tuple[int, int]) -> Part:
+        return _parameters(model, name, trained, method.new(), *macs)
+
+    text, text_macs = _measure(model, lambda: model.encode_text(tokens))
+    features, visual = _measure(model, lambda: model.visual(video))
+    embedding, temporal = _measure(model, lambda: model.temporal(features))
+    _, head = _measure(model, lambda: model.head(embedding, text, features))
+    return Counts(
+        visual=part("visual", visual),
+        temporal=part("temporal", temporal),
+        head=part("head", head),
+        text=part("text", text_macs),
+        text_tokens=length if model.text is not None else 0,
+    )
+
+
+def _measure(model: nn.Module, call: Callable[[], T]) -> tuple[T, tuple[int, int]]:
+    """Run a part on the meta device; returns its result and its MACs, as run and as written."""
+    with torch.no_grad(), _savings(model) as saved, FlopCounterMode(display=False) as counter:
+        result = call()
+    macs = counter.get_total_flops() // 2
+    return result, (macs, macs + sum(saved))
+
+
+@contextmanager
+def _savings(model: nn.Module) -> Iterator[list[int]]:
+    """Collect what modules with a `saved_macs` save in the forwards that run meanwhile."""
+    saved: list[int] = []
+
+    def note(module: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        saved.append(module.saved_macs(*inputs))
+
+    hooks = [m.register_forward_hook(note) for m in model.modules() if hasattr(m, "saved_macs")]
+    try:
+        yield saved
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _parameters(
+    model: VideoCLIP, name: str, trained: set[str], new: tuple[str, ...], macs: int, plain_macs: int
+) -> Part:
+    parts = (
+        Part(
+            parameter.numel(),
+            parameter.numel() * (path in trained),
+            parameter.numel() * any(fnmatchcase(path, pattern) for pattern in new),
+            0,
+            0,
+        )
+        for path, parameter in model.named_parameters()
+        if path.startswith(f"{name}.")
+    )
+    return reduce(Part.__add__, parts, Part(0, 0, 0, macs, plain_macs))

@@ -1,1 +1,0 @@
-"""A trained model as one file, and what to do with it."""

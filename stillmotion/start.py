@@ -1,0 +1,54 @@
+"""Start a run from a trained model: its CLIP, and whatever else it has in common with the new one."""
+
+from pathlib import Path
+
+from stillmotion.backbones.trained import clip_inside
+from stillmotion.backbones.weights import ClipWeights, check, resized
+from stillmotion.checkpoint import read_card
+from stillmotion.errors import WeightsError
+from stillmotion.methods import Method
+from stillmotion.models.video_clip import VideoCLIP
+from stillmotion.progress import say
+from stillmotion.weights.readers import read_safetensors
+
+
+def starting_clip(path: Path, clip: str, image_size: int | None) -> ClipWeights:
+    """Read the CLIP inside a trained model; `clip` says where its base is, if that is not where it came from.
+
+    Raises:
+        WeightsError: no such file, or its base is not found or another one.
+    """
+    read_card(path)
+    weights = clip_inside(str(path), path, clip)
+    check(weights)
+    return weights if image_size is None else resized(weights, image_size)
+
+
+def start_from(model: VideoCLIP, path: Path, method: Method, classes: tuple[str, ...]) -> None:
+    """Fill what is not CLIP with what a trained model of the same method has; what was taken and left is said.
+
+    A closed set's head is taken only for the same classes in the same order.
+
+    Raises:
+        WeightsError: the file is not one of ours.
+    """
+    card, given, own = read_card(path), read_safetensors(path), model.state_dict()
+    same_method = type(card.method) is type(method)
+    closed = not method.needs_text and card.classes != classes
+    taken = {}
+    for key, value in given.items():
+        fits = key in own and value.shape == own[key].shape
+        if fits and (same_method or key.startswith(("visual.", "text."))) and not (closed and key.startswith("head.")):
+            taken[key] = value
+    if not taken and not card.fingerprints:
+        raise WeightsError(f"{path} has no tensor of this model; start from a model.safetensors of a run")
+    model.load_state_dict(taken, strict=False)
+    new = {_group(k) for k in own if k not in taken and not k.startswith(("visual.", "text."))}
+    left = {_group(k) for k in given if k not in taken}
+    said = [f"starting from {path}"]
+    said += [f"{word} {', '.join(sorted(names))}" for word, names in (("new:", new), ("left out:", left)) if names]
+    say("; ".join(said))
+
+
+def _group(name: str) -> str:
+    return ".".join(name.split(".")[:2])

@@ -1,0 +1,159 @@
+"""Names of Hugging Face's `CLIPModel` and `XCLIPModel`, to and from those of OpenAI and of X-CLIP's release."""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stillmotion.backbones.config import CLIPConfig, TextConfig, VisionConfig
+from stillmotion.errors import WeightsError
+
+# theirs, ours, stored transposed
+_SINGLE = (
+    ("logit_scale", "logit_scale", False),
+    ("vision_model.embeddings.class_embedding", "visual.class_embedding", False),
+    ("vision_model.embeddings.patch_embedding.weight", "visual.conv1.weight", False),
+    ("vision_model.embeddings.position_embedding.weight", "visual.positional_embedding", False),
+    ("vision_model.pre_layrnorm.", "visual.ln_pre.", False),  # their spelling, in CLIPModel
+    ("vision_model.pre_layernorm.", "visual.ln_pre.", False),  # and in XCLIPModel
+    ("vision_model.post_layernorm.", "visual.ln_post.", False),
+    ("visual_projection.weight", "visual.proj", True),
+    ("text_model.embeddings.token_embedding.weight", "token_embedding.weight", False),
+    ("text_model.embeddings.position_embedding.weight", "positional_embedding", False),
+    ("text_model.final_layer_norm.", "ln_final.", False),
+    ("text_projection.weight", "text_projection", True),
+    ("prompts_visual_layernorm.", "prompts_visual_ln.", False),
+    ("prompts_visual_projection", "prompts_visual_proj", False),
+    ("prompts_generator.layernorm.", "prompts_generator.norm.", False),
+    ("prompts_generator.", "prompts_generator.", False),
+    ("mit.position_embedding", "mit.positional_embedding", False),
+)
+_STACKS = (
+    ("vision_model.encoder.layers.", "visual.transformer.resblocks."),
+    ("text_model.encoder.layers.", "transformer.resblocks."),
+    ("mit.encoder.layers.", "mit.resblocks."),
+)
+_BLOCK = (
+    ("self_attn.", "attn."),
+    ("layer_norm1.", "ln_1."),
+    ("layer_norm2.", "ln_2."),
+    ("mlp.fc1.", "mlp.c_fc."),
+    ("mlp.fc2.", "mlp.c_proj."),
+    ("message_attn.", "message_attn."),
+    ("message_fc.", "message_fc."),
+    ("message_ln.", "message_ln."),
+)
+_PACKED = re.compile(r"(.*attn\.)([qkv])_proj\.(weight|bias)")
+
+
+def from_hugging_face(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Names of `CLIPModel` to OpenAI's, of `XCLIPModel` to X-CLIP's; queries, keys and values are packed.
+
+    Raises:
+        WeightsError: a tensor of another model, or an attention that is not whole.
+    """
+    renamed: dict[str, Tensor] = {}
+    packed: dict[str, dict[str, Tensor]] = {}
+    for key, value in state.items():
+        if key.endswith("position_ids"):
+            continue
+        name, transposed = _ours(key)
+        parts = None if name.startswith("prompts_generator.") else _PACKED.fullmatch(name)
+        if parts:
+            packed.setdefault(f"{parts[1]}in_proj_{parts[3]}", {})[parts[2]] = value
+        else:
+            renamed[name] = value.T.contiguous() if transposed else value
+    for name, found in packed.items():
+        missing = [f"{p}_proj" for p in "qkv" if p not in found]
+        if missing:
+            raise WeightsError(f"{name}: the Hugging Face checkpoint lacks {', '.join(missing)}; the file is damaged")
+        renamed[name] = torch.cat([found[p] for p in "qkv"])
+    return renamed
+
+
+def to_hugging_face(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Names of OpenAI or of X-CLIP's release to `CLIPModel`'s or `XCLIPModel`'s.
+
+    Raises:
+        WeightsError: a tensor that these models have no place for.
+    """
+    video = any(".message_fc." in key for key in state)
+    renamed: dict[str, Tensor] = {}
+    for key, value in state.items():
+        name, transposed = _theirs(key, video)
+        if name.endswith(("attn.in_proj_weight", "attn.in_proj_bias")):
+            stem, kind = name.rsplit("in_proj_", 1)
+            for part, rows in zip("qkv", value.chunk(3)):
+                renamed[f"{stem}{part}_proj.{kind}"] = rows.contiguous()
+        else:
+            renamed[name] = value.T.contiguous() if transposed else value
+    return renamed
+
+
+def config(clip: CLIPConfig) -> dict[str, Any]:
+    """Write the sizes of a CLIP as the `config.json` of a `CLIPModel`.
+
+    Raises:
+        WeightsError: sizes that `CLIPModel` cannot have.
+    """
+    vision, text = clip.vision, clip.text
+    if text is None or vision.image_size[0] != vision.image_size[1] or vision.layer_scale or vision.pool != "class":
+        raise WeightsError(
+            "Hugging Face's CLIPModel has two towers, square images and no layer scale; this model has not"
+        )
+    common = {"hidden_act": clip.activation, "projection_dim": clip.embed_dim, "layer_norm_eps": 1e-5}
+    return {
+        "model_type": "clip",
+        "architectures": ["CLIPModel"],
+        "projection_dim": clip.embed_dim,
+        "logit_scale_init_value": math.log(1 / 0.07),
+        "text_config": common | _sizes(text) | {
+            "vocab_size": text.vocab_size, "max_position_embeddings": text.context_length,
+            # The first token with the largest id ends a prompt; with this id transformers looks for it in that way.
+            "eos_token_id": 2,
+        },
+        "vision_config": common | _sizes(vision) | {
+            "image_size": vision.image_size[0], "patch_size": vision.patch_size,
+        },
+    }  # fmt: skip
+
+
+def _sizes(tower: VisionConfig | TextConfig) -> dict[str, Any]:
+    return {
+        "hidden_size": tower.width,
+        "intermediate_size": tower.mlp_width,
+        "num_hidden_layers": tower.layers,
+        "num_attention_heads": tower.heads,
+    }
+
+
+def _ours(key: str) -> tuple[str, bool]:
+    for theirs, ours in _STACKS:
+        if key.startswith(theirs):
+            number, _, rest = key[len(theirs) :].partition(".")
+            for old, new in _BLOCK:
+                if rest.startswith(old):
+                    return f"{ours}{number}.{new}{rest[len(old) :]}", False
+    for theirs, ours, transposed in _SINGLE:
+        if key == theirs or (theirs.endswith(".") and key.startswith(theirs)):
+            return ours + key[len(theirs) :], transposed
+    raise WeightsError(
+        f"tensor {key!r} is not part of a Hugging Face CLIPModel or XCLIPModel; pass the folder of such a model"
+    )
+
+
+def _theirs(key: str, video: bool) -> tuple[str, bool]:
+    for theirs, ours in _STACKS:
+        if key.startswith(ours):
+            number, _, rest = key[len(ours) :].partition(".")
+            for old, new in _BLOCK:
+                if rest.startswith(new):
+                    return f"{theirs}{number}.{old}{rest[len(new) :]}", False
+    misspelt = "vision_model.pre_layernorm." if not video else "vision_model.pre_layrnorm."
+    for theirs, ours, transposed in _SINGLE:
+        if theirs != misspelt and (key == ours or (ours.endswith(".") and key.startswith(ours))):
+            return theirs + key[len(ours) :], transposed
+    raise WeightsError(f"tensor {key!r} has no place in Hugging Face's models; they hold plain CLIP and X-CLIP alone")
