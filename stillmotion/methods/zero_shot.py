@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from stillmotion.backbones.clip import TextTransformer, VisionTransformer
+from stillmotion.backbones.backbone import Backbone
 from stillmotion.backbones.config import CLIPConfig
 from stillmotion.methods.base import Method, Official
 from stillmotion.models.video_clip import CosineHead, MeanPool, VideoCLIP
@@ -28,16 +28,15 @@ class ZeroShot(Method):
     templates: tuple[str, ...] = ("{}",)
     """Prompts for a class name."""
 
-    def build(self, clip: CLIPConfig, class_names: Sequence[str]) -> VideoCLIP:
+    def build(self, backbone: Backbone, class_names: Sequence[str]) -> VideoCLIP:
         """Build the two towers; without text weights, class embeddings must come from a file."""
-        text = TextTransformer(clip) if clip.text else None
         return VideoCLIP(
-            VisionTransformer(clip),
+            backbone.visual(self.reads()),
             MeanPool(),
-            CosineHead(),
-            text,
+            CosineHead(bias=backbone.sigmoid),
+            backbone.text_tower(),
             templates=self.templates,
-            tokenizer=clip.tokenizer,
+            tokenizer=backbone.tokenizer,
         )
 
     def tune(self) -> tuple[Tune, ...]:
@@ -59,6 +58,7 @@ class ZeroShot(Method):
         """A `CLIPModel`."""
         return hugging_face.config(clip), hugging_face.to_hugging_face(translate(state, OPENAI, back=True))
 
-    def cached_taps(self) -> tuple[int, ...]:
-        """Pooled embeddings are all it reads."""
-        return ()
+    @property
+    def frozen(self) -> bool:
+        """The backbone is only read."""
+        return True

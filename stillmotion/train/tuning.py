@@ -1,6 +1,6 @@
 """Which parameters train, and how fast: one ordered list of name patterns per method."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal, NamedTuple
@@ -24,8 +24,8 @@ class Tune:
     decay: float = 1.0
 
 
-def select(model: nn.Module, tunes: Sequence[Tune]) -> dict[str, Tune]:
-    """Freeze every parameter that no pattern selects; return the rule of each one that trains, by name.
+def rules(model: nn.Module, tunes: Sequence[Tune]) -> dict[str, Tune]:
+    """The rule of each parameter that trains, by name; the others are to be frozen.
 
     Raises:
         StillmotionError: a pattern that matches nothing (a typing error must not freeze silently).
@@ -34,14 +34,14 @@ def select(model: nn.Module, tunes: Sequence[Tune]) -> dict[str, Tune]:
     for tune in tunes:
         if not any(fnmatchcase(name, tune.pattern) for name in names):
             raise StillmotionError(f"tuning pattern {tune.pattern!r} matches no parameter; see named_parameters()")
-    rules = {}
+    last = {name: next((t for t in reversed(tunes) if fnmatchcase(name, t.pattern)), None) for name in names}
+    return {name: rule for name, rule in last.items() if rule is not None and rule.lr_scale > 0}
+
+
+def freeze(model: nn.Module, trained: Container[str]) -> None:
+    """Freeze every parameter but those that are named."""
     for name, parameter in model.named_parameters():
-        rule = next((t for t in reversed(tunes) if fnmatchcase(name, t.pattern)), None)
-        trains = rule is not None and rule.lr_scale > 0
-        parameter.requires_grad_(trains)
-        if rule is not None and trains:
-            rules[name] = rule
-    return rules
+        parameter.requires_grad_(name in trained)
 
 
 class Part(NamedTuple):
@@ -54,12 +54,13 @@ class Part(NamedTuple):
     weight_decay: float
 
 
-def explain(model: nn.Module, tunes: Sequence[Tune], lr: float, weight_decay: float, decay: Decay) -> list[Part]:
+def explain(
+    model: nn.Module, trained: Mapping[str, Tune], lr: float, weight_decay: float, decay: Decay
+) -> list[Part]:
     """Say for every part of a model what trains, at what rate and with what decay, and what is frozen."""
-    rules = select(model, tunes)
     found: dict[tuple[str, float, float], list[int]] = {}
     for name, parameter in model.named_parameters():
-        rule = rules.get(name)
+        rule = trained.get(name)
         rate = lr * rule.lr_scale if rule else 0.0
         decayed = weight_decay * rule.decay if rule and not _spared(parameter, decay) else 0.0
         found.setdefault((_part(name), rate, decayed), []).append(parameter.numel())
@@ -67,21 +68,18 @@ def explain(model: nn.Module, tunes: Sequence[Tune], lr: float, weight_decay: fl
 
 
 def _part(name: str) -> str:
-    """The tower or module that a parameter is in, and its kind where blocks hold parts of several methods."""
-    words = [w for w in name.split(".")[:-1] if not w.isdigit() and w not in ("transformer", "resblocks")]
-    kept = (
-        words[:2]
-        if len(words) > 1 and words[1].startswith(("message", "stem", "temporal", "cross", "decoder"))
-        else words[:1]
-    )
-    return ".".join(kept) + (".VPT_shallow" if name.endswith("VPT_shallow") else "")
+    """The module that a parameter is in, without numbers and CLIP's own levels: what a user would call its place."""
+    words = [w for w in name.split(".") if not w.isdigit() and w not in ("transformer", "resblocks")]
+    return ".".join(words[:2] if len(words) > 2 or words[-1] not in _PLAIN else words[:1])
 
 
 def _spared(parameter: nn.Parameter, decay: Decay) -> bool:
     return decay == "matrices" and parameter.ndim < 2
 
 
-def param_groups(model: nn.Module, tunes: Sequence[Tune], weight_decay: float, decay: Decay) -> list[dict[str, Any]]:
+def param_groups(
+    model: nn.Module, trained: Mapping[str, Tune], weight_decay: float, decay: Decay
+) -> list[dict[str, Any]]:
     """Group what trains by rate and decay, for an optimizer: each group has `params`, `lr_scale`, `weight_decay`.
 
     Args:
@@ -90,7 +88,7 @@ def param_groups(model: nn.Module, tunes: Sequence[Tune], weight_decay: float, d
     """
     parameters = dict(model.named_parameters())
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, rule in select(model, tunes).items():
+    for name, rule in trained.items():
         parameter = parameters[name]
         decayed = 0.0 if _spared(parameter, decay) else weight_decay * rule.decay
         groups.setdefault((rule.lr_scale, decayed), []).append(parameter)
