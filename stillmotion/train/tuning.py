@@ -55,22 +55,32 @@ class Part(NamedTuple):
 
 
 def explain(
-    model: nn.Module, trained: Mapping[str, Tune], lr: float, weight_decay: float, decay: Decay
+    model: nn.Module,
+    trained: Mapping[str, Tune],
+    new: Sequence[str],
+    lr: float,
+    weight_decay: float,
+    decay: Decay,
 ) -> list[Part]:
-    """Say for every part of a model what trains, at what rate and with what decay, and what is frozen."""
+    """Say for every part of a model what trains, at what rate and with what decay, and what is frozen.
+
+    Args:
+        trained: what `rules` returns.
+        new: name patterns of the parameters that the backbone does not hold.
+    """
     found: dict[tuple[str, float, float], list[int]] = {}
     for name, parameter in model.named_parameters():
         rule = trained.get(name)
         rate = lr * rule.lr_scale if rule else 0.0
         decayed = weight_decay * rule.decay if rule and not _spared(parameter, decay) else 0.0
-        found.setdefault((_part(name), rate, decayed), []).append(parameter.numel())
+        found.setdefault((_part(name, new), rate, decayed), []).append(parameter.numel())
     return [Part(name, len(sizes), sum(sizes), rate, wd) for (name, rate, wd), sizes in found.items()]
 
 
-def _part(name: str) -> str:
-    """The module that a parameter is in, without numbers and CLIP's own levels: what a user would call its place."""
+def _part(name: str, new: Sequence[str]) -> str:
+    """The tower that a parameter is in, and of new ones the module in it too."""
     words = [w for w in name.split(".") if not w.isdigit() and w not in ("transformer", "resblocks")]
-    return ".".join(words[:2] if len(words) > 2 or words[-1] not in _PLAIN else words[:1])
+    return ".".join(words[:2] if any(fnmatchcase(name, pattern) for pattern in new) else words[:1])
 
 
 def _spared(parameter: nn.Parameter, decay: Decay) -> bool:
