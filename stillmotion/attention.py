@@ -43,14 +43,15 @@ def attention_map(classifier: Classifier, path: str | Path) -> AttentionMap:
         raise StillmotionError(
             "this model has no video query to look through; attention_map needs a model of method evl"
         )
-    if decoder.reads != "all":
-        raise StillmotionError(f"this model reads {decoder.reads}, not single patches; attention_map needs --reads all")
+    if decoder.tokens != "all":
+        raise StillmotionError(
+            f"this model reads {decoder.tokens}, not single patches; attention_map needs --tokens all"
+        )
     one_view = replace(classifier.sampling, views=1, crops=1)
     video = read_views(Path(path), classifier.num_frames, one_view, classifier.preprocess)
     weights = decoder.attention(classifier.model.visual(video.to(classifier.device)))[0].cpu()  # (M, H, T, L)
     tower = classifier.model.visual
-    patch = tower.conv1.kernel_size[0]
-    grid = (video.shape[-2] // patch, video.shape[-1] // patch)
+    grid = tower.grid
     mean, std = (torch.tensor(v)[:, None, None] for v in (classifier.preprocess.mean, classifier.preprocess.std))
     frames = (video[0] * std + mean).clamp(0, 1)
     frames = frames.flip(-3) if classifier.preprocess.bgr else frames

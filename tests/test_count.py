@@ -14,7 +14,7 @@ from stillmotion.errors import StillmotionError
 from stillmotion.methods import A5, EVL, METHODS, XCLIP, ActionCLIP, AttentiveProbe, Method, Step, ViFiCLIP
 from stillmotion.methods.xclip import CrossFrameBlock
 from stillmotion.models.layers import attend
-from tests.conftest import tiny_config
+from tests.conftest import tiny_backbone, tiny_config
 from tests.methods.test_attentive_probe import plain_logits as plain_attentive_probe
 from tests.methods.test_evl import plain_decoder
 from tests.methods.test_step import plain_logits as plain_step
@@ -50,7 +50,7 @@ METHODS_AND_OPTIONS: list[Method] = [
 
 @pytest.mark.parametrize("method", METHODS_AND_OPTIONS, ids=lambda m: type(m).__name__)
 def test_equals_a_real_forward(method: Method) -> None:
-    config = tiny_config()
+    config = tiny_backbone()
     if isinstance(method, EVL) and method.layers > 3:
         method = EVL(layers=3)
     model = method.build(config, NAMES).double().eval().requires_grad_(False)
@@ -71,7 +71,7 @@ def test_equals_a_real_forward(method: Method) -> None:
 
 def plain_and_run(method: Method, plain: Callable[..., Any]) -> tuple[Counts, int]:
     """What is counted, and what the plain equations of a test cost on the same sizes."""
-    config = tiny_config(text=False, image_size=(32, 40))
+    config = tiny_backbone(text=False, image_size=(32, 40))
     model = method.build(config, NAMES).eval().requires_grad_(False)
     with torch.no_grad():
         features = model.visual(torch.randn(1, method.num_frames, 3, 32, 40))
@@ -119,7 +119,7 @@ def test_x_clip_as_written_reads_the_message_too() -> None:
 
 
 def test_trained_and_new_are_what_the_method_names() -> None:
-    config = tiny_config()
+    config = tiny_backbone()
     frozen, full = (count(XCLIP(train_text=flag), config, 3) for flag in (False, True))
     assert (frozen.text.trained, frozen.text.new) == (0, 0)
     assert full.trained == full.parameters > frozen.trained
@@ -131,7 +131,7 @@ def test_trained_and_new_are_what_the_method_names() -> None:
 
 
 def test_text_is_counted_for_every_prompt_of_every_class() -> None:
-    config = tiny_config()
+    config = tiny_backbone()
     one, many = (count(ActionCLIP(templates=("{}",) * n), config, 4).text.macs for n in (1, 5))
     assert many == 5 * one
     assert count(ActionCLIP(templates=("{}",)), config, 8).text.macs == 2 * one

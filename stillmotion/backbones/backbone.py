@@ -73,8 +73,8 @@ class Backbone:
         for kind in ("frames", "out", "affinity"):
             if getattr(reads, kind) and kind not in self.offers:
                 raise StillmotionError(
-                    f"a backbone of kind {self.kind} gives no {kind!r}, {', '.join(sorted(self.offers))} alone; choose a "
-                    "method that does not read it, or a CLIP backbone"
+                    f"a backbone of kind {self.kind} gives no {kind!r}, {', '.join(sorted(self.offers))} alone; choose "
+                    "a method that does not read it, or a CLIP backbone"
                 )
         self._check_seams("image", seams)
         return self.make_visual(reads, **seams)

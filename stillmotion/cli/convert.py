@@ -76,7 +76,7 @@ def run(words: Sequence[str]) -> None:
         raise StillmotionError(
             f"no release of {method!r} is read{did_you_mean(method, RELEASED)}; use {', '.join(RELEASED)}"
         )
-    recipe = RECIPES[RELEASED[method]](Path())
+    recipe = RECIPES[RELEASED[method]]()
     sizes = {name: getattr(options, name) for name in SIZES if getattr(options, name) is not None}
     if method != "xclip":  # which shows its frames; the others do where they have positions for them
         sizes = {"num_frames": recipe.method.num_frames} | sizes
@@ -95,4 +95,4 @@ def run(words: Sequence[str]) -> None:
     print(f"from a file of SHA-256 {card.training['sha256']}")
     left = ", ".join(tower.rstrip(".") for tower in card.fingerprints)
     if left:
-        print(f"not stored, because they are those of {card.clip_name}: {left}")
+        print(f"not stored, because they are those of {card.backbone_name}: {left}")

@@ -195,4 +195,5 @@ def stack(features: list[Features]) -> Features:
 
 
 def _checksum(tensor: Tensor) -> int:
-    return zlib.crc32(memoryview(tensor.flatten().view(torch.uint8).numpy()))
+    content: Any = tensor.flatten().view(torch.uint8).numpy()  # a buffer, which NumPy's types do not say
+    return zlib.crc32(content)

@@ -32,6 +32,12 @@ class Reads:
         blocks = [(kind, i) for kind in ("out", "affinity") for i in sorted({*resolve(getattr(self, kind), layers)})]
         return (*(("frames",) if self.frames else ()), *(f"{kind}.{i}" for kind, i in blocks))
 
+    def __or__(self, other: "Reads") -> "Reads":
+        """What two methods ask for together."""
+        return Reads(
+            frames=self.frames or other.frames, out=self.out + other.out, affinity=self.affinity + other.affinity
+        )
+
 
 FRAMES = Reads(frames=True)
 

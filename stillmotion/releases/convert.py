@@ -8,13 +8,19 @@ from typing import Any, Literal
 import torch
 from safetensors.torch import save_file
 
-from stillmotion.backbones.weights import ClipWeights, folder_pixels, load_clip
-from stillmotion.checkpoint import TOWERS, Card, Tower, load_model, save_model
+from stillmotion.backbones.backbone import Pixels
+from stillmotion.backbones.clip import describe
+from stillmotion.backbones.clip_files import clip_config
+from stillmotion.backbones.config import CLIPConfig
+from stillmotion.backbones.load import load_backbone
+from stillmotion.backbones.weights import TOWERS, Tower, Weights
+from stillmotion.checkpoint import Card, load_model, save_model
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import WeightsError
 from stillmotion.files import atomic_folder, sha256, write_json, write_torch
 from stillmotion.releases.official import read_official
+from stillmotion.weights.folders import folder_pixels
 from stillmotion.weights.names import from_openai, matches
 from stillmotion.weights.readers import weight_files
 
@@ -49,7 +55,7 @@ def from_release(
         WeightsError: the checkpoint does not fit the method, or the number of classes.
     """
     _refuse_place(out, checkpoint, (".safetensors",))
-    weights = None if clip is None else load_clip(clip, image_size=sizes.get("image_size"))
+    weights = None if clip is None else load_backbone(clip, image_size=sizes.get("image_size"))
     if checkpoint.is_dir():
         preprocess = replace(preprocess, **folder_pixels(checkpoint))
     elif weights is not None:
@@ -67,9 +73,9 @@ def from_release(
         method=official.method,
         classes=tuple(classes),
         names=tuple(classes),
-        clip=official.clip,
-        clip_name=weights.name if weights else str(checkpoint),
-        fingerprints=_same_towers(state, official.method.new(), official.clip, weights),
+        backbone=describe(official.clip, Pixels(mean=preprocess.mean, std=preprocess.std)),
+        backbone_name=weights.name if weights else str(checkpoint),
+        fingerprints=_same_towers(state, official.method.new_parameters(), official.clip, weights),
         preprocess=replace(preprocess, size=official.clip.vision.image_size),
         sampling=sampling,
         training={"converted_from": checkpoint.name, "sha256": sha256(source)},
@@ -95,7 +101,7 @@ def to_release(model: Path, out: Path, layout: Literal["official", "hf"], clip: 
     if layout == "official":
         write_torch(out, card.method.release(state))
         return
-    config, tensors = card.method.hugging_face(state, card.clip)
+    config, tensors = card.method.hugging_face(state, CLIPConfig.from_dict(card.backbone.sizes))
     pixels, (side, _) = card.preprocess, card.preprocess.size
     if pixels.bgr:
         raise WeightsError("transformers' processors have no channels in reverse; write --to official")
@@ -112,10 +118,13 @@ def to_release(model: Path, out: Path, layout: Literal["official", "hf"], clip: 
 
 
 def _same_towers(
-    state: dict[str, torch.Tensor], new: Sequence[str], config: Any, weights: ClipWeights | None
+    state: dict[str, torch.Tensor], new: Sequence[str], config: Any, weights: Weights | None
 ) -> dict[Tower, str]:
     """Fingerprints of the towers that are as CLIP's own, bit by bit."""
-    if weights is None or (config.vision, config.activation) != (weights.config.vision, weights.config.activation):
+    if weights is None or (config.vision, config.activation) != (
+        clip_config(weights).vision,
+        clip_config(weights).activation,
+    ):
         return {}
     clip, found = from_openai(weights.state), {}
     for tower in TOWERS:
@@ -125,10 +134,11 @@ def _same_towers(
     return found
 
 
-def _sizes_of(weights: ClipWeights) -> dict[str, Any]:
+def _sizes_of(weights: Weights) -> dict[str, Any]:
     """What the tensors of a CLIP do not show."""
-    sizes = {"activation": weights.config.activation, "vision_heads": weights.config.vision.heads}
-    return sizes | ({"text_heads": weights.config.text.heads} if weights.config.text else {})
+    config = clip_config(weights)
+    sizes: dict[str, Any] = {"activation": config.activation, "vision_heads": config.vision.heads}
+    return sizes | ({"text_heads": config.text.heads} if config.text else {})
 
 
 def _refuse_place(out: Path, source: Path, suffixes: tuple[str, ...]) -> None:

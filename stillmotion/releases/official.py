@@ -6,11 +6,13 @@ from typing import Any
 
 from torch import Tensor
 
-from stillmotion.backbones.weights import compare, folder_sizes
+from stillmotion.backbones.clip import describe
+from stillmotion.backbones.weights import compare
 from stillmotion.errors import WeightsError, did_you_mean
 from stillmotion.methods import METHODS
 from stillmotion.methods.base import Official
 from stillmotion.models.video_clip import VideoCLIP
+from stillmotion.weights.folders import folder_sizes
 from stillmotion.weights.names import to_openai
 from stillmotion.weights.readers import open_wrappers, read_sharded, read_state
 
@@ -51,7 +53,7 @@ def from_official(
                 f"{len(names)} class names for a head of {official.num_classes} classes; give one name per class"
             )
         names = names or [str(i) for i in range(official.num_classes)]
-    model = official.method.build(official.clip, names)
+    model = official.method.build(describe(official.clip), names)
     state = {k: v.float() for k, v in official.state.items()}
     compare(model.state_dict(), state, f"the official {method} checkpoint")
     model.load_state_dict(state)

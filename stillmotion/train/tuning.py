@@ -44,7 +44,7 @@ def freeze(model: nn.Module, trained: Container[str]) -> None:
         parameter.requires_grad_(name in trained)
 
 
-class Part(NamedTuple):
+class TunedPart(NamedTuple):
     """A part of a model, as far as it is tuned alike."""
 
     name: str
@@ -61,7 +61,7 @@ def explain(
     lr: float,
     weight_decay: float,
     decay: Decay,
-) -> list[Part]:
+) -> list[TunedPart]:
     """Say for every part of a model what trains, at what rate and with what decay, and what is frozen.
 
     Args:
@@ -74,7 +74,7 @@ def explain(
         rate = lr * rule.lr_scale if rule else 0.0
         decayed = weight_decay * rule.decay if rule and not _spared(parameter, decay) else 0.0
         found.setdefault((_part(name, new), rate, decayed), []).append(parameter.numel())
-    return [Part(name, len(sizes), sum(sizes), rate, wd) for (name, rate, wd), sizes in found.items()]
+    return [TunedPart(name, len(sizes), sum(sizes), rate, wd) for (name, rate, wd), sizes in found.items()]
 
 
 def _part(name: str, new: Sequence[str]) -> str:

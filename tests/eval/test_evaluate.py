@@ -16,7 +16,7 @@ from stillmotion.errors import DataError
 from stillmotion.eval.evaluate import score
 from stillmotion.eval.report import Report, Scores, read_predictions, within_pairs, write_predictions
 from stillmotion.methods import LinearProbe
-from tests.conftest import tiny_config
+from tests.conftest import tiny_backbone
 
 
 def scores(labels: list[int], probabilities: list[list[float]], **rest: object) -> Scores:
@@ -75,7 +75,7 @@ def test_each_video_once_and_the_bad_ones_by_name(folder_of_videos: Path, tmp_pa
     (tmp_path / "bad.mp4").write_text("no video")
     clips = (*manifest.clips[:5], Clip(tmp_path / "bad.mp4", 0), *manifest.clips[5:])
     dataset = VideoDataset(Manifest(clips, manifest.classes), 4, Sampling(views=2), Preprocess(size=(32, 32)))
-    model = LinearProbe().build(tiny_config(text=False), manifest.classes).eval()
+    model = LinearProbe().build(tiny_backbone(text=False), manifest.classes).eval()
     found = score(model, dataset, Accelerator(cpu=True), batch_size=4)
     assert found.indices.tolist() == [0, 1, 2, 3, 4, *range(6, 13)]
     assert [Path(b.path).name for b in found.bad] == ["bad.mp4"]
@@ -89,7 +89,7 @@ def test_views_are_averaged_as_probabilities(folder_of_videos: Path) -> None:
     manifest = read_manifest(folder_of_videos)
     dataset = VideoDataset(manifest, 2, Sampling(views=3, crops=3), Preprocess(size=(32, 32)))
     torch.manual_seed(0)
-    model = LinearProbe().build(tiny_config(text=False), manifest.classes).eval()
+    model = LinearProbe().build(tiny_backbone(text=False), manifest.classes).eval()
     found = score(model, dataset, Accelerator(cpu=True), batch_size=5)
     with torch.no_grad():
         for i in (0, 7):
@@ -103,7 +103,7 @@ def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
         Manifest((Clip(tmp_path / "bad.mp4", 0),), ("a", "b")), 2, Sampling(), Preprocess(size=(32, 32))
     )
     with pytest.raises(DataError, match="none of the 1 videos could be read"):
-        score(LinearProbe().build(tiny_config(text=False), ["a", "b"]), dataset, Accelerator(cpu=True))
+        score(LinearProbe().build(tiny_backbone(text=False), ["a", "b"]), dataset, Accelerator(cpu=True))
 
 
 def test_a_video_scored_twice_would_be_noticed(folder_of_videos: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_video_scored_twice_would_be_noticed(folder_of_videos: Path) -> None:
 
     dataset = Twice(manifest, 2, Sampling(), Preprocess(size=(32, 32)))
     with pytest.raises(AssertionError, match="scored twice"):
-        score(LinearProbe().build(tiny_config(text=False), manifest.classes), dataset, Accelerator(cpu=True))
+        score(LinearProbe().build(tiny_backbone(text=False), manifest.classes), dataset, Accelerator(cpu=True))
 
 
 def test_a_bad_video_counts_once_and_too_many_end_the_run(tmp_path: Path) -> None:

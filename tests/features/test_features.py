@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from stillmotion.backbones.weights import ClipWeights, load_clip, load_into
+from stillmotion.backbones.clip_files import clip_config
+from stillmotion.backbones.load import load_backbone
+from stillmotion.backbones.weights import Weights, load_into
 from stillmotion.data.bad import BadVideos
 from stillmotion.data.dataset import VideoDataset, read_views
 from stillmotion.data.manifest import Manifest, read_manifest
@@ -29,8 +31,8 @@ PREPROCESS = Preprocess(size=(32, 32))
 
 
 @pytest.fixture(scope="module")
-def weights(tiny_clip: Path) -> ClipWeights:
-    return load_clip(str(tiny_clip))
+def weights(tiny_clip: Path) -> Weights:
+    return load_backbone(str(tiny_clip))
 
 
 @pytest.fixture
@@ -38,14 +40,14 @@ def manifest(folder_of_videos: Path) -> Manifest:
     return read_manifest(folder_of_videos)
 
 
-def spec_of(weights: ClipWeights, **changes: object) -> FeatureSpec:
+def spec_of(weights: Weights, **changes: object) -> FeatureSpec:
     spec = FeatureSpec(
         backbone=weights.fingerprint(), num_frames=4, preprocess=PREPROCESS, sampling=Sampling(), taps=(1, 2)
     )
     return replace(spec, **changes)
 
 
-def fill(root: Path, weights: ClipWeights, manifest: Manifest, random_views: int = 0, **changes: object):
+def fill(root: Path, weights: Weights, manifest: Manifest, random_views: int = 0, **changes: object):
     spec = spec_of(weights, **changes)
     encoder, store = Encoder(weights, spec, torch.device("cpu")), FeatureStore(root, spec)
     bad = BadVideos(None, len(manifest), 0.0)
@@ -56,13 +58,13 @@ def fill(root: Path, weights: ClipWeights, manifest: Manifest, random_views: int
 
 
 def test_cached_features_give_the_logits_of_the_live_model(
-    tmp_path: Path, weights: ClipWeights, manifest: Manifest
+    tmp_path: Path, weights: Weights, manifest: Manifest
 ) -> None:
     """Up to the rounding of float16."""
     torch.manual_seed(0)
     method = EVL(num_frames=4, layers=2)
-    model = method.build(weights.config, manifest.classes).eval()
-    load_into(model, weights.state, new=method.new(), source="tiny")
+    model = method.build(clip_config(weights), manifest.classes).eval()
+    load_into(model, weights.state, new=method.new_parameters(), source="tiny")
     with torch.no_grad():
         for parameter in model.temporal.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -82,11 +84,11 @@ def test_cached_features_give_the_logits_of_the_live_model(
     assert not torch.equal(live, cached), "the cache is float16"
 
 
-def test_size_is_what_the_plan_says(tmp_path: Path, weights: ClipWeights, manifest: Manifest) -> None:
+def test_size_is_what_the_plan_says(tmp_path: Path, weights: Weights, manifest: Manifest) -> None:
     from stillmotion.backbones.config import CLIPConfig
 
     encoder, store, _, flat = fill(tmp_path, weights, manifest)
-    expected = len(flat) * encoder.spec.bytes_per_view(weights.config)
+    expected = len(flat) * encoder.spec.bytes_per_view(clip_config(weights))
     found = sum(p.stat().st_size for p in store.folder.glob("shard-*"))
     assert expected <= found <= expected * 1.15, "headers of tiny tensors aside"
     b16 = spec_of(weights, num_frames=8, taps=(8, 9, 10, 11))
@@ -95,7 +97,7 @@ def test_size_is_what_the_plan_says(tmp_path: Path, weights: ClipWeights, manife
 
 
 def test_the_plan_comes_first_and_refuses_a_small_disk(
-    tmp_path: Path, weights: ClipWeights, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, weights: Weights, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = spec_of(weights)
     encoder, store = Encoder(weights, spec, torch.device("cpu")), FeatureStore(tmp_path / "cache", spec)
@@ -114,7 +116,7 @@ def test_the_plan_comes_first_and_refuses_a_small_disk(
 
 
 def test_nothing_is_computed_twice(
-    tmp_path: Path, weights: ClipWeights, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, weights: Weights, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoder, store, _, flat = fill(tmp_path, weights, manifest)
     monkeypatch.setattr(Encoder, "encode", lambda *_: pytest.fail("encoded again"))
@@ -125,7 +127,7 @@ def test_nothing_is_computed_twice(
 
 
 def test_moved_files_are_found_and_changed_ones_are_not(
-    tmp_path: Path, weights: ClipWeights, folder_of_videos: Path
+    tmp_path: Path, weights: Weights, folder_of_videos: Path
 ) -> None:
     shutil.copytree(folder_of_videos, tmp_path / "a")
     encoder, store, _, _ = fill(tmp_path / "cache", weights, read_manifest(tmp_path / "a"))
@@ -150,7 +152,7 @@ def test_moved_files_are_found_and_changed_ones_are_not(
         {"precision": "bf16"},
     ],
 )
-def test_everything_that_matters_is_in_the_key(weights: ClipWeights, changes: dict[str, object]) -> None:
+def test_everything_that_matters_is_in_the_key(weights: Weights, changes: dict[str, object]) -> None:
     assert spec_of(weights).key != spec_of(weights, **changes).key
     assert spec_of(weights).key == spec_of(weights).key
 
@@ -160,12 +162,12 @@ def test_caches_from_before_the_order_of_channels_are_found() -> None:
     assert spec.key == "0f81c32adf13ecd8"
 
 
-def test_the_activation_is_in_the_key(weights: ClipWeights) -> None:
-    other = replace(weights, config=replace(weights.config, activation="gelu"), _fingerprints={})
+def test_the_activation_is_in_the_key(weights: Weights) -> None:
+    other = replace(weights, config=replace(clip_config(weights), activation="gelu"), _fingerprints={})
     assert spec_of(weights).key != spec_of(other).key
 
 
-def test_a_wider_cache_serves_a_narrower_method(tmp_path: Path, weights: ClipWeights, manifest: Manifest) -> None:
+def test_a_wider_cache_serves_a_narrower_method(tmp_path: Path, weights: Weights, manifest: Manifest) -> None:
     _, store, _views, flat = fill(tmp_path, weights, manifest)
     items = [i for v in flat for i in v.items(1)]
     pooled = open_store(tmp_path, spec_of(weights, taps=()), items)
@@ -186,7 +188,8 @@ import stillmotion.features.store as store
 from stillmotion.features.encode import Encoder
 from tests.features.test_features import fill
 from stillmotion.data.manifest import read_manifest
-from stillmotion.backbones.weights import load_clip
+from stillmotion.backbones.clip_files import clip_config
+from stillmotion.backbones.load import load_backbone
 store.SHARD_BYTES = 1
 count = 0
 encode = Encoder.encode
@@ -197,12 +200,12 @@ def kill(self, video):
         os.kill(os.getpid(), signal.SIGKILL)
     return encode(self, video)
 Encoder.encode = kill
-fill(Path(sys.argv[1]), load_clip(sys.argv[2]), read_manifest(Path(sys.argv[3])))
+fill(Path(sys.argv[1]), load_backbone(sys.argv[2]), read_manifest(Path(sys.argv[3])))
 """
 
 
 def test_killed_encoding_keeps_what_was_written(
-    tmp_path: Path, weights: ClipWeights, tiny_clip: Path, folder_of_videos: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, weights: Weights, tiny_clip: Path, folder_of_videos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(tmp_path), str(tiny_clip), str(folder_of_videos)],
@@ -223,21 +226,21 @@ def test_killed_encoding_keeps_what_was_written(
     assert all(item in again for v in flat for item in v.items(1))
 
 
-def test_random_views_are_drawn_by_epoch(tmp_path: Path, weights: ClipWeights, manifest: Manifest) -> None:
+def test_random_views_are_drawn_by_epoch(tmp_path: Path, weights: Weights, manifest: Manifest) -> None:
     encoder, store, views, _ = fill(tmp_path, weights, manifest, random_views=3)
     train = FeatureDataset(store, manifest.clips, views, 1, (1, 2), train=True, seed=1)
-    drawn = [train[epoch, 0].views[0].frames_BTE for epoch in range(12)]
+    drawn = [train[epoch, 0].views[0]["frames"] for epoch in range(12)]
     assert len({tuple(f.flatten()[:8].tolist()) for f in drawn}) == 3
-    assert torch.equal(drawn[2], train[2, 0].views[0].frames_BTE)
+    assert torch.equal(drawn[2], train[2, 0].views[0]["frames"])
     encoder, store, views, _ = fill(tmp_path, weights, manifest)
     test = FeatureDataset(store, manifest.clips, views, 1, (1, 2), train=False)
-    assert torch.equal(test[0, 0].views[0].frames_BTE, test[5, 0].views[0].frames_BTE)
+    assert torch.equal(test[0, 0].views[0]["frames"], test[5, 0].views[0]["frames"])
     pixels = read_views(manifest.clips[0].path, 4, Sampling(), PREPROCESS)
     live = encoder.encode(pixels)
-    assert (test[0, 0].views[0].frames_BTE.float() - live.frames_BTE[0]).abs().max() < 1e-2
+    assert (test[0, 0].views[0]["frames"].float() - live["frames"][0]).abs().max() < 1e-2
 
 
-def test_damaged_and_missing_shards(tmp_path: Path, weights: ClipWeights, manifest: Manifest) -> None:
+def test_damaged_and_missing_shards(tmp_path: Path, weights: Weights, manifest: Manifest) -> None:
     _, store, _, flat = fill(tmp_path, weights, manifest)
     item = flat[0].items(1)[0]
     shard = store.folder / store._places[item]
@@ -253,7 +256,7 @@ def test_damaged_and_missing_shards(tmp_path: Path, weights: ClipWeights, manife
 
 
 def test_a_full_disk_is_one_line_and_leaves_no_half_file(
-    tmp_path: Path, weights: ClipWeights, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, weights: Weights, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import stillmotion.features.store as module
 
@@ -266,7 +269,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_file(
     assert {p.name for p in tmp_path.rglob("*") if p.is_file()} == {"spec.json"}
 
 
-def test_the_spec_says_what_the_folder_holds(tmp_path: Path, weights: ClipWeights, manifest: Manifest) -> None:
+def test_the_spec_says_what_the_folder_holds(tmp_path: Path, weights: Weights, manifest: Manifest) -> None:
     _, store, _, _ = fill(tmp_path, weights, manifest)
     spec = json.loads((store.folder / "spec.json").read_text())
     assert spec["backbone"] == weights.fingerprint()

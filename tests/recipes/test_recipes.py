@@ -3,14 +3,13 @@
 import re
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from stillmotion.backbones.clip_files import clip_weights
 from stillmotion.backbones.config import CLIPConfig
-from stillmotion.backbones.weights import ClipWeights
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.transforms import CLIP_MEAN, IMAGENET_MEAN
 from stillmotion.experiment import preprocess_of
@@ -18,8 +17,8 @@ from stillmotion.methods import EVL
 from stillmotion.recipes import OWN_CLIPS, PUBLISHED, RECIPES
 from stillmotion.train.objective import make_objective
 from stillmotion.train.schedule import schedule
-from stillmotion.train.tuning import param_groups, select
-from tests.conftest import tiny_config
+from stillmotion.train.tuning import param_groups
+from tests.conftest import select, tiny_backbone, tiny_config
 from tests.golden.recipe import load
 
 GOLDEN = load("sampling")
@@ -101,17 +100,17 @@ TRAINED = {
 
 def constant(name: str, field: str) -> Any:
     """A constant of a recipe, wherever it is kept."""
-    run = RECIPES[name](Path())
+    run = RECIPES[name]()
     return next(getattr(part, field) for part in (run, run.train, run.sampling, run.method) if hasattr(part, field))
 
 
 def clip_of(name: str) -> CLIPConfig:
-    return CLIPConfig.published(RECIPES[name](Path()).clip.removesuffix(":openai"))
+    return CLIPConfig.published(RECIPES[name]().clip.removesuffix(":openai"))
 
 
 def tiny(name: str) -> Any:
     """A recipe's method, no deeper than a tiny CLIP."""
-    method = RECIPES[name](Path()).method
+    method = RECIPES[name]().method
     return replace(method, layers=2) if isinstance(method, EVL) else method
 
 
@@ -137,16 +136,16 @@ def test_constants_are_those_of_the_release(name: str) -> None:
     assert {field: constant(name, field) for field in expected} == expected
     model = re.search(r"_(b32|b16|l14_336|l14)_", name)
     sizes = {"b32": "ViT-B-32", "b16": "ViT-B-16", "l14": "ViT-L-14", "l14_336": "ViT-L-14-336"}
-    assert RECIPES[name](Path()).clip == f"{sizes[model[1]] if model else 'ViT-B-16'}:openai"
+    assert RECIPES[name]().clip == f"{sizes[model[1]] if model else 'ViT-B-16'}:openai"
     if constant(name, "statistics") == "imagenet":
         assert constant(name, "short_side") == (384 if "336" in name else 256)
     frames = re.search(r"_(\d+)f$", name)
-    assert frames is None or RECIPES[name](Path()).method.num_frames == int(frames[1])
+    assert frames is None or RECIPES[name]().method.num_frames == int(frames[1])
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_recipe_builds_and_trains_what_its_paper_counts(name: str) -> None:
-    run = RECIPES[name](Path())
+    run = RECIPES[name]()
     with torch.device("meta"):
         model = run.method.build(clip_of(name), [""] * (174 if "ssv2" in name else 400))
     rules = select(model, run.method.tune())
@@ -169,13 +168,13 @@ def test_every_recipe_builds_and_trains_what_its_paper_counts(name: str) -> None
     ],
 )
 def test_rates_and_decay_of_the_groups(name: str, expected: set[tuple[float, float]]) -> None:
-    run, method = RECIPES[name](Path()), tiny(name)
-    model = method.build(tiny_config(), ["a", "b"])
+    run, method = RECIPES[name](), tiny(name)
+    model = method.build(tiny_backbone(), ["a", "b"])
     groups = param_groups(model, method.tune(), run.train.weight_decay, run.train.decay)
     assert {(g["lr_scale"], g["weight_decay"]) for g in groups} == expected
     names = {id(p): k for k, p in model.named_parameters()}
     fast = {names[id(p)] for g in groups if g["lr_scale"] == 10 for p in g["params"]}
-    new = {k for k in names.values() if any(fnmatchcase(k, pattern) for pattern in method.new())}
+    new = {k for k in names.values() if any(fnmatchcase(k, pattern) for pattern in method.new_parameters())}
     assert fast == (new if 10 in {scale for scale, _ in expected} else set())
     spared = {names[id(p)] for g in groups if g["weight_decay"] == 0 for p in g["params"]}
     if spared:
@@ -190,7 +189,7 @@ def test_rates_and_decay_of_the_groups(name: str, expected: set[tuple[float, flo
 @pytest.mark.golden
 @pytest.mark.parametrize("name", NAMES)
 def test_rates_follow_the_releases_curves(name: str) -> None:
-    train = RECIPES[name](Path()).train
+    train = RECIPES[name]().train
     if train.schedule == "overlaid_cosine":
         golden = GOLDEN["xclip_vifi_schedule"]  # 10 epochs of 10 steps at 8e-6
         curve = schedule(train.schedule, train.lr, 100, round(10 * train.warmup))
@@ -213,8 +212,8 @@ def test_rates_follow_the_releases_curves(name: str) -> None:
     [("vificlip_k400", IMAGENET_MEAN, False), ("evl_k400_b16_8f", CLIP_MEAN, False), ("a5_k400", CLIP_MEAN, True)],
 )
 def test_pixel_statistics(name: str, mean: tuple[float, float, float], bgr: bool) -> None:
-    weights = ClipWeights(name="", config=tiny_config(), state={})
-    preprocess = preprocess_of(RECIPES[name](Path()), weights)
+    weights = clip_weights("", tiny_config(), {})
+    preprocess = preprocess_of(RECIPES[name](), weights)
     assert (preprocess.mean, preprocess.bgr) == (mean, bgr)
 
 
@@ -225,6 +224,6 @@ def test_the_second_stage_says_where_it_starts() -> None:
 
 def test_own_clips_take_the_weights_statistics_and_mirror_nothing() -> None:
     for recipe in OWN_CLIPS:
-        run = recipe(Path())
+        run = recipe()
         assert (run.statistics, run.flip, run.train.mix) == ("weights", 0.0, False)
         assert run.sampling in (Sampling(), Sampling(scheme="actionclip"))

@@ -132,12 +132,13 @@ def test_a_closed_set_takes_its_names_from_a_file(
     tiny_clip: Path, tmp_path: Path, video: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """EVL's file holds decoder and head; the frozen tower stays where it is, and is not stored again."""
-    from stillmotion.backbones.weights import load_clip, load_into
+    from stillmotion.backbones.load import load_backbone
+    from stillmotion.backbones.weights import load_into
     from stillmotion.methods import EVL
 
-    method, weights = EVL(num_frames=4, layers=2), load_clip(str(tiny_clip))
-    model = method.build(weights.config, ["x", "y", "z"]).eval()
-    load_into(model, weights.state, new=method.new(), source="tiny")
+    method, weights = EVL(num_frames=4, layers=2), load_backbone(str(tiny_clip))
+    model = method.build(weights.backbone, ["x", "y", "z"]).eval()
+    load_into(model, weights.state, new=method.new_parameters(), source="tiny")
     torch.save(method.release(model.state_dict()), tmp_path / "evl.pth")
     (tmp_path / "names.csv").write_text("id,name\n0,surfing\n1,skiing\n2,chess\n")
     words = ["convert", tmp_path / "evl.pth", "--method", "evl", "--clip", tiny_clip, "-o", tmp_path / "e.safetensors"]
@@ -250,7 +251,7 @@ def test_mistakes_are_one_line(
 
 
 def test_every_release_has_a_recipe_that_says_how_it_reads_videos() -> None:
-    assert all(type(RECIPES[recipe](Path()).method) is METHODS[method] for method, recipe in RELEASED.items())
+    assert all(type(RECIPES[recipe]().method) is METHODS[method] for method, recipe in RELEASED.items())
 
 
 def test_models_without_a_place_in_transformers_say_so(

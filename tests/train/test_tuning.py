@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from stillmotion.errors import StillmotionError
-from stillmotion.train.tuning import Tune, param_groups, select
+from stillmotion.train.tuning import Tune, param_groups
+from tests.conftest import select
 
 
 def model() -> nn.Module:
