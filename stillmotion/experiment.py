@@ -51,8 +51,7 @@ def fit(recipe: Recipe[Any], data: Data, place: Place = HERE, name: str = "run",
     """Train one model and evaluate it on the validation clips.
 
     Args:
-        recipe: what to train, and how.
-        data: the labeled videos.
+        recipe, data: what to train and how, and the labeled videos.
         place: where the run takes place, and from what.
         name: of the run's folder, where `place.out` does not say.
         keep: read the result of a finished run of the same configuration instead of refusing to train it again.
@@ -95,16 +94,20 @@ def fit(recipe: Recipe[Any], data: Data, place: Place = HERE, name: str = "run",
     report = Report.of(scores, train.classes)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     if accelerator.is_main_process:
-        write_predictions(folder.path / "predictions.jsonl", scores, [c.path for c in val.clips], train.classes)
-        seconds = folder.training_seconds()
-        write_json(folder.path / "results.json", {**asdict(report), "trained_parameters": trained, "seconds": seconds})
-        training = {"run": config, "top1": report.top1, "mean_class": report.mean_class, "videos": report.scored}
-        save_model(folder.model, model.state_dict(), card(recipe, weights, model, train.classes, names, training))
+        write_results(folder, val, scores, report, trained)
+        save_model(folder.model, model.state_dict(), card(recipe, weights, model, names, report, config))
         folder.finish()
     accelerator.wait_for_everyone()
     if bad.found:
         say(bad.summary())
     return Result(folder, report, scores, trained)
+
+
+def write_results(folder: RunFolder, val: Manifest, scores: Scores, report: Report, trained: int) -> None:
+    """Write what `read_result` reads."""
+    write_predictions(folder.path / "predictions.jsonl", scores, [c.path for c in val.clips], val.classes)
+    more = {"trained_parameters": trained, "seconds": folder.training_seconds()}
+    write_json(folder.path / "results.json", asdict(report) | more)
 
 
 def fill_cache(recipes: Sequence[Recipe[Any]], data: Data, place: Place = HERE, name: str = "run") -> BadVideos:
@@ -240,20 +243,20 @@ def card(
     recipe: Recipe[Any],
     weights: Weights,
     model: VideoCLIP,
-    classes: tuple[str, ...],
     names: tuple[str, ...],
-    training: dict[str, Any],
+    report: Report,
+    config: dict[str, Any],
 ) -> Card:
     """Describe a trained model."""
     source = Path(weights.name)
     return Card(
         method=recipe.method,
-        classes=classes,
+        classes=report.classes,
         names=names,
         backbone=weights.backbone,
         backbone_name=str(source.absolute()) if source.exists() else weights.name,
         fingerprints=fingerprints(model, weights, recipe.method.new_parameters()),
         preprocess=preprocess_of(recipe, weights),
         sampling=recipe.sampling,
-        training=training,
+        training={"run": config, "top1": report.top1, "mean_class": report.mean_class, "videos": report.scored},
     )

@@ -91,7 +91,7 @@ def test_probes_as_written_are_their_plain_equations() -> None:
         (AttentiveProbe(num_frames=3, heads=2, blocks=2), plain_attentive_probe),
         (Step(num_frames=3, heads=2), plain_step),
     ):
-        counts, plain = plain_and_run(method, lambda model, features: logits(model, features.tokens_BTLD))  # noqa: B023
+        counts, plain = plain_and_run(method, lambda model, features: logits(model, last_out(features)))  # noqa: B023
         assert counts.temporal.plain_macs + counts.head.plain_macs == plain > counts.video.macs - counts.visual.macs
 
 

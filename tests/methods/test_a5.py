@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import stillmotion
-from stillmotion.backbones.clip import VisualFeatures, describe
+from stillmotion.backbones.clip import describe
 from stillmotion.backbones.config import CLIPConfig
 from stillmotion.errors import StillmotionError, WeightsError
 from stillmotion.methods import A5
@@ -45,7 +45,7 @@ def test_equals_the_release(clip: dict[str, Tensor], name: str) -> None:
     for row, expected in zip(tokens, golden["tokens"]):
         assert row[: len(expected)].tolist() == expected and not row[len(expected) :].any()
     frames = video((2, 16, 512), GOLDEN["seed"], "a5")  # the release reads frame features from disk
-    features = VisualFeatures(frames, None, ())
+    features = {"frames": frames}
     with torch.no_grad():
         text, embedding = model.encode_text(tokens), model.temporal(features)
         close(

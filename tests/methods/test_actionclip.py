@@ -72,7 +72,7 @@ def test_the_convolution_starts_as_the_release_does() -> None:
 def test_the_scramble_of_conv1d_is_a_switch() -> None:
     torch.manual_seed(0)
     x = torch.randn(2, 4, 16)
-    features = type("F", (), {"frames_BTE": x})()
+    features = {"frames": x}
     over_time, scrambled = ConvPool(16, faithful=False), ConvPool(16, faithful=True)
     quarter = over_time(features)[:, :4]  # the first channels come from the previous frame
     assert torch.allclose(quarter, (x + F.pad(x, (0, 0, 1, 0))[:, :-1]).mean(dim=1)[:, :4])

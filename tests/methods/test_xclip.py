@@ -36,7 +36,7 @@ def test_equals_the_release(checkpoint: dict[str, Tensor]) -> None:
         text, features = model.encode_text(tokens), model.visual(clip)
         close(text, outputs["text_features"])
         close(features["frames"].flatten(0, 1), outputs["visual/0"])
-        close(features.tokens_BTLD.flatten(0, 1)[:, 1:], outputs["visual/1"])
+        close(features["out.2"].flatten(0, 1)[:, 1:], outputs["visual/1"])
         close(model.temporal(features), outputs["video_features"])
         assert isinstance(model.head, VideoPromptHead)
         close(model.head.prompts(text.expand(2, -1, -1), features), outputs["prompts"])
