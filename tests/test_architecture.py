@@ -97,7 +97,7 @@ def test_every_method_has_its_file_test_page_and_recipe() -> None:
         assert method.__module__ == f"stillmotion.methods.{name}"
         assert f"{method.__name__}(" in tests, f"no test of {name}"
         assert (ROOT / "docs" / "methods" / f"{name}.md").is_file(), f"no page of {name}"
-        assert type(RECIPES[name](Path()).method) is method, f"no recipe {name}"
+        assert type(RECIPES[name]().method) is method, f"no recipe {name}"
 
 
 def test_names_that_mean_not_designed() -> None:

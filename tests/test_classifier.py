@@ -16,7 +16,7 @@ from stillmotion.data.source import Data
 from stillmotion.errors import StillmotionError, WeightsError
 from stillmotion.experiment import fit
 from stillmotion.methods import EVL, LinearProbe, Method, ViFiCLIP
-from stillmotion.recipes.base import Run
+from stillmotion.recipes.base import Place, Recipe
 from stillmotion.train.config import Train
 from tests.videos import write_video
 
@@ -34,10 +34,8 @@ def trained(folder_of_videos: Path, tiny_clip: Path, tmp_path_factory: pytest.Te
     root = tmp_path_factory.mktemp("trained")
     train = Train(lr=1e-3, epochs=1, batch_size=4, device="cpu", workers=0)
     for name, method in METHODS.items():
-        data = Data(data=folder_of_videos)
-        fit(
-            Run(method=method, data=data, train=train, clip=str(tiny_clip), out=root / name, cache=root / "cache"), name
-        )
+        recipe = Recipe(method=method, train=train, backbone=str(tiny_clip))
+        fit(recipe, Data(data=folder_of_videos), Place(out=root / name, cache=root / "cache"))
     return {name: root / name / "model.safetensors" for name in METHODS}
 
 
@@ -75,7 +73,7 @@ def test_the_card_says_everything(trained: dict[str, Path], tiny_clip: Path) -> 
     assert card.method == METHODS["evl"]
     assert card.clip_name == str(tiny_clip)
     assert card.preprocess.size == (32, 32)
-    assert card.training["run"]["train"]["seed"] == 0
+    assert card.training["run"]["recipe"]["train"]["seed"] == 0
     assert card.training["videos"] == 2
 
 

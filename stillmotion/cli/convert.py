@@ -76,7 +76,7 @@ def run(words: Sequence[str]) -> None:
         raise StillmotionError(
             f"no release of {method!r} is read{did_you_mean(method, RELEASED)}; use {', '.join(RELEASED)}"
         )
-    recipe = RECIPES[RELEASED[method]](Path())
+    recipe = RECIPES[RELEASED[method]]()
     sizes = {name: getattr(options, name) for name in SIZES if getattr(options, name) is not None}
     if method != "xclip":  # which shows its frames; the others do where they have positions for them
         sizes = {"num_frames": recipe.method.num_frames} | sizes

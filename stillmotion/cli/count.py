@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from stillmotion.cli.parse import parse
@@ -105,8 +104,8 @@ def defaults(name: str) -> Count[Method]:
     if name not in RECIPES and ":" not in name:
         known = [*METHODS, *RECIPES]
         raise StillmotionError(f"there is no method or recipe {name!r}{did_you_mean(name, known)}")
-    recipe = find(name)(Path())
-    model, colon, _ = recipe.clip.partition(":")
+    recipe = find(name)
+    model, colon, _ = recipe.backbone.partition(":")
     return Count(
         method=recipe.method,
         clip_model=model if colon and model.startswith("ViT") else CLIP_MODEL,

@@ -41,9 +41,9 @@ class Train:
     precision: Precision = "fp32"
     """Precision of the forward pass."""
     seed: int = 0
-    """Of initialization, order, dropout and augmentation."""
+    """Decides initialization, order, dropout and augmentation."""
     workers: int | None = None
-    """Processes that decode; None: 0 on a CPU, up to 8 with a GPU."""
+    """Processes that decode; None: 0 on a CPU, 8 with a GPU."""
     eval_every: int = 1
     """Epochs between evaluations on the validation clips; 0: only at the end."""
     save_minutes: float = 2.0

@@ -44,7 +44,7 @@ def select(model: nn.Module, tunes: Sequence[Tune]) -> dict[str, Tune]:
     return rules
 
 
-class Part(NamedTuple):
+class TunedPart(NamedTuple):
     """A part of a model, as far as it is tuned alike."""
 
     name: str
@@ -54,7 +54,7 @@ class Part(NamedTuple):
     weight_decay: float
 
 
-def explain(model: nn.Module, tunes: Sequence[Tune], lr: float, weight_decay: float, decay: Decay) -> list[Part]:
+def explain(model: nn.Module, tunes: Sequence[Tune], lr: float, weight_decay: float, decay: Decay) -> list[TunedPart]:
     """Say for every part of a model what trains, at what rate and with what decay, and what is frozen."""
     rules = select(model, tunes)
     found: dict[tuple[str, float, float], list[int]] = {}
@@ -63,7 +63,7 @@ def explain(model: nn.Module, tunes: Sequence[Tune], lr: float, weight_decay: fl
         rate = lr * rule.lr_scale if rule else 0.0
         decayed = weight_decay * rule.decay if rule and not _spared(parameter, decay) else 0.0
         found.setdefault((_part(name), rate, decayed), []).append(parameter.numel())
-    return [Part(name, len(sizes), sum(sizes), rate, wd) for (name, rate, wd), sizes in found.items()]
+    return [TunedPart(name, len(sizes), sum(sizes), rate, wd) for (name, rate, wd), sizes in found.items()]
 
 
 def _part(name: str) -> str:

@@ -1,7 +1,6 @@
 """What every method must do: train, save, load, predict the same, export, and meet another number of frames."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,7 +25,7 @@ from stillmotion.methods import (
     ViFiCLIP,
     ZeroShot,
 )
-from stillmotion.recipes.base import Run
+from stillmotion.recipes.base import Place, Recipe
 from stillmotion.train.config import Train
 from stillmotion.train.tuning import select
 from tests.conftest import tiny_config
@@ -71,8 +70,8 @@ def trained(
     name, method = request.param, CASES[request.param]
     out = tmp_path_factory.getbasetemp() / "every" / name
     train = Train(lr=1e-3, epochs=2, batch_size=3, device="cpu", workers=0)
-    run = Run(method=method, data=Data(data=actors), train=train, clip=str(tiny_clip), out=out)
-    fit(replace(run, cache=out.parent / "cache"), name)
+    recipe = Recipe(method=method, train=train, backbone=str(tiny_clip))
+    fit(recipe, Data(data=actors), Place(out=out, cache=out.parent / "cache"))
     return name, out
 
 
@@ -92,10 +91,10 @@ def test_what_training_moved_is_what_the_method_names(trained: tuple[str, Path],
     """The parameters that differ from the start are those that `tune` names, and all of them."""
     name, out = trained
     after, card = load_model(out / "model.safetensors")
-    again = Run(method=CASES[name], data=Data(data=out), train=Train(seed=0), clip=str(tiny_clip))
-    from stillmotion.experiment import build, clip_weights
+    again = Recipe(method=CASES[name], train=Train(seed=0), backbone=str(tiny_clip))
+    from stillmotion.experiment import backbone_weights, build
 
-    before = build(again, clip_weights(again), card.classes)
+    before = build(again, backbone_weights(again), card.classes)
     moved = {k for k, p in after.named_parameters() if not torch.equal(p, dict(before.named_parameters())[k])}
     named = set(select(before, CASES[name].tune()))
     assert moved <= named
