@@ -13,10 +13,11 @@ from stillmotion.count import Counts, count
 from stillmotion.errors import StillmotionError
 from stillmotion.methods import A5, EVL, METHODS, XCLIP, ActionCLIP, AttentiveProbe, Method, Step, ViFiCLIP
 from stillmotion.methods.xclip import CrossFrameBlock
+from stillmotion.models.features import last_out
 from stillmotion.models.layers import attend
 from tests.conftest import tiny_backbone, tiny_config
 from tests.methods.test_attentive_probe import plain_logits as plain_attentive_probe
-from tests.methods.test_evl import plain_decoder
+from tests.methods.test_evl import plain_decoder, tapped
 from tests.methods.test_step import plain_logits as plain_step
 
 NAMES = ["one", "two of them", "three"]
@@ -74,15 +75,16 @@ def plain_and_run(method: Method, plain: Callable[..., Any]) -> tuple[Counts, in
     config = tiny_backbone(text=False, image_size=(32, 40))
     model = method.build(config, NAMES).eval().requires_grad_(False)
     with torch.no_grad():
-        features = model.visual(torch.randn(1, method.num_frames, 3, 32, 40))
-    return count(method, config, len(NAMES)), measured(lambda: plain(model, features))
+        video = torch.randn(1, method.num_frames, 3, 32, 40)
+        read = tapped(model.temporal, model.visual, video) if isinstance(method, EVL) else last_out(model.visual(video))
+    return count(method, config, len(NAMES)), measured(lambda: plain(model, read))
 
 
 @pytest.mark.parametrize("cross_attention", [True, False])
 def test_evl_as_written_is_its_plain_equations(cross_attention: bool) -> None:
     """The same equations that EVL's outputs are held against, counted."""
     method = EVL(num_frames=5, layers=3, heads=2, cross_attention=cross_attention)
-    counts, plain = plain_and_run(method, lambda model, features: plain_decoder(model.temporal, features))
+    counts, plain = plain_and_run(method, lambda model, found: plain_decoder(model.temporal, found))
     assert counts.temporal.plain_macs == plain != counts.temporal.macs
 
 
@@ -91,7 +93,7 @@ def test_probes_as_written_are_their_plain_equations() -> None:
         (AttentiveProbe(num_frames=3, heads=2, blocks=2), plain_attentive_probe),
         (Step(num_frames=3, heads=2), plain_step),
     ):
-        counts, plain = plain_and_run(method, lambda model, features: logits(model, last_out(features)))  # noqa: B023
+        counts, plain = plain_and_run(method, logits)
         assert counts.temporal.plain_macs + counts.head.plain_macs == plain > counts.video.macs - counts.visual.macs
 
 

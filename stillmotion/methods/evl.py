@@ -123,14 +123,11 @@ class EVLDecoder(nn.Module):
     def attention(self, features: Features) -> Tensor:
         """Where the video query looks in every layer, (B, M, H, T, L), summing to one over T and L (figure 4).
 
-        Raises:
-            StillmotionError: the query reads pooled tokens, which have no place.
+        An axis that the tokens are pooled over has length one.
         """
-        if self.tokens != "all":
-            raise StillmotionError(f"this model reads {self.tokens}, not single patches; train with --tokens all")
         query_BD, weights = self._query(features), []
         for i, layer in enumerate(self.layers):
-            memory_BTLD = self.memory(i, features)
+            memory_BTLD = self.pooled(self.memory(i, features))
             memory_BSD = memory_BTLD.flatten(1, 2)
             read = layer.attn.weights(layer.norm1(query_BD), layer.norm3(memory_BSD))
             weights.append(read.unflatten(-1, memory_BTLD.shape[1:3]))

@@ -126,7 +126,7 @@ def test_published_parameter_counts() -> None:
     assert sum(count.values()) == 168_574_465
     assert sum(n for k, n in count.items() if k.startswith("temporal.")) == 18_953_728
     assert {k for k, rule in rules.items() if rule.lr_scale == 10} == {k for k in count if k.startswith("temporal.")}
-    assert rules(ActionCLIP(pool="meanP").build(tiny_backbone(), ["a"]), ActionCLIP(pool="meanP").tune())
+    assert select(ActionCLIP(pool="meanP").build(tiny_backbone(), ["a"]), ActionCLIP(pool="meanP").tune())
 
 
 def test_logits_are_those_of_the_averaged_probabilities() -> None:

@@ -14,7 +14,7 @@ from stillmotion.backbones.config import CLIPConfig
 from stillmotion.errors import StillmotionError
 from stillmotion.methods import AttentiveProbe
 from stillmotion.methods.attentive_probe import AttentivePooler
-from stillmotion.models.features import Reads
+from stillmotion.models.features import Reads, last_out
 from stillmotion.models.layers import Block
 from stillmotion.models.query_attention import QueryAttention
 from stillmotion.models.video_clip import VideoCLIP
@@ -77,7 +77,7 @@ def test_equals_the_plain_equations_in_float64(blocks: int) -> None:
     model = probe(blocks)
     clip = torch.randn(2, 4, 3, 32, 32, dtype=torch.float64)
     with torch.no_grad():
-        tokens_BTLD = model.visual(clip).tokens_BTLD
+        tokens_BTLD = last_out(model.visual(clip))
     ours, plain = model.classify(clip), plain_logits(model, tokens_BTLD)
     assert len(model.temporal.blocks) == blocks - 1
     assert (ours - plain).abs().max() <= 1e-10

@@ -86,15 +86,16 @@ def test_equals_the_release(name: str) -> None:
     outputs = case["outputs"]
     with torch.no_grad():
         features = model.visual(clip)
-        for i, (out, q, k) in enumerate(tapped(model.visual, clip)):
+        for i, (out, q, k) in enumerate(tapped(decoder, model.visual, clip)):
             close(out.flatten(0, 1), outputs[f"features/{i}/out"])
             close(q.flatten(0, 1).transpose(1, 2), outputs[f"features/{i}/q"])
             close(k.flatten(0, 1).transpose(1, 2), outputs[f"features/{i}/k"])
         query = decoder.cls_token.expand(2, -1)
         for i, layer in enumerate(decoder.layers):
             if decoder.table is not None:
-                still = torch.zeros_like(features[f"out.{i}"])
-                motion = decoder.cross_attention[i](still, features[f"affinity.{i}"], decoder.table)
+                block = decoder.blocks[i]
+                still = torch.zeros_like(features[f"out.{block}"])
+                motion = decoder.cross_attention[i](still, features[f"affinity.{block}"], decoder.table)
                 close(motion, outputs[f"cross_attention/{i}"])
             query = layer(query, decoder.memory(i, features).flatten(1, 2))
             close(query[:, None], outputs[f"decoder_layer{i}"])
@@ -123,21 +124,23 @@ def test_goes_back_to_the_release(name: str) -> None:
     assert all(torch.equal(written[k], theirs[k]) for k in theirs)
 
 
-def tapped(tower: VisionTransformer, video: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Of every block: its output, and the unscaled queries and keys of its attention."""
-    found = []
+Tapped = list[tuple[Tensor, Tensor, Tensor]]
+
+
+def tapped(decoder: EVLDecoder, tower: VisionTransformer, video: Tensor) -> Tapped:
+    """Of the block of every layer: its output, and the unscaled queries and keys of its attention."""
+    found: Tapped = []
     x = tower.embed(video)
     for block in tower.transformer.resblocks:
         found.append(block.tap(x))
         x = found[-1][0]
-    return found
+    return [found[block] for block in decoder.blocks]
 
 
-def plain_decoder(decoder: EVLDecoder, tower: VisionTransformer, video: Tensor) -> Tensor:
+def plain_decoder(decoder: EVLDecoder, found: Tapped) -> Tensor:
     """Sections 2.2 and 2.3 of the method, as equations: full projections, a gather, a transposed convolution."""
-    query, found = decoder.cls_token.expand(video.shape[0], -1), tapped(tower, video)
-    for i, (layer, block) in enumerate(zip(decoder.layers, decoder.blocks)):
-        X, q, k = found[block]
+    query = decoder.cls_token.expand(found[0][0].shape[0], -1)
+    for i, (layer, (X, q, k)) in enumerate(zip(decoder.layers, found)):
         B, T, L, D = X.shape
         Y = X
         if len(decoder.temporal_conv):
@@ -175,7 +178,7 @@ def test_fast_forms_equal_the_plain_equations_in_float64(switches: tuple[int, in
     parameters = dict(model.temporal.named_parameters())
     fast = model.temporal(features)
     model.visual.requires_grad_(False)
-    plain = plain_decoder(model.temporal, model.visual, clip)
+    plain = plain_decoder(model.temporal, tapped(model.temporal, model.visual, clip))
     assert (fast - plain).abs().max() <= 1e-12
     weights = torch.randn_like(fast)
     ours = torch.autograd.grad(fast, list(parameters.values()), weights)
@@ -200,7 +203,9 @@ def test_fine_tuning_the_backbone_works_and_is_exact(switches: dict[str, bool]) 
     clip = torch.randn(2, 4, 3, 32, 32, dtype=torch.float64)
     trunk = [p for n, p in model.visual.named_parameters()]
     ours = torch.autograd.grad(model.temporal(model.visual(clip)).square().sum(), trunk)
-    theirs = torch.autograd.grad(plain_decoder(model.temporal, model.visual, clip).square().sum(), trunk)
+    theirs = torch.autograd.grad(
+        plain_decoder(model.temporal, tapped(model.temporal, model.visual, clip)).square().sum(), trunk
+    )
     for a, b in zip(ours, theirs):
         assert (a - b).abs().max() <= 1e-11 * max(1.0, b.abs().max().item())
     assert all(a.abs().sum() > 0 for a in ours)

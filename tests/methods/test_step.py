@@ -12,7 +12,7 @@ from stillmotion.backbones.clip import describe
 from stillmotion.backbones.config import CLIPConfig
 from stillmotion.errors import StillmotionError
 from stillmotion.methods import Step
-from stillmotion.models.features import Reads
+from stillmotion.models.features import Reads, last_out
 from stillmotion.models.video_clip import VideoCLIP
 from tests.conftest import select, tiny_backbone
 from tests.methods.frozen import assert_predicts_the_same, train_from_evls_cache
@@ -50,7 +50,7 @@ def test_equals_full_self_attention_in_float64() -> None:
     model = probe()
     clip = torch.randn(2, 4, 3, 32, 32, dtype=torch.float64)
     with torch.no_grad():
-        tokens_BTLD = model.visual(clip).tokens_BTLD
+        tokens_BTLD = last_out(model.visual(clip))
     ours, plain = model.classify(clip), plain_logits(model, tokens_BTLD)
     assert (ours - plain).abs().max() <= 1e-10
     parameters = {n: p for n, p in model.named_parameters() if not n.startswith("visual.")}

@@ -129,7 +129,7 @@ def test_rounding_of_prompts_is_a_switch() -> None:
 def test_initial_words_are_where_the_prompts_start() -> None:
     method = ViFiCLIP(tuned="prompts", text_prompts=4, text_depth=1, initial_words="a photo of a")
     model = method.build(tiny_backbone(), ["run"])
-    method.adopt(model)
+    method.init_from_backbone(model)
     assert torch.equal(model.text.stem.ctx, model.text.token_embedding.weight[[320, 1125, 539, 320]])
     assert model.prompt(["putting_on foundation"])[0, :5].tolist() == [49406, 320, 1125, 539, 320]
 

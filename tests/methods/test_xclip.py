@@ -10,7 +10,7 @@ from stillmotion.backbones.config import CLIPConfig
 from stillmotion.errors import StillmotionError, WeightsError
 from stillmotion.methods import XCLIP
 from stillmotion.methods.xclip import VideoPromptHead
-from stillmotion.train.tuning import param_groups
+from stillmotion.train.tuning import param_groups, rules
 from stillmotion.weights import hugging_face
 from tests.conftest import select, tiny_backbone
 from tests.golden.recipe import load, video, weight
@@ -116,7 +116,7 @@ def test_trains_what_the_release_trains() -> None:
 def test_norms_biases_and_positions_are_not_decayed() -> None:
     method = XCLIP(num_frames=2)
     model = method.build(tiny_backbone(), ["a"])
-    groups = param_groups(model, method.tune(), 0.001, "matrices")
+    groups = param_groups(model, rules(model, method.tune()), 0.001, "matrices")
     decayed = {id(p) for g in groups if g["weight_decay"] for p in g["params"]}
     names = {n for n, p in model.named_parameters() if id(p) in decayed}
     assert not any(n.endswith(("bias", "positional_embedding")) or ".ln_" in n for n in names)

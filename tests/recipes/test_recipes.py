@@ -18,7 +18,7 @@ from stillmotion.recipes import OWN_CLIPS, PUBLISHED, RECIPES, Maker
 from stillmotion.recipes.published import Published, in_words
 from stillmotion.train.objective import make_objective
 from stillmotion.train.schedule import schedule
-from stillmotion.train.tuning import param_groups
+from stillmotion.train.tuning import param_groups, rules
 from tests.conftest import select, tiny_backbone, tiny_config
 from tests.golden.recipe import load
 from tests.recipes.numbers import EXPECTED
@@ -182,7 +182,7 @@ def test_every_recipe_builds_and_trains_what_its_paper_counts(name: str) -> None
 def test_rates_and_decay_of_the_groups(name: str, expected: set[tuple[float, float]]) -> None:
     run, method = RECIPES[name](), tiny(name)
     model = method.build(tiny_backbone(), ["a", "b"])
-    groups = param_groups(model, method.tune(), run.train.weight_decay, run.train.decay)
+    groups = param_groups(model, rules(model, method.tune()), run.train.weight_decay, run.train.decay)
     assert {(g["lr_scale"], g["weight_decay"]) for g in groups} == expected
     names = {id(p): k for k, p in model.named_parameters()}
     fast = {names[id(p)] for g in groups if g["lr_scale"] == 10 for p in g["params"]}
