@@ -2,7 +2,7 @@
 
 import textwrap
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from stillmotion.cli.parse import parse
 from stillmotion.data.source import Data
@@ -10,13 +10,7 @@ from stillmotion.errors import StillmotionError
 from stillmotion.recipes import OWN_CLIPS, PUBLISHED, RECIPES, find
 from stillmotion.recipes.base import HERE, Place, Recipe
 
-
-class TrainOptions(NamedTuple):
-    """What the command line says of a run."""
-
-    recipe: Recipe[Any]
-    data: Data
-    place: Place
+TrainOptions = tuple[Recipe[Any], Data, Place]
 
 
 def run(words: Sequence[str]) -> None:
@@ -45,7 +39,7 @@ def read_options(command: str, words: Sequence[str]) -> tuple[str, TrainOptions]
 
     def options(*, data: Data, recipe: kind = found, place: Place = HERE) -> TrainOptions:
         """One training run, from videos to a model."""
-        return TrainOptions(recipe, data, place)
+        return recipe, data, place
 
     return words[0].replace(":", "."), parse(options, words[1:], f"stillmotion {command} {words[0]}")
 

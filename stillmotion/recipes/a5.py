@@ -12,7 +12,7 @@ from dataclasses import replace
 from stillmotion.data.sampling import Sampling
 from stillmotion.methods import A5
 from stillmotion.recipes.base import Recipe
-from stillmotion.recipes.published import Published, top
+from stillmotion.recipes.published import Published, printed
 from stillmotion.train.config import Train
 
 TRAIN = Train(lr=1e-4, weight_decay=0.01, batch_size=64, epochs=20, schedule="constant")
@@ -43,7 +43,7 @@ def _recipe(context: int, layers: int, published: tuple[Published, ...], cached_
 
 
 def _k400(context: int, layers: int, *values: float) -> Recipe[A5]:
-    return _recipe(context, layers, top("table 1", "Kinetics-400", *values))
+    return _recipe(context, layers, printed("table 1", k400=values))
 
 
 def a0_k400() -> Recipe[A5]:
@@ -92,4 +92,4 @@ def a5_hmdb51() -> Recipe[A5]:
     1100 steps are 20 passes over 3,570 clips. The paper's A5 is `--layers 2`. The number for 5 clips is quoted by
     others, and none for all clips could be found. One random window is kept for each pass.
     """
-    return _recipe(16, 1, top("quoted by others", "HMDB-51", 56.6, setting="K=5"), cached_views=20)
+    return _recipe(16, 1, printed("quoted by others", setting="K=5", hmdb=(56.6,)), cached_views=20)

@@ -14,7 +14,7 @@ from typing import Any
 from stillmotion.data.sampling import Sampling
 from stillmotion.methods import ActionCLIP
 from stillmotion.recipes.base import Recipe
-from stillmotion.recipes.published import Published, top
+from stillmotion.recipes.published import TOP, Published, printed
 from stillmotion.train.config import Train
 
 TRAIN = Train(
@@ -54,23 +54,23 @@ def _recipe(
     return replace(recipe, **changes)
 
 
-def _k400(*values: float) -> tuple[Published, ...]:
-    return top("release", "Kinetics-400", *values, setting="1x1 view")
+def _release(**values: tuple[float, ...]) -> tuple[Published, ...]:
+    return printed("release", TOP, "1x1 view", **values)
 
 
-def _fine_tuned(dataset: str, value: float, batch_size: int) -> Recipe[ActionCLIP]:
-    release, middle = top("release", dataset, value, setting="1x1 view"), Sampling(scheme="actionclip_middle")
-    return _recipe(32, *release, batch_size=batch_size, sampling=middle, augment="vificlip")
+def _fine_tuned(batch_size: int, **values: tuple[float, ...]) -> Recipe[ActionCLIP]:
+    middle = Sampling(scheme="actionclip_middle")
+    return _recipe(32, *_release(**values), batch_size=batch_size, sampling=middle, augment="vificlip")
 
 
 def actionclip_k400_b32_8f() -> Recipe[ActionCLIP]:
     """ActionCLIP B/32, 8 frames, Kinetics-400."""
-    return _recipe(8, *_k400(78.36, 94.25), model="ViT-B-32")
+    return _recipe(8, *_release(k400=(78.36, 94.25)), model="ViT-B-32")
 
 
 def actionclip_k400_b16_8f() -> Recipe[ActionCLIP]:
     """ActionCLIP B/16, 8 frames, Kinetics-400."""
-    return _recipe(8, *_k400(81.09, 95.49))
+    return _recipe(8, *_release(k400=(81.09, 95.49)))
 
 
 def actionclip_k400_b16_16f() -> Recipe[ActionCLIP]:
@@ -78,8 +78,8 @@ def actionclip_k400_b16_16f() -> Recipe[ActionCLIP]:
 
     The paper's number is over more views; EVL's table 2 says three.
     """
-    paper = top("table 8", "Kinetics-400", 82.6, setting="more views")
-    return _recipe(16, *_k400(81.68, 95.87), *paper)
+    paper = printed("table 8", setting="more views", k400=(82.6,))
+    return _recipe(16, *_release(k400=(81.68, 95.87)), *paper)
 
 
 def actionclip_k400_b16_32f() -> Recipe[ActionCLIP]:
@@ -87,8 +87,8 @@ def actionclip_k400_b16_32f() -> Recipe[ActionCLIP]:
 
     The paper's number is over 10x3 views (EVL's table 2 says three). With the released weights others found 81.3 (1x1).
     """
-    paper = top("table 8", "Kinetics-400", 83.8, setting="10x3 views")
-    return _recipe(32, *_k400(82.32, 96.20), *paper)
+    paper = printed("table 8", setting="10x3 views", k400=(83.8,))
+    return _recipe(32, *_release(k400=(82.32, 96.20)), *paper)
 
 
 def actionclip_ucf101() -> Recipe[ActionCLIP]:
@@ -99,7 +99,7 @@ def actionclip_ucf101() -> Recipe[ActionCLIP]:
     STAGE1 is the run of `actionclip_k400_b16_32f`; the release's configuration starts from 8 frames, and its model
     was never published. It trains on the frames of the test view: nothing but the crop is random, and no RandAugment.
     """
-    return _fine_tuned("UCF-101", 97.1, batch_size=32)
+    return _fine_tuned(32, ucf=(97.1,))
 
 
 def actionclip_hmdb51() -> Recipe[ActionCLIP]:
@@ -110,4 +110,4 @@ def actionclip_hmdb51() -> Recipe[ActionCLIP]:
     STAGE1 is the run of `actionclip_k400_b16_32f`; the release's configuration names no model to start from, though its
     page says Kinetics-400. Frames and augmentation are those of `actionclip_ucf101`.
     """
-    return _fine_tuned("HMDB-51", 76.2, batch_size=64)
+    return _fine_tuned(64, hmdb=(76.2,))

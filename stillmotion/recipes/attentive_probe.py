@@ -14,6 +14,5 @@ def attentive_probe() -> Recipe[AttentiveProbe]:
     is `--blocks 4`.
     """
     return Recipe(
-        method=AttentiveProbe(dropout=0.5),
-        train=Train(lr=4e-4, batch_size=8, epochs=15, label_smoothing=0.1),
+        method=AttentiveProbe(dropout=0.5), train=Train(lr=4e-4, batch_size=8, epochs=15, label_smoothing=0.1)
     )

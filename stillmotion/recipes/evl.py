@@ -13,7 +13,7 @@ Something-Something v2. The FLOPs that the paper prints for B/16 on Kinetics-400
 from stillmotion.data.sampling import Sampling
 from stillmotion.methods import EVL
 from stillmotion.recipes.base import Recipe
-from stillmotion.recipes.published import Published, top
+from stillmotion.recipes.published import Published, printed
 from stillmotion.train.config import Train
 
 L14, L14_336 = "ViT-L-14", "ViT-L-14-336"
@@ -27,10 +27,7 @@ def evl() -> Recipe[EVL]:
     The temporal modules start at nothing. Where the direction of time decides, `--init motion` (the demo's choice) is
     better, and where it does not, much worse: docs/methods/evl.md.
     """
-    return Recipe(
-        method=EVL(init="identity"),
-        train=Train(lr=4e-4, batch_size=8, epochs=15, label_smoothing=0.1),
-    )
+    return Recipe(method=EVL(init="identity"), train=Train(lr=4e-4, batch_size=8, epochs=15, label_smoothing=0.1))
 
 
 def _recipe(method: EVL, model: str, sampling: Sampling, epochs: int, published: tuple[Published, ...]) -> Recipe[EVL]:
@@ -54,14 +51,13 @@ def _k400(
         scheme="dense", stride=8 if frames == 32 else 16, views=3 if short else 1, crops=1 if short else 3
     )
     setting = "3x1 views" if short else "1x3 views"
-    published = top("table 1", "Kinetics-400", *paper, setting=setting)
-    published += top("release", "Kinetics-400", *release, setting=setting)
+    published = printed("table 1", setting=setting, k400=paper) + printed("release", setting=setting, k400=release)
     return _recipe(EVL(init="release", num_frames=frames), model, sampling, 53, published)
 
 
 def _ssv2(frames: int, layers: int, model: str = "ViT-B-16", *, paper: float) -> Recipe[EVL]:
     method = EVL(init="release", num_frames=frames, layers=layers)
-    published = top("table 9", "SSv2", paper, setting="1x3 views")
+    published = printed("table 9", setting="1x3 views", ssv2=(paper,))
     return _recipe(method, model, Sampling(scheme="evl_segments", crops=3), 46, published)
 
 

@@ -20,29 +20,22 @@ class Published:
     """Where it stands: "table 1" of the method's paper, its "release", or another paper's table."""
 
 
-Values = tuple[float, ...]
+TOP = (("top-1", ""), ("top-5", ""))
+NOVEL = (("base", ""), ("novel", ""), ("HM", ""))
+SHOTS = tuple(("top-1", f"K={k}") for k in (2, 4, 8, 16))
+DATASETS = {"k400": "Kinetics-400", "k600": "Kinetics-600", "hmdb": "HMDB-51", "ucf": "UCF-101", "ssv2": "SSv2"}
 
 
-def top(source: str, dataset: str, *values: float, setting: str = "") -> tuple[Published, ...]:
-    """Top-1, and top-5 where it was printed."""
-    return tuple(Published(dataset, m, v, setting, source) for m, v in zip(("top-1", "top-5"), values))
+Columns = Sequence[tuple[str, str]]
 
 
-def zero_shot(source: str, hmdb: float, ucf: float, k600: float) -> tuple[Published, ...]:
-    """Top-1 of a model of Kinetics-400 on the classes of other data sets."""
-    return top(source, "HMDB-51", hmdb) + top(source, "UCF-101", ucf) + top(source, "Kinetics-600", k600)
-
-
-def few_shot(source: str, hmdb: Values = (), ucf: Values = (), ssv2: Values = ()) -> tuple[Published, ...]:
-    """Top-1 with 2, 4, 8 and 16 training clips of each class."""
-    sets = {"HMDB-51": hmdb, "UCF-101": ucf, "SSv2": ssv2}
-    return tuple(Published(d, "top-1", v, f"K={k}", source) for d in sets for k, v in zip((2, 4, 8, 16), sets[d]))
-
-
-def base_to_novel(source: str, hmdb: Values, ucf: Values, ssv2: Values, k400: Values = ()) -> tuple[Published, ...]:
-    """Top-1 on base and on novel classes, and their harmonic mean."""
-    sets = {"Kinetics-400": k400, "HMDB-51": hmdb, "UCF-101": ucf, "SSv2": ssv2}
-    return tuple(Published(d, m, v, "", source) for d in sets for m, v in zip(("base", "novel", "HM"), sets[d]))
+def printed(source: str, columns: Columns = TOP, setting: str = "", **rows: Sequence[float]) -> tuple[Published, ...]:
+    """Numbers of one table: for each data set those of its first columns."""
+    return tuple(
+        Published(DATASETS[dataset], metric, value, setting or column, source)
+        for dataset, values in rows.items()
+        for (metric, column), value in zip(columns, values)
+    )
 
 
 def in_words(numbers: Sequence[Published]) -> list[str]:

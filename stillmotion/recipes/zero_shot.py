@@ -2,7 +2,7 @@
 
 from stillmotion.methods import ZeroShot
 from stillmotion.recipes.base import Recipe
-from stillmotion.recipes.published import base_to_novel, top
+from stillmotion.recipes.published import NOVEL, printed
 from stillmotion.train.config import Train
 
 
@@ -16,12 +16,11 @@ def zero_shot() -> Recipe[ZeroShot]:
     """
     one, two, three = (f"ViFi-CLIP, table {i}" for i in (1, 2, 3))
     published = (
-        *top(one, "HMDB-51", 40.8, setting="mean of three test splits"),
-        *top(one, "UCF-101", 63.2, setting="mean of three test splits"),
-        *top(one, "Kinetics-600", 59.8, 83.5, setting="mean of three draws of 160 classes"),
-        *base_to_novel(two, (53.3, 46.8, 49.8), (78.5, 63.6, 70.3), (4.9, 5.3, 5.1), (62.3, 53.4, 57.5)),
-        *top(three, "HMDB-51", 41.9, setting="first test split"),
-        *top(three, "UCF-101", 63.6, setting="first test split"),
-        *top(three, "SSv2", 2.7, setting="all validation videos"),
+        *printed(one, setting="mean of three test splits", hmdb=(40.8,), ucf=(63.2,)),
+        *printed(one, setting="mean of three draws of 160 classes", k600=(59.8, 83.5)),
+        *printed(two, NOVEL, k400=(62.3, 53.4, 57.5), hmdb=(53.3, 46.8, 49.8), ucf=(78.5, 63.6, 70.3)),
+        *printed(two, NOVEL, ssv2=(4.9, 5.3, 5.1)),
+        *printed(three, setting="first test split", hmdb=(41.9,), ucf=(63.6,)),
+        *printed(three, setting="all validation videos", ssv2=(2.7,)),
     )
     return Recipe(method=ZeroShot(), train=Train(), backbone="ViT-B-16:openai", published=published)
