@@ -70,7 +70,7 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], words
 def test_list_prints_methods_recipes_and_weights(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "list")
     assert code == 0
-    for word in ("evl_k400_b16_8f", "Paper 82.9", "vificlip", "ViT-B-16:openai-int8"):
+    for word in ("evl_k400_b16_8f", "Kinetics-400 82.9 top-1 (3x1 views)", "vificlip", "ViT-B-16:openai-int8"):
         assert word in out
 
 

@@ -65,3 +65,12 @@ def test_the_ends_of_the_ranges_are_allowed() -> None:
     recipe = Recipe(method=LinearProbe(num_frames=1), train=Train(workers=0), flip=1, cached_views=0)
     assert Sampling(stride=1, views=1) == Sampling(stride=1)
     assert (recipe.flip, data.max_bad, Data(data=Path("x"), max_bad=0).max_bad) == (1, 1, 0)
+
+
+def test_published_numbers_are_no_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "evl_k400_b16_8f", "--data", "x", "--published", "99"])
+    assert (stop.value.code, "unknown option --published" in capsys.readouterr().err) == (2, True)
+    with pytest.raises(SystemExit):
+        main(["train", "evl_k400_b16_8f", "--help"])
+    assert "published" not in capsys.readouterr().out
