@@ -1,6 +1,7 @@
 """Counts made of shapes alone equal counts of real forwards; short cuts are counted as what they replace."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -85,7 +86,10 @@ def test_evl_as_written_is_its_plain_equations(cross_attention: bool) -> None:
     """The same equations that EVL's outputs are held against, counted."""
     method = EVL(num_frames=5, layers=3, heads=2, cross_attention=cross_attention)
     counts, plain = plain_and_run(method, lambda model, found: plain_decoder(model.temporal, found))
-    assert counts.temporal.plain_macs == plain != counts.temporal.macs
+    bare, _ = plain_and_run(replace(method, cross_attention=False), lambda model, found: found)
+    affinities = counts.visual.macs - bare.visual.macs  # the tower gives them, the equations here make them
+    assert counts.temporal.plain_macs == plain - affinities != counts.temporal.macs
+    assert (affinities > 0) == cross_attention
 
 
 def test_probes_as_written_are_their_plain_equations() -> None:
