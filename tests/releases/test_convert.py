@@ -178,7 +178,7 @@ def test_a_hugging_face_folder_says_its_activation_and_heads(tmp_path: Path) -> 
         expected = theirs(input_ids=tokens, pixel_values=image).logits_per_image
         for model in (ours, direct):
             assert (model.classify(image[:, None], model.encode_text(tokens)) - expected).abs().max() <= 1e-5
-    assert card.preprocess.mean == (0.5, 0.5, 0.5) and card.clip.activation == "gelu"
+    assert card.preprocess.mean == (0.5, 0.5, 0.5) and card.backbone.sizes["activation"] == "gelu"
 
 
 def test_a_converted_model_reads_the_names_of_the_data(
