@@ -28,9 +28,17 @@ from stillmotion.backbones.config import CLIPConfig, TextConfig
 from stillmotion.errors import WeightsError
 from stillmotion.progress import say
 from stillmotion.weights import hub
+from stillmotion.weights.folders import (
+    folder_pixels,
+    folder_sizes,
+    folder_tokenizer,
+    interpolation,
+    read_object,
+    read_sharded,
+)
 from stillmotion.weights.int8_wheel import openai_int8
 from stillmotion.weights.names import from_openai, matches, to_openai
-from stillmotion.weights.readers import read_metadata, read_sharded, read_state
+from stillmotion.weights.readers import check_finite, read_metadata, read_state
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 INT8 = "ViT-B-16:openai-int8"
@@ -92,6 +100,7 @@ def load_clip(
     """
     weights = _resolve(name, {"activation": activation, "vision_heads": vision_heads, "text_heads": text_heads})
     check(weights)
+    check_finite(weights.state, weights.name)
     return weights if image_size is None else resized(weights, image_size)
 
 
@@ -212,7 +221,7 @@ def _resolve(name: str, sizes: dict[str, Any]) -> ClipWeights:
     config = replace(config, activation="quick_gelu" if entry.get("quick_gelu") else config.activation)
     state = _float32(to_openai(read_state(hub.fetch(model, tag))))
     statistics: dict[str, Any] = {k: tuple(entry[k]) for k in ("mean", "std") if k in entry}
-    return ClipWeights(name=name, config=config, state=state, **statistics, **_interpolation(entry))
+    return ClipWeights(name=name, config=config, state=state, **statistics, **interpolation(entry))
 
 
 def _local(name: str, path: Path, config: CLIPConfig | None, sizes: dict[str, Any]) -> ClipWeights:
@@ -224,47 +233,13 @@ def _local(name: str, path: Path, config: CLIPConfig | None, sizes: dict[str, An
         return clip_inside(name, path)
     if path.is_dir():
         state, extra = read_sharded(path), folder_pixels(path)
-        open_clip_config = _json(path / "open_clip_config.json")
-        if "model_cfg" in open_clip_config:
-            config = config or CLIPConfig.from_open_clip(open_clip_config["model_cfg"])
+        if raw := read_object(path / "open_clip_config.json", "model_cfg"):
+            config = config or CLIPConfig.from_open_clip(raw, folder_tokenizer(path))
         given = folder_sizes(path) | given
     else:
         state = read_state(path)
     state = _float32(to_openai(state))
     return ClipWeights(name=name, config=config or CLIPConfig.from_state(state, **given), state=state, **extra)
-
-
-def folder_sizes(path: Path) -> dict[str, Any]:
-    """Sizes that a Hugging Face folder's `config.json` says and its tensors do not: activation and heads."""
-    settings = _json(path / "config.json")
-    vision, text = settings.get("vision_config", {}), settings.get("text_config", {})
-    heads = {"vision_heads": vision.get("num_attention_heads"), "text_heads": text.get("num_attention_heads")}
-    act = "gelu" if vision.get("hidden_act") == "gelu" else "quick_gelu"
-    return {"activation": act} | {name: count for name, count in heads.items() if count}
-
-
-def folder_pixels(path: Path) -> dict[str, Any]:
-    """Pixel statistics and interpolation that a Hugging Face or open_clip folder says."""
-    settings = _json(path / "preprocessor_config.json")
-    pixels = {ours: tuple(settings[theirs]) for ours, theirs in _STATISTICS.items() if theirs in settings}
-    settings = _json(path / "open_clip_config.json").get("preprocess_cfg", {})
-    return pixels | {k: tuple(settings[k]) for k in ("mean", "std") if k in settings} | _interpolation(settings)
-
-
-def _interpolation(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return (
-        {"interpolation": settings["interpolation"]} if settings.get("interpolation") in ("bicubic", "bilinear") else {}
-    )
-
-
-_STATISTICS = {"mean": "image_mean", "std": "image_std"}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    content = json.loads(path.read_text(encoding="utf-8"))
-    return content if isinstance(content, dict) else {}
 
 
 def _float32(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -8,15 +8,15 @@ from typing import Any, Literal
 import torch
 from safetensors.torch import save_file
 
-from stillmotion.backbones.weights import ClipWeights, folder_pixels, load_clip
+from stillmotion.backbones.weights import ClipWeights, load_clip
 from stillmotion.checkpoint import TOWERS, Card, Tower, load_model, save_model
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import WeightsError
 from stillmotion.files import atomic_folder, sha256, write_json, write_torch
 from stillmotion.releases.official import read_official
+from stillmotion.weights.folders import folder_pixels, weight_files
 from stillmotion.weights.names import from_openai, matches
-from stillmotion.weights.readers import weight_files
 
 _RESAMPLE = {"bilinear": 2, "bicubic": 3}  # Pillow's numbers, as image processors write them
 

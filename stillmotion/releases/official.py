@@ -6,15 +6,17 @@ from typing import Any
 
 from torch import Tensor
 
-from stillmotion.backbones.weights import compare, folder_sizes
+from stillmotion.backbones.weights import compare
 from stillmotion.errors import WeightsError, did_you_mean
 from stillmotion.methods import METHODS
 from stillmotion.methods.base import Official
 from stillmotion.models.video_clip import VideoCLIP
+from stillmotion.weights.folders import folder_sizes, read_sharded
 from stillmotion.weights.names import to_openai
-from stillmotion.weights.readers import open_wrappers, read_sharded, read_state
+from stillmotion.weights.readers import open_wrappers, read_state
 
 State = Mapping[str, Tensor]
+_BESIDE = {"fusion_model_state_dict": "fusion."}  # ActionCLIP's head lies beside its CLIP
 
 
 def from_official(
@@ -83,5 +85,5 @@ def read_official(
 def _state(source: str | Path | State) -> dict[str, Tensor]:
     if isinstance(source, (str, Path)):
         path = Path(source)
-        return read_sharded(path) if path.is_dir() else read_state(path)
-    return open_wrappers(source)
+        return read_sharded(path) if path.is_dir() else read_state(path, _BESIDE)
+    return open_wrappers(source, _BESIDE)
