@@ -41,7 +41,7 @@ def test_good_ones_load(method: str) -> None:
     assert isinstance(read(method, OFFICIAL[method]()), stillmotion.VideoCLIP)
 
 
-@pytest.mark.parametrize(("method", "other"), permutations(OFFICIAL, 2))
+@pytest.mark.parametrize(("method", "other"), list(permutations(OFFICIAL, 2)))
 def test_of_another_method(method: str, other: str) -> None:
     with pytest.raises(StillmotionError) as error:
         read(method, OFFICIAL[other]())
