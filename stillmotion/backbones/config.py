@@ -257,12 +257,11 @@ def _count_blocks(state: Mapping[str, Tensor], prefix: str) -> int:
 
 
 def _shape(state: Mapping[str, Tensor], name: str, rank: int) -> tuple[int, ...]:
-    if name not in state or state[name].ndim != rank:
-        found = f"it has shape {tuple(state[name].shape)}" if name in state else "it is absent"
-        raise WeightsError(
-            f"tensor {name!r} must have {rank} axes to show a size, {found}; pass a whole CLIP checkpoint"
-        )
-    return tuple(state[name].shape)
+    shape = tuple(state[name].shape) if name in state else ()
+    if len(shape) != rank or 0 in shape:
+        found = f"it has shape {shape}" if name in state else "it is absent"
+        raise WeightsError(f"tensor {name!r} shows a size by its {rank} axes, {found}; pass a whole CLIP checkpoint")
+    return shape
 
 
 def _unsupported(raw: Mapping[str, Any], vision: Mapping[str, Any], text: Mapping[str, Any]) -> str | None:
