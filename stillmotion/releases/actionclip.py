@@ -62,6 +62,7 @@ RELEASE = Release(
     read=read,
     write=write,
     recipe="actionclip_k400_b16_8f",
+    beside={"fusion_model_state_dict": "fusion."},
     options={
         "num_frames": "frames of a view; None: the release's 8, which is said",
         "shift": "shift channels between frames (TSM); None: as the names of the tensors say",

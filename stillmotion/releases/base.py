@@ -62,6 +62,8 @@ class Release:
     """The recipe that says how the release reads videos."""
     options: Mapping[str, str] = field(default_factory=dict)
     """Options of the method that leave no trace in the tensors, or not in all, and a line of help for each."""
+    beside: Mapping[str, str] = field(default_factory=dict)
+    """A second state dict in its files, by its name, and what to put before the names in it."""
     to_hugging_face: Callable[[Any, State, CLIPConfig], tuple[dict[str, Any], dict[str, Tensor]]] | None = None
     """(method, state dict, sizes) to the `config.json` and the tensors that transformers loads, where it has such a
     model."""

@@ -22,7 +22,7 @@ from stillmotion.releases import RELEASES
 from stillmotion.releases.base import Official, Release, Sizes, State, hidden_sizes
 from stillmotion.weights.folders import folder_sizes, read_sharded
 from stillmotion.weights.names import to_openai
-from stillmotion.weights.pickles import read_archive
+from stillmotion.weights.pickles import read_pickled
 from stillmotion.weights.readers import check_finite, open_wrappers, read_state
 
 NOTE = "stillmotion"
@@ -96,11 +96,11 @@ def open_release(method: str, checkpoint: str | Path | State) -> Opened:
     Raises:
         WeightsError: there is no such release, or the file cannot be read.
     """
-    release_of(method)
+    beside = release_of(method).beside
     if isinstance(checkpoint, Mapping):
-        return Opened(open_wrappers(checkpoint))
+        return Opened(open_wrappers(checkpoint, beside))
     path = Path(checkpoint)
-    state = _state(path)
+    state = _state(path, beside)
     card = _kept_card(path)
     if card is not None and type(card.method) is METHODS[method]:
         config = CLIPConfig.from_dict(card.backbone.sizes)
@@ -178,8 +178,8 @@ def _open_clip(clip: str | Path | State | None, image_size: Any) -> Opened | Non
     return Opened(to_openai(_state(path)), folder_sizes(path) if path.is_dir() else {})
 
 
-def _state(path: Path) -> dict[str, Tensor]:
-    return read_sharded(path) if path.is_dir() else read_state(path)
+def _state(path: Path, beside: Mapping[str, str] | None = None) -> dict[str, Tensor]:
+    return read_sharded(path) if path.is_dir() else read_state(path, beside)
 
 
 def _kept_card(path: Path) -> Card | None:
@@ -205,6 +205,6 @@ def _entry(path: Path) -> Any:
         pickles = [archive.read(name) for name in archive.namelist() if name.endswith("data.pkl")]
     if not any(NOTE.encode() in pickled for pickled in pickles):
         return None
-    content = read_archive(path)
+    content = read_pickled(path)
     text = content.get(NOTE) if isinstance(content, Mapping) else None
     return text if isinstance(text, str) else None
