@@ -1,6 +1,5 @@
 """Videos as a PyTorch data set: each item is decoded, sampled and preprocessed when it is asked for."""
 
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch.utils.data import Dataset
 from stillmotion.data.bad import BadVideo
 from stillmotion.data.manifest import Manifest
 from stillmotion.data.sampling import Indices, Sampling
+from stillmotion.data.seeds import item_seed
 from stillmotion.data.transforms import Augment, Preprocess
 from stillmotion.data.video import open_video
 from stillmotion.errors import StillmotionError, VideoError
@@ -70,11 +70,6 @@ def read_train_view(path: Path, num_frames: int, sampling: Sampling, augment: Au
     """
     rng = np.random.RandomState(seed)
     return augment(_decode(path, lambda n: sampling.train(n, num_frames, rng)), seed)
-
-
-def item_seed(*parts: object) -> int:
-    """A seed in [0, 2^32) that depends on nothing but these values."""
-    return zlib.crc32(repr(parts).encode())
 
 
 class VideoDataset(Dataset[Sample]):

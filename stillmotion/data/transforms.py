@@ -12,6 +12,7 @@ from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as tvf
 
 from stillmotion.data.sampling import crop_offsets
+from stillmotion.data.seeds import drawn_from
 from stillmotion.errors import StillmotionError
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -129,8 +130,7 @@ class Augment:
         """(T, 3, H, W) uint8 frames to one (T, 3, height, width) normalized view; equal seeds give equal views."""
         if self._steps is None:
             return self.preprocess(frames)[0]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with drawn_from(seed):
             if self.recipe == "none":
                 frames = self.preprocess.resize(frames, self.preprocess.short_side)
                 (y, x), (h, w) = (

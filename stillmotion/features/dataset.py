@@ -7,8 +7,9 @@ from torch.utils.data import Dataset
 
 from stillmotion.backbones.clip import VisualFeatures
 from stillmotion.data.bad import BadVideo
-from stillmotion.data.dataset import Batch, Sample, item_seed
+from stillmotion.data.dataset import Batch, Sample
 from stillmotion.data.manifest import Clip
+from stillmotion.data.seeds import view_of_epoch
 from stillmotion.features.encode import View
 from stillmotion.features.store import FeatureStore, stack
 
@@ -63,7 +64,7 @@ class FeatureDataset(Dataset[Sample]):
         if not self.train or not items:
             return items
         drawn = items if views[0].number >= 0 else [items[len(items) // 2]]
-        return [drawn[item_seed(self.seed, epoch, index) % len(drawn)]]
+        return [drawn[view_of_epoch(self.seed, index, epoch, len(drawn))]]
 
     @staticmethod
     def collate(samples: Sequence[Sample]) -> Batch:
