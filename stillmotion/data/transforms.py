@@ -48,7 +48,14 @@ class Preprocess:
 
     def __call__(self, frames: Tensor, crops: Literal[1, 3] = 1) -> Tensor:
         """(T, 3, H, W) uint8 frames to (crops, T, 3, height, width) normalized float32: the middle, or three crops."""
-        frames = self.resize(frames, self.short_side if crops == 1 else None)
+        return self.crop(self.scale(frames, crops), crops)
+
+    def scale(self, frames: Tensor, crops: Literal[1, 3] = 1) -> Tensor:
+        """(T, 3, H, W) uint8 frames to the (T, 3, H', W') that the crops are taken from, each frame by itself."""
+        return self.resize(frames, self.short_side if crops == 1 else None)
+
+    def crop(self, frames: Tensor, crops: Literal[1, 3] = 1) -> Tensor:
+        """(T, 3, H', W') scaled frames to (crops, T, 3, height, width) normalized float32."""
         offsets = crop_offsets((frames.shape[-2], frames.shape[-1]), self.size, crops)
         h, w = self.size
         return torch.stack([self.normalize(frames[..., y : y + h, x : x + w]) for y, x in offsets])
