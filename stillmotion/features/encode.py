@@ -14,9 +14,10 @@ from torch.utils.data import DataLoader, Dataset
 from stillmotion.backbones.runtimes import RUNTIMES
 from stillmotion.backbones.weights import Weights
 from stillmotion.data.bad import BadVideo, BadVideos
-from stillmotion.data.dataset import item_seed, read_train_view, read_views
+from stillmotion.data.dataset import read_train_view, read_views
 from stillmotion.data.manifest import Clip
 from stillmotion.data.sampling import Sampling
+from stillmotion.data.seeds import item_seed
 from stillmotion.data.transforms import Augment
 from stillmotion.errors import DiskError, StillmotionError, VideoError
 from stillmotion.features.store import FeatureSpec, FeatureStore
