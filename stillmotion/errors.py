@@ -42,3 +42,26 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         match = next(c for c in choices if c.lower() == near[0])
         return f"; did you mean {match!r}?"
     return f"; choose from {', '.join(choices)}" if choices else ""
+
+
+EXTRAS = {
+    "report": "pages and figures",
+    "int8": "the int8 image tower of the package index",
+    "demo": "the embedded data set and its report",
+    "transformers": "models and weights of transformers",
+    "tensorboard": "--tensorboard",
+}
+"""What needs packages beyond those that are always installed: extras of ours, and what for."""
+
+
+def missing(extra: str) -> StillmotionError:
+    """Return the error that says how to install the packages of an extra (a key of `EXTRAS`)."""
+    return StillmotionError(
+        f"{EXTRAS[extra]} needs packages that are not installed; pip install 'stillmotion[{extra}]'"
+    )
+
+
+def one_line(text: object) -> str:
+    """Return a text as one line that can be printed anywhere: control characters and lone surrogates are escaped."""
+    words = " ".join(str(text).split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)

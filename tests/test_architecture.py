@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "eval": BASE | {"data", "models"},
     "recipes": BASE | {"data", "methods", "train"},
     "checkpoint": BASE | {"data", "methods", "models", "backbones", "weights"},
-    "classifier": BASE | {"data", "methods", "models", "backbones", "checkpoint"},
+    "classifier": BASE | {"data", "eval", "methods", "models", "backbones", "checkpoint"},
     "releases": BASE | {"data", "methods", "models", "backbones", "weights", "checkpoint"},
     "libraries": BASE | {"data", "models", "backbones", "weights", "classifier"},
     "start": BASE | {"methods", "models", "backbones", "weights", "checkpoint"},

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from stillmotion.data.loader import data_workers
 from stillmotion.errors import StillmotionError
 from stillmotion.train.schedule import ScheduleName
 
@@ -43,7 +44,7 @@ class Train:
     seed: int = 0
     """Of initialization, order, dropout and augmentation."""
     workers: int | None = None
-    """Processes that decode; None: 0 on a CPU, up to 8 with a GPU."""
+    """Processes that decode; None: 0 on a CPU, 8 with a GPU."""
     eval_every: int = 1
     """Epochs between evaluations on the validation clips; 0: only at the end."""
     save_minutes: float = 2.0
@@ -54,8 +55,8 @@ class Train:
     """Write TensorBoard files too (JSON lines are always written)."""
 
     def data_workers(self, device: str) -> int:
-        """Processes that decode for a kind of device: as asked, or none for a CPU and 8 for a GPU."""
-        return self.workers if self.workers is not None else 0 if device == "cpu" else 8
+        """Processes that decode for a kind of device."""
+        return data_workers(self.workers, device)
 
     def __post_init__(self) -> None:
         for name in ("lr", "weight_decay"):
