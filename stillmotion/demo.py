@@ -78,7 +78,7 @@ def demo(options: Demo) -> list[Row]:
         confusion=confusion_figure(best.report.confusion, best.report.classes),
         confusion_of="EVL with all temporal modules",
         curves=curves_figure({name: r.folder.read_metrics() for name, r in results.items()}),
-        samples=samples(load(best.folder.model, clip=options.clip), videos),
+        samples=samples(load(best.folder.model, backbone=options.clip), videos),
         command=command,
     )
     write_page(options.out / "report.html", page)

@@ -51,17 +51,19 @@ EXTRAS = {
     "transformers": "models and weights of transformers",
     "tensorboard": "--tensorboard",
 }
-"""What needs packages beyond those that are always installed: extras of ours, and what for."""
+"""What packages that are not always installed are for, by the extra that installs them."""
 
 
-def missing(extra: str) -> StillmotionError:
-    """Return the error that says how to install the packages of an extra (a key of `EXTRAS`)."""
-    return StillmotionError(
-        f"{EXTRAS[extra]} needs packages that are not installed; pip install 'stillmotion[{extra}]'"
-    )
+def missing(extra: str, kind: type[StillmotionError] = StillmotionError) -> StillmotionError:
+    """Return the error that says how to install the packages of an extra, a key of `EXTRAS`."""
+    return kind(f"{EXTRAS[extra]} needs packages that are not installed; pip install 'stillmotion[{extra}]'")
+
+
+def printable(text: object) -> str:
+    """Return a text as it can be printed anywhere: control characters and lone surrogates are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
 def one_line(text: object) -> str:
-    """Return a text as one line that can be printed anywhere: control characters and lone surrogates are escaped."""
-    words = " ".join(str(text).split())
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
+    """Return a text as one printable line."""
+    return printable(" ".join(str(text).split()))

@@ -1,5 +1,6 @@
 """From a run to a checkpoint: read the data, load CLIP, encode or stream, train, evaluate, save."""
 
+import contextlib
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
@@ -27,7 +28,7 @@ from stillmotion.features.store import FeatureSpec, open_store
 from stillmotion.files import sha256, write_json
 from stillmotion.models.video_clip import VideoCLIP
 from stillmotion.progress import say
-from stillmotion.recipes.base import Run
+from stillmotion.recipes.base import Run, declared
 from stillmotion.start import start_from, starting_clip
 from stillmotion.train.accelerator import make_accelerator
 from stillmotion.train.loop import Trainer
@@ -65,9 +66,15 @@ def fit(run: Run[Any], name: str, keep: bool = False) -> Result:
     weights = clip_weights(run)
     train, val = load_data(run.data, run.train.seed)
     with accelerator.main_process_first():
-        folder = RunFolder(path, run.to_dict() | identity(run, weights, train, val), run.overwrite, keep)
-    if folder.finished:
-        return read_result(folder)
+        own = identity(run, weights, train, val)
+        folder = RunFolder(path, run.to_dict() | own, run.overwrite, keep, declared(run).to_dict() | own)
+    with contextlib.closing(folder):
+        return read_result(folder) if folder.finished else _train(run, weights, train, val, folder, accelerator)
+
+
+def _train(
+    run: Run[Any], weights: ClipWeights, train: Manifest, val: Manifest, folder: RunFolder, accelerator: Accelerator
+) -> Result:
     bad = BadVideos(folder.bad_videos, len(train) + len(val), run.data.max_bad)
     objective = make_objective(run.method.objective, len(train.classes), run.train, accelerator.num_processes)
     model = build(run, weights, train.classes)
@@ -128,9 +135,11 @@ def read_result(folder: RunFolder) -> Result:
 
 
 def identity(run: Run[Any], weights: ClipWeights, train: Manifest, val: Manifest) -> dict[str, str]:
-    """What a run goes on only with, beside its configuration: where CLIP came from, what it starts from, the clips."""
-    start = {"start": sha256(run.start_from)} if run.start_from else {}
-    return {"clip": weights.name, "clips": clips_digest(train, val), **start}
+    """What a run goes on only with, beside its configuration: CLIP or what it starts from, the clips and classes."""
+    # A file to start from is known by its content, so that it may lie elsewhere when the run goes on.
+    start = {"start": sha256(run.start_from)} if run.start_from else {"clip": weights.name}
+    classes = hashlib.sha256(json.dumps(train.classes).encode()).hexdigest()[:16]
+    return {"clips": clips_digest(train, val), "classes": classes, **start}
 
 
 def clips_digest(*parts: Manifest) -> str:

@@ -16,7 +16,7 @@ BASE = {"errors", "files", "progress", "version"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "version": set(),
-    "progress": set(),
+    "progress": {"errors"},
     "files": {"errors"},
     "data": BASE,
     "actors": BASE | {"data"},
@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "libraries": BASE | {"data", "models", "backbones", "weights", "classifier"},
     "start": BASE | {"methods", "models", "backbones", "weights", "checkpoint"},
     "count": BASE | {"methods", "models", "backbones", "train"},
-    "attention": BASE | {"data", "methods", "models", "classifier"},
+    "attention": BASE | {"data", "classifier"},
     "report": BASE | {"attention"},
     "experiment": BASE
     | {"data", "eval", "features", "methods", "models", "backbones", "recipes", "train", "checkpoint", "start"},

@@ -67,7 +67,7 @@ class VisionTransformer(nn.Module):
         super().__init__()
         sizes = config.vision
         D, (gh, gw) = sizes.width, sizes.grid
-        self.image_size, self.pool = sizes.image_size, sizes.pool
+        self.image_size, self.pool, self.grid, self.prefix_tokens = sizes.image_size, sizes.pool, sizes.grid, 1
         self.taps = resolve_taps(taps, sizes.layers)
         self.conv1 = nn.Conv2d(3, D, sizes.patch_size, sizes.patch_size, bias=False)
         self.class_embedding = nn.Parameter(torch.randn(D) * D**-0.5)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from stillmotion.cli.parse import parse
-from stillmotion.errors import StillmotionError, one_line
+from stillmotion.errors import StillmotionError, printable
 
 if TYPE_CHECKING:
     from stillmotion.eval.report import Predictions
@@ -62,7 +62,7 @@ def run(words: Sequence[str]) -> None:
     write_predictions(options.out / "ensemble_predictions.jsonl", ensemble, ensemble.paths, ensemble.classes)
     write_json(options.out / "ensemble.json", content)
     for member, weight, numbers in zip(aligned, weights, reports):
-        print(f"weight {weight:.3f}  {numbers}  {one_line(member.name)}")
+        print(f"weight {weight:.3f}  {numbers}  {printable(member.name)}")
     print(f"ensemble      {together}")
     print(options.out / "ensemble.json")
 

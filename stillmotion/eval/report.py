@@ -152,8 +152,8 @@ def check_finite(logits: Tensor, paths: Sequence[str]) -> None:
     for path, row in zip(paths, logits):
         if not bool(torch.isfinite(row).all()):
             raise StillmotionError(
-                f"the scores of {path} are not finite (NaN or infinite): the weights are damaged, or too large for this "
-                "precision; load other weights, or run in fp32"
+                f"the scores of {path} are not finite (NaN or infinite): the weights are damaged, or too large for "
+                "this precision; load other weights, or run in fp32"
             )
 
 

@@ -1,6 +1,7 @@
 """Recipes: what `stillmotion train NAME` runs. A recipe is a function from a data path to a `Run`."""
 
 import importlib
+import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -67,6 +68,9 @@ def find(name: str) -> Recipe:
         sys.path.insert(0, str(Path.cwd()))
     try:
         recipe: Recipe = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
+        found = None if inspect.isbuiltin(recipe) else recipe(Path())
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise StillmotionError(f"cannot import recipe {name!r} ({error}); write MODULE:FUNCTION") from error
+    if not isinstance(found, Run):
+        raise StillmotionError(f"{name} gives {type(found).__name__}, not a Run; name a function that is a recipe")
     return recipe

