@@ -249,6 +249,7 @@ def test_a_full_disk_is_one_line_and_keeps_the_last_state(tmp_path: Path) -> Non
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert folder.load_state() == {"step": 1}
+    folder.close()
     assert {p.name for p in folder.path.iterdir()} == {"config.json", "state.pt"}
 
 
