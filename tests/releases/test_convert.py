@@ -193,9 +193,7 @@ def test_a_converted_model_reads_the_names_of_the_data(
     found = [json.loads((tmp_path / n / "eval.json").read_text()) for n in "ab"]
     assert found[0]["top1"] == found[1]["top1"]
     assert [f["classes"] for f in found] == [["left", "right"], ["right", "left"]]
-    with pytest.raises(SystemExit):
-        main([*words, "--clean-names"])
-    assert "--clean-names goes with zero_shot or vificlip" in capsys.readouterr().err
+    main([*words, "--clean-names"])
 
 
 @pytest.mark.parametrize(("frames", "expected"), [((), 32), (("--num-frames", "7"), 7)])

@@ -13,7 +13,7 @@ from stillmotion.data.source import Data
 from stillmotion.errors import StillmotionError
 from stillmotion.experiment import fit
 from stillmotion.methods import EVL
-from stillmotion.recipes.base import Run, declared
+from stillmotion.recipes.base import Place, Recipe, declared
 from stillmotion.train.config import Train
 from stillmotion.train.run_folder import RunFolder
 
@@ -55,32 +55,28 @@ def test_a_second_trainer_is_refused_until_the_first_is_gone(tmp_path: Path) -> 
 
 
 def test_the_lock_ends_with_the_run_or_its_error(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
-    run = Run(
-        method=EVL(num_frames=2, layers=2),
-        data=Data(data=folder_of_videos),
-        train=Train(lr=1e-3, epochs=1, batch_size=4, device="cpu", workers=0),
-        clip=str(tiny_clip),
-        out=tmp_path / "run",
-        cache=tmp_path / "cache",
-    )
+    train = Train(lr=1e-3, epochs=1, batch_size=4, device="cpu", workers=0)
+    recipe = Recipe(method=EVL(num_frames=2, layers=2), train=train, backbone=str(tiny_clip))
+    data, place = Data(data=folder_of_videos), Place(out=tmp_path / "run", cache=tmp_path / "cache")
     with pytest.raises(StillmotionError, match="7 heads do not divide"):
-        fit(replace(run, method=EVL(num_frames=2, heads=7)), "x")
+        fit(replace(recipe, method=EVL(num_frames=2, heads=7)), data, place)
     assert not (tmp_path / "run" / ".lock").exists()
-    fit(run, "x")
+    fit(recipe, data, place)
     assert not (tmp_path / "run" / ".lock").exists()
     # A moved data folder, and a field that an older version did not write, are the same run.
     moved = tmp_path / "moved"
     moved.symlink_to(folder_of_videos)
     file = tmp_path / "run" / "config.json"
     config = json.loads(file.read_text())
-    del config["train"]["clip_grad"], config["sampling"]["views"], config["classes"], config["flip"]
+    del config["recipe"]["train"]["clip_grad"], config["recipe"]["sampling"]["views"]
+    del config["classes"], config["recipe"]["flip"]
     file.write_text(json.dumps(config))
-    assert fit(replace(run, data=Data(data=moved)), "x", keep=True).report.scored == 2
-    del config["train"]["label_smoothing"]
+    assert fit(recipe, Data(data=moved), place, keep=True).report.scored == 2
+    del config["recipe"]["train"]["label_smoothing"]
     file.write_text(json.dumps(config))
-    smooth = replace(run, train=replace(run.train, label_smoothing=0.1))
+    smooth = replace(recipe, train=replace(train, label_smoothing=0.1))
     with pytest.raises(StillmotionError, match=r"train\.label_smoothing was 0\.0, is 0\.1"):
-        fit(smooth, "x", keep=True)
+        fit(smooth, data, place, keep=True)
 
 
 def test_leftovers_of_killed_writers_are_removed_and_nothing_else(tmp_path: Path) -> None:
@@ -124,9 +120,9 @@ def test_a_field_that_is_missing_has_its_default(tmp_path: Path) -> None:
 
 
 def test_declared_defaults_are_those_of_the_classes() -> None:
-    run = Run(method=EVL(layers=7), data=Data(data=Path("x"), val_fraction=0.4), train=Train(lr=3.0), flip=0.3)
-    plain = declared(run)
-    assert (plain.method, plain.train, plain.data, plain.flip) == (EVL(), Train(), Data(data=Path("x")), 0.0)
+    plain = declared(Recipe(method=EVL(layers=7), train=Train(lr=3.0), flip=0.3))
+    assert (plain.method, plain.train, plain.flip) == (EVL(), Train(), 0.0)
+    assert declared(Data(data=Path("x"), val_fraction=0.4)) == Data(data=Path("x"))
 
 
 @pytest.mark.parametrize("text", ["[]", "3", '"config"', "{", "", "[" * 100_000, "null"])
