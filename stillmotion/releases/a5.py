@@ -45,15 +45,11 @@ def write(method: A5, state: State) -> dict[str, Any]:
     return {"state_dict": {f"clipmodel.{k}": v for k, v in clip.items()} | translate(new, NAMES, back=True)}
 
 
-RELEASE = Release(
-    read=read,
-    write=write,
-    recipe="a5_hmdb51",
-    options={
-        "num_frames": "frames of a view, where there is no temporal transformer; None: the release's 16, which is said",
-        "prefix": "learned vectors before the class name; None: 16",
-        "postfix": "learned vectors behind it; None: 16",
-        "temperature": "divides the cosine; None: 0.07",
-        "layers": "blocks of the temporal transformer that are read; None: all; 0: the mean of the frames",
-    },
-)
+OPTIONS = {
+    "num_frames": "frames of a view, where there is no temporal transformer; None: the release's 16, which is said",
+    "prefix": "learned vectors before the class name; None: 16",
+    "postfix": "learned vectors behind it; None: 16",
+    "temperature": "divides the cosine; None: 0.07",
+    "layers": "blocks of the temporal transformer that are read; None: all; 0: the mean of the frames",
+}
+RELEASE = Release(read, write, "a5_hmdb51", OPTIONS)

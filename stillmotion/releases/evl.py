@@ -47,14 +47,10 @@ def write(method: EVL, state: State) -> dict[str, Any]:
     return {"model": {f"module.{k}": v for k, v in translate(kept, NAMES, back=True).items()}}
 
 
-RELEASE = Release(
-    read=read,
-    write=write,
-    recipe="evl_k400_b16_8f",
-    options={
-        "num_frames": "frames of a view, where there are no frame positions; None: the release's 8, which is said",
-        "taps": "blocks read, one per layer; None: the last ones",
-        "heads": "attention heads of the decoder; None: one per 64 channels of theirs",
-        "tokens": "which tokens the query reads; None: all",
-    },
-)
+OPTIONS = {
+    "num_frames": "frames of a view, where there are no frame positions; None: the release's 8, which is said",
+    "taps": "blocks read, one per layer; None: the last ones",
+    "heads": "attention heads of the decoder; None: one per 64 channels of theirs",
+    "tokens": "which tokens the query reads; None: all",
+}
+RELEASE = Release(read, write, "evl_k400_b16_8f", OPTIONS)

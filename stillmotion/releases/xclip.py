@@ -62,10 +62,5 @@ def to_hugging_face(method: XCLIP, state: State, clip_config: CLIPConfig) -> tup
     return content, hugging_face.to_hugging_face(translate(state, NAMES, back=True))
 
 
-RELEASE = Release(
-    read=read,
-    write=write,
-    recipe="xclip_k400_b16_8f",
-    options={"template": "prompt for a class name; None: the bare name"},
-    to_hugging_face=to_hugging_face,
-)
+OPTIONS = {"template": "prompt for a class name; None: the bare name"}
+RELEASE = Release(read, write, "xclip_k400_b16_8f", OPTIONS, to_hugging_face)

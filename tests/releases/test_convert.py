@@ -234,7 +234,13 @@ def test_the_input_is_never_the_output(tiny_clip: Path, tmp_path: Path, capsys: 
         (["--method", "x-clip"], "did you mean 'xclip'"),
         (["--method", "xclip"], "not a checkpoint of X-CLIP"),
         (["--method", "evl"], "EVL checkpoints hold no backbone"),
-        (["--method", "zero_shot", "--prefix", "3"], "zero_shot has no size 'prefix'"),
+        (["--method", "evl"], "pass --clip, the CLIP weights"),
+        (
+            ["--method", "zero_shot", "--prefix", "3"],
+            "zero_shot has no size 'prefix'; choose from num_frames, templates",
+        ),
+        (["--method=xclip", "--template-=x"], "unknown option"),
+        (["--to", "hf", "--taps", "3"], "unknown option"),
     ],
 )
 def test_mistakes_are_one_line(
