@@ -321,7 +321,7 @@ def test_a_trained_model_cleans_names_for_its_prompts_alone(
         "clean": ["--clean-names"],
         "map": ["--clean-names", "--labels", tmp_path / "map.csv"],
     }.items():
-        code, out, err = run(capsys, *words, "--out", tmp_path / kind, *more)
+        code, _, err = run(capsys, *words, "--out", tmp_path / kind, *more)
         assert code == 0, err
         lines = [json.loads(x) for x in (tmp_path / kind / "eval_predictions.jsonl").read_text().splitlines()]
         results[kind] = (lines[0]["classes"], {x["path"]: x["probabilities"] for x in lines})

@@ -1,4 +1,4 @@
-"""A run's folder: one trainer at a time, no leftovers, what may differ when it goes on, and damaged files in one line."""
+"""A run's folder: one trainer at a time, no leftovers, what may differ when it goes on, damaged files in one line."""
 
 import json
 import subprocess
@@ -45,7 +45,7 @@ def test_a_second_trainer_is_refused_until_the_first_is_gone(tmp_path: Path) -> 
     first = subprocess.Popen([sys.executable, "-c", HOLDER, tmp_path / "run"], stdin=-1, stdout=-1, text=True)
     assert first.stdin and first.stdout
     assert first.stdout.readline() == "locked\n"
-    with pytest.raises(StillmotionError, match="another process is training in .*run; wait for it") as error:
+    with pytest.raises(StillmotionError, match=r"another process is training in .*run; wait for it") as error:
         RunFolder(tmp_path / "run", {"a": 1}, overwrite=True)
     assert "\n" not in str(error.value)
     first.kill()
