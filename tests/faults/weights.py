@@ -27,7 +27,7 @@ from torch import Tensor
 
 from stillmotion.backbones.clip import TextTransformer, VisionTransformer
 from stillmotion.backbones.config import CLIPConfig, TextConfig, VisionConfig
-from stillmotion.backbones.weights import load_clip
+from stillmotion.backbones.load import load_backbone
 from stillmotion.errors import StillmotionError
 from stillmotion.weights.hugging_face import config, to_hugging_face
 from stillmotion.weights.names import to_openai
@@ -211,14 +211,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         sources = seeds(Path(name))
         for kind, source in sources.items():
-            if attempt(lambda s=source: load_clip(str(s))) != LOADED:
+            if attempt(lambda s=source: load_backbone(str(s))) != LOADED:
                 raise SystemExit(f"the undamaged {kind} does not load; the rest would mean nothing")
         for i in range(options.count):
             kind = list(sources)[i % len(sources)]
             draw = random.Random(f"{options.seed} {i}")
             with tempfile.TemporaryDirectory(dir=name) as place:
                 target = mutate(sources[kind], Path(place), draw)
-                read = draw.choice((load_clip, load_clip, lambda p: to_openai(read_state(Path(p)))))
+                read = draw.choice((load_backbone, load_backbone, lambda p: to_openai(read_state(Path(p)))))
                 code = attempt(lambda t=target, r=read: r(str(t)))
             row = results.setdefault(kind, Counter())
             row[{LOADED: "loaded", REFUSED: "refused"}.get(code, "fell")] += 1
