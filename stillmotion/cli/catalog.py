@@ -39,7 +39,7 @@ def _recipes() -> None:
 def _weights() -> None:
     from stillmotion.backbones import weights
 
-    _table("CLIP weights (--clip)", [_split(line) for line in (weights.__doc__ or "").splitlines()[2:]])
+    _table("weights (--backbone)", [_split(line) for line in (weights.__doc__ or "").splitlines()[2:]])
 
 
 def _split(line: str) -> tuple[str, str]:

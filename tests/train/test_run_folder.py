@@ -76,6 +76,13 @@ def test_the_lock_ends_with_the_run_or_its_error(folder_of_videos: Path, tiny_cl
     del config["train"]["clip_grad"], config["sampling"]["views"], config["classes"], config["flip"]
     file.write_text(json.dumps(config))
     assert fit(replace(run, data=Data(data=moved)), "x", keep=True).report.scored == 2
+    results = tmp_path / "run" / "results.json"
+    whole = results.read_text()
+    for text in ("[]", "{}", "{", "[" * 100_000):
+        results.write_text(text)
+        with pytest.raises(StillmotionError, match=r"cannot read .*results\.json .*; pass --overwrite"):
+            fit(run, "x", keep=True)
+    results.write_text(whole)
     del config["train"]["label_smoothing"]
     file.write_text(json.dumps(config))
     smooth = replace(run, train=replace(run.train, label_smoothing=0.1))
