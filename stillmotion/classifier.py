@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stillmotion.backbones.weights import load_clip, load_into
+from stillmotion.backbones.load import load_backbone
+from stillmotion.backbones.weights import load_into
 from stillmotion.checkpoint import load_model
 from stillmotion.data.dataset import VideoDataset, read_views
 from stillmotion.data.manifest import Manifest, clean_name
@@ -226,22 +227,21 @@ def from_backbone(
     if method not in METHODS:
         raise StillmotionError(f"there is no method {method!r}{did_you_mean(method, METHODS)}")
     built: Method = METHODS[method]()
-    if not built.needs_text or built.new():
+    if not built.needs_text or built.new_parameters():
         raise StillmotionError(
             f"{method} must be trained before it can classify: stillmotion train {method} --data FOLDER, then pass its "
             "model.safetensors"
         )
     if not classes:
         raise StillmotionError(f'{method} needs class names; pass --labels "surfing, skiing, ..."')
-    weights = load_clip(backbone)
+    weights = load_backbone(backbone)
     names = [clean_name(c) for c in classes] if clean_names else list(classes)
-    text = None if text_features is None else read_text_features(text_features, len(names), weights.config.embed_dim)
-    model = built.build(weights.config, names)
+    text = None if text_features is None else read_text_features(text_features, len(names), weights.backbone.embed_dim)
+    model = built.build(weights.backbone, names)
     load_into(model, weights.state, new=(), source=weights.name)
-    h, w = weights.config.vision.image_size
     return Classifier(
         model,
-        preprocess=Preprocess(size=(h, w), mean=weights.mean, std=weights.std, interpolation=weights.interpolation),
+        preprocess=Preprocess(**asdict(weights.backbone.pixels)),
         sampling=Sampling(),
         num_frames=built.num_frames,
         classes=classes,

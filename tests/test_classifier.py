@@ -21,7 +21,7 @@ from stillmotion.data.source import Data
 from stillmotion.errors import StillmotionError, WeightsError
 from stillmotion.experiment import fit
 from stillmotion.methods import EVL, LinearProbe, Method, ViFiCLIP
-from stillmotion.recipes.base import Run
+from stillmotion.recipes.base import Place, Recipe
 from stillmotion.train.config import Train
 from tests.videos import write_video
 
@@ -39,10 +39,8 @@ def trained(folder_of_videos: Path, tiny_clip: Path, tmp_path_factory: pytest.Te
     root = tmp_path_factory.mktemp("trained")
     train = Train(lr=1e-3, epochs=1, batch_size=4, device="cpu", workers=0)
     for name, method in METHODS.items():
-        data = Data(data=folder_of_videos)
-        fit(
-            Run(method=method, data=data, train=train, clip=str(tiny_clip), out=root / name, cache=root / "cache"), name
-        )
+        recipe = Recipe(method=method, train=train, backbone=str(tiny_clip))
+        fit(recipe, Data(data=folder_of_videos), Place(out=root / name, cache=root / "cache"))
     return {name: root / name / "model.safetensors" for name in METHODS}
 
 
@@ -78,9 +76,9 @@ def test_towers_that_were_not_trained_are_not_stored(trained: dict[str, Path]) -
 def test_the_card_says_everything(trained: dict[str, Path], tiny_clip: Path) -> None:
     card = read_card(trained["evl"])
     assert card.method == METHODS["evl"]
-    assert card.clip_name == str(tiny_clip)
+    assert card.backbone_name == str(tiny_clip)
     assert card.preprocess.size == (32, 32)
-    assert card.training["run"]["train"]["seed"] == 0
+    assert card.training["run"]["recipe"]["train"]["seed"] == 0
     assert card.training["videos"] == 2
 
 
@@ -88,7 +86,9 @@ def test_other_backbones_are_refused(trained: dict[str, Path], tiny_clip: Path, 
     state = load_file(tiny_clip)
     state["visual.proj"] += 1e-3
     save_file(state, tmp_path / "other.safetensors")
-    with pytest.raises(WeightsError, match=r"is not the CLIP this model was trained on .*: its visual tower has hash"):
+    with pytest.raises(
+        WeightsError, match=r"is not the backbone this model was trained on .*: its visual tower has hash"
+    ):
         stillmotion.load(trained["evl"], backbone=str(tmp_path / "other.safetensors"))
     moved = tmp_path / "moved.safetensors"
     save_file(load_file(tiny_clip), moved)
@@ -241,7 +241,7 @@ def test_checkpoints_of_another_method_size_or_version(
             r"does not fit the model: .*not in the model: .*temporal\.cls_token",
         ),
         ({"method": "evil"}, r"holds method 'evil', which .*STILLMOTION_IMPORT=my_module"),
-        ({"format": "stillmotion/9"}, "update stillmotion to read it"),
+        ({"format": "stillmotion/9"}, "this version reads"),
         ({"classes": ["a"], "names": ["a"]}, r"misshapen: head\.2\.bias"),
     ):
         with pytest.raises(WeightsError, match=message) as error:
@@ -280,7 +280,7 @@ def test_attention_map(trained: dict[str, Path], video: Path) -> None:
     with pytest.raises(StillmotionError, match="needs one whose temporal module has `attention`"):
         stillmotion.attention_map(stillmotion.load(trained["linear_probe"], device="cpu"), video)
     pooled = stillmotion.load(trained["evl"], device="cpu")
-    pooled.model.temporal.reads = "time_means"
+    pooled.model.temporal.tokens = "time_means"
     with pytest.raises(StillmotionError, match="reads averages of tokens, not single patches"):
         stillmotion.attention_map(pooled, video)
 

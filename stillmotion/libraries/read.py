@@ -47,9 +47,9 @@ class ForeignPreprocess(Preprocess):
     resize_to: tuple[int, ...] = (256,)
     library: Literal["transformers", "torchvision"] = "transformers"
 
-    def __call__(self, frames: Tensor, crops: Literal[1, 3] = 1) -> Tensor:
-        """(T, 3, H, W) uint8 frames to (crops, T, 3, height, width) normalized float32: the middle, or three crops."""
-        frames, (h, w) = self.resize(frames), self.size
+    def crop(self, frames: Tensor, crops: Literal[1, 3] = 1) -> Tensor:
+        """(T, 3, H', W') scaled frames to (crops, T, 3, height, width) normalized float32."""
+        h, w = self.size
         room = (frames.shape[-2] - h, frames.shape[-1] - w)
         # The middle of an odd room: torchvision rounds half to even, transformers down.
         middle = tuple(round(r / 2) if self.library == "torchvision" else r // 2 for r in room)

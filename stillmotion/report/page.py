@@ -30,7 +30,7 @@ HEADER = ("model", "top-1", "within reversed pairs", "trained parameters", "trai
 
 
 @dataclass(frozen=True)
-class Sample:
+class Example:
     """One clip of the page: what it is, what the model says, and a figure of its attention."""
 
     title: str
@@ -49,7 +49,7 @@ class Page:
     confusion: str
     confusion_of: str
     curves: str
-    samples: list[Sample] = field(default_factory=list)
+    examples: list[Example] = field(default_factory=list)
     command: str = ""
 
 

@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from stillmotion.data.loader import data_workers
 from stillmotion.errors import StillmotionError
 from stillmotion.train.schedule import ScheduleName
 
@@ -42,7 +41,7 @@ class Train:
     precision: Precision = "fp32"
     """Precision of the forward pass."""
     seed: int = 0
-    """Of initialization, order, dropout and augmentation."""
+    """Decides initialization, order, dropout and augmentation."""
     workers: int | None = None
     """Processes that decode; None: 0 on a CPU, 8 with a GPU."""
     eval_every: int = 1
@@ -53,10 +52,6 @@ class Train:
     """Where to run: the GPU if there is one, or the CPU."""
     tensorboard: bool = False
     """Write TensorBoard files too (JSON lines are always written)."""
-
-    def data_workers(self, device: str) -> int:
-        """Processes that decode for a kind of device."""
-        return data_workers(self.workers, device)
 
     def __post_init__(self) -> None:
         for name in ("lr", "weight_decay"):

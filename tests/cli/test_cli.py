@@ -64,7 +64,7 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], words
 def test_list_prints_methods_recipes_and_weights(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "list")
     assert code == 0
-    for word in ("evl_k400_b16_8f", "Paper 82.9", "vificlip", "ViT-B-16:openai-int8"):
+    for word in ("evl_k400_b16_8f", "Kinetics-400 82.9 top-1 (3x1 views)", "vificlip", "ViT-B-16:openai-int8"):
         assert word in out
 
 
@@ -78,7 +78,7 @@ def model(folder_of_videos: Path, tiny_clip: Path, tmp_path_factory: pytest.Temp
             "evl",
             "--data",
             str(folder_of_videos),
-            "--clip",
+            "--backbone",
             str(tiny_clip),
             "--out",
             str(out),
@@ -112,8 +112,8 @@ def test_train_predict_and_eval(
     saved = json.loads((tmp_path / "eval.json").read_text())
     assert (saved["scored"], saved["videos"]) == (12, 12)
     config = json.loads((model.parent / "config.json").read_text())
-    assert config["method"]["name"] == "evl"
-    assert config["train"]["seed"] == 0
+    assert config["recipe"]["method"]["name"] == "evl"
+    assert config["recipe"]["train"]["seed"] == 0
 
 
 def test_open_vocabulary_by_command(
@@ -150,7 +150,7 @@ def test_encode_fills_the_cache_that_train_reads(
     shared = [
         "--data",
         folder_of_videos,
-        "--clip",
+        "--backbone",
         tiny_clip,
         "--num-frames",
         4,
@@ -174,7 +174,7 @@ def test_encode_fills_the_cache_that_train_reads(
 
 def bad_calls(folder: Path, clip: Path, model: Path, video: Path, tmp: Path) -> dict[str, tuple[list[object], str]]:
     """Mistakes of a user: the call, and what the one line must say."""
-    base = ["train", "evl", "--data", folder, "--clip", clip, "--out", tmp / "r"]
+    base = ["train", "evl", "--data", folder, "--backbone", clip, "--out", tmp / "r"]
     (tmp / "text.mp4").write_text("no video")
     (tmp / "empty.mp4").write_bytes(b"")
     (tmp / "list.txt").write_text(f"{video}\n")
@@ -193,13 +193,13 @@ def bad_calls(folder: Path, clip: Path, model: Path, video: Path, tmp: Path) -> 
         "impossible value": ([*base, "--lr", "-1"], "lr is -1.0; it must be above 0"),
         "option before recipe": (["train", "--data", folder], "name a recipe before the options"),
         "no data": (["train", "evl", "--data", tmp / "nowhere"], "no data at"),
-        "no label": (["train", "evl", "--data", tmp / "list.txt", "--clip", clip], "list.txt:1 has no label"),
+        "no label": (["train", "evl", "--data", tmp / "list.txt", "--backbone", clip], "list.txt:1 has no label"),
         "unknown label": (
-            ["train", "evl", "--data", tmp / "unknown.txt", "--labels", tmp / "map.csv", "--clip", clip],
+            ["train", "evl", "--data", tmp / "unknown.txt", "--labels", tmp / "map.csv", "--backbone", clip],
             "unknown label 'wafe'; did you mean 'wave'?",
         ),
-        "no weights": (["train", "evl", "--data", folder, "--clip", "ViT-B-61:openai"], "did you mean 'ViT-B-16'?"),
-        "too many taps": ([*base, "--layers", 9], "tap -9 is outside a tower of 3 blocks"),
+        "no weights": (["train", "evl", "--data", folder, "--backbone", "ViT-B-61:openai"], "did you mean 'ViT-B-16'?"),
+        "too many taps": ([*base, "--layers", 9], "block -9 is outside a tower of 3 blocks"),
         "no model": (["predict", tmp / "none.safetensors", video], "no model file"),
         "foreign model": (["predict", clip, video], "was not written by stillmotion"),
         "no video": (["predict", model, tmp / "none.mp4"], "no video"),
@@ -311,7 +311,7 @@ def test_a_trained_model_cleans_names_for_its_prompts_alone(
     for name in names:
         for i in range(3):
             write_video(tmp_path / "v" / name / f"{i}.mp4", frames=5, seed=i + 5 * (name == "YoYo"))
-    trained = ["train", "vificlip", "--data", tmp_path / "v", "--clip", tiny_clip, "--out", tmp_path / "r"]
+    trained = ["train", "vificlip", "--data", tmp_path / "v", "--backbone", tiny_clip, "--out", tmp_path / "r"]
     main([str(w) for w in [*trained, "--epochs", 6, "--num-frames", 2, "--device", "cpu"]])
     words = ["eval", tmp_path / "r" / "model.safetensors", "--data", tmp_path / "v", "--device", "cpu"]
     (tmp_path / "map.csv").write_text("0,YoYo\n1,ApplyEyeMakeup\n")
@@ -392,19 +392,21 @@ def test_recipes_of_ones_own(
 ) -> None:
     (tmp_path / "my_lab.py").write_text(
         "from dataclasses import replace\nfrom stillmotion.recipes.linear_probe import linear_probe\n"
-        "def two_frames(data):\n    run = linear_probe(data)\n"
-        "    return replace(run, method=replace(run.method, num_frames=2))\n"
+        "def two_frames():\n    return replace(linear_probe(), method=replace(linear_probe().method, num_frames=2))\n"
+        "def of_a_path(data):\n    return linear_probe()\ndef nothing():\n    pass\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    words = ["--data", folder_of_videos, "--clip", tiny_clip, "--out", tmp_path / "r", "--epochs", 1]
+    words = ["--data", folder_of_videos, "--backbone", tiny_clip, "--out", tmp_path / "r", "--epochs", 1]
     code, _out, _ = run(capsys, "train", "my_lab:two_frames", *words)
     assert code == 0
-    assert json.loads((tmp_path / "r" / "config.json").read_text())["method"]["num_frames"] == 2
+    assert json.loads((tmp_path / "r" / "config.json").read_text())["recipe"]["method"]["num_frames"] == 2
     for name, message in {
         "my_lab:none": "cannot import recipe 'my_lab:none'",
         ":two_frames": "cannot import recipe ':two_frames'",
-        "os:system": "os:system gives NoneType, not a Run",
-        "os.path:dirname": "os.path:dirname gives str, not a Run",
+        "my_lab:of_a_path": "cannot import recipe 'my_lab:of_a_path' (missing a required argument: 'data')",
+        "my_lab:nothing": "recipe 'my_lab:nothing' returns a NoneType; return a Recipe",
+        "os:system": "cannot import recipe 'os:system'",
+        "os:getcwd": "recipe 'os:getcwd' returns a NoneType",
     }.items():
         code, _, err = run(capsys, "train", name, *words)
         assert code == 2 and message in err and len(err.splitlines()) == 1
@@ -417,7 +419,7 @@ def test_interrupting_says_how_to_go_on(folder_of_videos: Path, tiny_clip: Path,
         "evl",
         "--data",
         folder_of_videos,
-        "--clip",
+        "--backbone",
         tiny_clip,
         "--out",
         tmp_path / "r",

@@ -44,7 +44,16 @@ def timesformer(tmp_path_factory: pytest.TempPathFactory) -> str:
 def probe(videos: Path, tiny_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of ours whose validation clips are the `val` folder."""
     out = tmp_path_factory.mktemp("runs") / "probe"
-    data = ["--data", videos / "test", "--val", videos / "val", "--clip", tiny_clip, "--cache", out.parent / "cache"]
+    data = [
+        "--data",
+        videos / "test",
+        "--val",
+        videos / "val",
+        "--backbone",
+        tiny_clip,
+        "--cache",
+        out.parent / "cache",
+    ]
     words = ["train", "linear_probe", *data, "--out", out, "--epochs", 1, "--num-frames", 2, "--device", "cpu"]
     main([str(w) for w in words])
     return out

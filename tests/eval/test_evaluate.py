@@ -16,7 +16,7 @@ from stillmotion.errors import DataError, StillmotionError
 from stillmotion.eval.evaluate import score
 from stillmotion.eval.report import Report, Scores, read_predictions, within_pairs, write_predictions
 from stillmotion.methods import LinearProbe
-from tests.conftest import tiny_config
+from tests.conftest import tiny_backbone
 
 
 def scores(labels: list[int], probabilities: list[list[float]], **rest: object) -> Scores:
@@ -76,7 +76,7 @@ def test_each_video_once_and_the_bad_ones_by_name(folder_of_videos: Path, tmp_pa
     (tmp_path / "bad.mp4").write_text("no video")
     clips = (*manifest.clips[:5], Clip(tmp_path / "bad.mp4", 0), *manifest.clips[5:])
     dataset = VideoDataset(Manifest(clips, manifest.classes), 4, Sampling(views=2), Preprocess(size=(32, 32)))
-    model = LinearProbe().build(tiny_config(text=False), manifest.classes).eval()
+    model = LinearProbe().build(tiny_backbone(text=False), manifest.classes).eval()
     found = score(model, dataset, Accelerator(cpu=True), batch_views=4)
     assert found.indices.tolist() == [0, 1, 2, 3, 4, *range(6, 13)]
     assert [Path(b.path).name for b in found.bad] == ["bad.mp4"]
@@ -90,7 +90,7 @@ def test_views_are_averaged_as_probabilities(folder_of_videos: Path) -> None:
     manifest = read_manifest(folder_of_videos)
     dataset = VideoDataset(manifest, 2, Sampling(views=3, crops=3), Preprocess(size=(32, 32)))
     torch.manual_seed(0)
-    model = LinearProbe().build(tiny_config(text=False), manifest.classes).eval()
+    model = LinearProbe().build(tiny_backbone(text=False), manifest.classes).eval()
     found = score(model, dataset, Accelerator(cpu=True), batch_views=5)
     with torch.no_grad():
         for i in (0, 7):
@@ -160,7 +160,7 @@ def test_workers_read_the_same_videos_in_the_same_order(folder_of_videos: Path, 
 def test_scores_that_are_no_numbers_are_refused(folder_of_videos: Path) -> None:
     manifest = read_manifest(folder_of_videos)
     dataset = VideoDataset(manifest, 2, Sampling(), Preprocess(size=(32, 32)))
-    model = LinearProbe().build(tiny_config(text=False), manifest.classes).eval()
+    model = LinearProbe().build(tiny_backbone(text=False), manifest.classes).eval()
     torch.nn.init.constant_(model.head[-1].bias, float("nan"))
     with pytest.raises(StillmotionError, match=r"the scores of .*source0_0\.mp4 are not finite.*load other weights"):
         score(model, dataset, Accelerator(cpu=True))
@@ -172,7 +172,7 @@ def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
         Manifest((Clip(tmp_path / "bad.mp4", 0),), ("a", "b")), 2, Sampling(), Preprocess(size=(32, 32))
     )
     with pytest.raises(DataError, match="none of the 1 videos could be read"):
-        score(LinearProbe().build(tiny_config(text=False), ["a", "b"]), dataset, Accelerator(cpu=True))
+        score(LinearProbe().build(tiny_backbone(text=False), ["a", "b"]), dataset, Accelerator(cpu=True))
 
 
 def test_a_video_scored_twice_would_be_noticed(folder_of_videos: Path) -> None:
@@ -184,7 +184,7 @@ def test_a_video_scored_twice_would_be_noticed(folder_of_videos: Path) -> None:
 
     dataset = Twice(manifest, 2, Sampling(), Preprocess(size=(32, 32)))
     with pytest.raises(AssertionError, match="scored twice"):
-        score(LinearProbe().build(tiny_config(text=False), manifest.classes), dataset, Accelerator(cpu=True))
+        score(LinearProbe().build(tiny_backbone(text=False), manifest.classes), dataset, Accelerator(cpu=True))
 
 
 def test_a_bad_video_counts_once_and_too_many_end_the_run(tmp_path: Path) -> None:
