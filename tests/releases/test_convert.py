@@ -193,7 +193,8 @@ def test_a_converted_model_reads_the_names_of_the_data(
     found = [json.loads((tmp_path / n / "eval.json").read_text()) for n in "ab"]
     assert found[0]["top1"] == found[1]["top1"]
     assert [f["classes"] for f in found] == [["left", "right"], ["right", "left"]]
-    main([*words, "--clean-names"])
+    main(["eval", model, "--data", str(folder_of_videos), "--clean-names", "--out", str(tmp_path / "c")])
+    assert json.loads((tmp_path / "c" / "eval.json").read_text())["classes"] == ["left", "right"]
 
 
 @pytest.mark.parametrize(("frames", "expected"), [((), 32), (("--num-frames", "7"), 7)])
