@@ -13,7 +13,7 @@ from stillmotion.weights.names import OPENAI, count_parts, translate
 
 def read(checkpoint: State, clip: State | None, sizes: Sizes, **options: Any) -> Official:
     """Read the release's tensors (`fusion.` before the names of its second state dict), or mmaction2's."""
-    state = {key.removeprefix("module."): value for key, value in checkpoint.items()}
+    state = dict(checkpoint)
     if any(key.startswith("adapter.") for key in state):  # mmaction2's port
         options = {"eps": 1e-5} | options
         state = {k.removeprefix("clip.").replace("adapter.", "fusion.", 1): v for k, v in state.items()}

@@ -88,6 +88,7 @@ def open_release(method: str, checkpoint: str | Path | State) -> Opened:
     else:
         state = _state(Path(checkpoint))
         card = _card(_note(Path(checkpoint)), str(checkpoint))
+    state = {key.removeprefix("module."): tensor for key, tensor in state.items()}  # which data parallelism adds
     if card is not None and type(card.method) is METHODS[method]:
         return Opened(state, hidden_sizes(card.clip) | {"image_size": card.clip.vision.image_size}, card)
     return Opened(state, {} if isinstance(checkpoint, Mapping) else _folder_sizes(Path(checkpoint)))
