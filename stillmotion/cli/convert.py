@@ -101,7 +101,7 @@ def _read(options: Convert, method: str, given: dict[str, Any]) -> None:
     print(f"from a file of SHA-256 {card.training['sha256']}")
     left = ", ".join(tower.rstrip(".") for tower in card.fingerprints)
     if left:
-        print(f"not stored, because they are those of {card.clip_name}: {left}")
+        print(f"not stored, because they are those of {card.backbone_name}: {left}")
 
 
 def _write(options: Convert, layout: Literal["official", "hf"]) -> None:
@@ -124,7 +124,7 @@ def _reading(method: str) -> "Reading":
     from stillmotion.releases import RELEASES
     from stillmotion.releases.base import Reading
 
-    recipe = RECIPES[RELEASES[method].recipe](Path())
+    recipe = RECIPES[RELEASES[method].recipe]()
     return Reading(num_frames=recipe.method.num_frames, preprocess=recipe.preprocess(), sampling=recipe.sampling)
 
 

@@ -10,10 +10,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from stillmotion.backbones.clip import TextTransformer, VisionTransformer, VisualFeatures
-from stillmotion.backbones.config import CLIPConfig
+from stillmotion.backbones.backbone import Backbone
 from stillmotion.errors import StillmotionError
 from stillmotion.methods.base import Method
+from stillmotion.models.features import Features
 from stillmotion.models.layers import Block, Transformer
 from stillmotion.models.positions import check_frames, interpolate
 from stillmotion.models.video_clip import CosineHead, MeanPool, VideoCLIP
@@ -55,8 +55,8 @@ class TemporalTransformer(nn.Module):
             block.attn.initialize_packed()
         self.temporalModelling = Transformer(blocks)
 
-    def forward(self, features: VisualFeatures) -> Tensor:
-        x_BTE = features.frames_BTE
+    def forward(self, features: Features) -> Tensor:
+        x_BTE = features["frames"]
         check_frames(self.temporalEmbedding.num_embeddings, x_BTE.shape[1])
         x_BTE = x_BTE + self.temporalEmbedding.weight
         for block in self.temporalModelling.resblocks:
@@ -67,19 +67,6 @@ class TemporalTransformer(nn.Module):
         """Interpolate the learned frame positions, linearly, to another number of frames."""
         table = interpolate(self.temporalEmbedding.weight, num_frames)
         self.temporalEmbedding = nn.Embedding.from_pretrained(table, freeze=False)
-
-
-class FixedScaleHead(CosineHead):
-    """Cosine similarity over a fixed temperature of 0.07; CLIP's learned one is not used."""
-
-    def __init__(self, temperature: float):
-        nn.Module.__init__(self)  # without the learned temperature
-        self.temperature = temperature
-
-    @property
-    def scale(self) -> float:
-        """One over the temperature."""
-        return 1 / self.temperature
 
 
 class ContextCLIP(VideoCLIP):
@@ -139,30 +126,30 @@ class A5(Method):
         if not self.temperature > 0:
             raise StillmotionError(f"temperature is {self.temperature}; it must be above 0")
 
-    def build(self, clip: CLIPConfig, class_names: Sequence[str]) -> VideoCLIP:
+    def build(self, backbone: Backbone, class_names: Sequence[str]) -> VideoCLIP:
         """Build the two frozen towers, the context table and the temporal transformer."""
-        text = None
-        if clip.text:
-            context = LearnedContext(clip.text.context_length, clip.text.width, self.prefix, self.postfix)
-            text = TextTransformer(clip, stem=context)
+        text, steps = {}, backbone.steps(self.num_frames)
+        if sizes := backbone.text:
+            text["stem"] = LearnedContext(sizes.context_length, sizes.width, self.prefix, self.postfix)
         return ContextCLIP(
-            VisionTransformer(clip),
-            TemporalTransformer(clip.embed_dim, self.num_frames, self.layers) if self.layers else MeanPool(),
-            FixedScaleHead(self.temperature),
-            text,
+            backbone.visual(self.reads()),
+            TemporalTransformer(backbone.embed_dim, steps, self.layers) if self.layers else MeanPool(),
+            CosineHead(scale=1 / self.temperature),
+            backbone.text_tower(**text),
             prefix=self.prefix,
             postfix=self.postfix,
-            tokenizer=clip.tokenizer,
+            tokenizer=backbone.tokenizer,
         )
 
     def tune(self) -> tuple[Tune, ...]:
         """The table and the transformer (A5: 6,352,384 parameters; A6: 9,504,768)."""
-        return tuple(Tune(pattern) for pattern in self.new())
+        return tuple(Tune(pattern) for pattern in self.new_parameters())
 
-    def new(self) -> tuple[str, ...]:
+    def new_parameters(self) -> tuple[str, ...]:
         """The table and the transformer."""
         return ("text.stem.weight", "temporal.*") if self.layers else ("text.stem.weight",)
 
-    def cached_taps(self) -> tuple[int, ...]:
-        """Frame embeddings are all it reads."""
-        return ()
+    @property
+    def frozen(self) -> bool:
+        """The backbone is only read."""
+        return True

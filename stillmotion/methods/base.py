@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from stillmotion.backbones.config import CLIPConfig
+from stillmotion.backbones.backbone import Backbone
 from stillmotion.errors import StillmotionError
+from stillmotion.models.features import FRAMES, Reads
 from stillmotion.models.video_clip import VideoCLIP
 from stillmotion.train.tuning import Tune
 
@@ -26,21 +27,30 @@ class Method:
         if self.num_frames < 1:
             raise StillmotionError(f"num-frames is {self.num_frames}; it must be at least 1")
 
-    def build(self, clip: CLIPConfig, class_names: Sequence[str]) -> VideoCLIP:
-        """Build the model for a CLIP of these sizes, its new parts initialized; CLIP's tensors are loaded after."""
+    def reads(self) -> Reads:
+        """The outputs of the image tower that the model reads."""
+        return FRAMES
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the image tower stays as it came, so that its outputs may be computed once and kept."""
+        return False
+
+    def build(self, backbone: Backbone, class_names: Sequence[str]) -> VideoCLIP:
+        """Build the model for such a backbone, its new parts initialized; the backbone's tensors are loaded after.
+
+        Raises:
+            StillmotionError: sizes or outputs that the backbone does not have.
+        """
         raise NotImplementedError
 
     def tune(self) -> tuple[Tune, ...]:
         """Name patterns of what trains; none for a method that needs no training."""
         raise NotImplementedError
 
-    def new(self) -> tuple[str, ...]:
-        """Name patterns of the parameters that CLIP's weights do not hold."""
+    def new_parameters(self) -> tuple[str, ...]:
+        """Name patterns of the parameters that the backbone's weights do not hold."""
         return ()
 
-    def cached_taps(self) -> tuple[int, ...] | None:
-        """Blocks whose outputs a feature cache must hold; () for pooled embeddings; None when CLIP is not frozen."""
-        return None
-
-    def adopt(self, model: VideoCLIP) -> None:
-        """Initialize what starts from CLIP's own weights; called once these are loaded."""
+    def init_from_backbone(self, model: VideoCLIP) -> None:
+        """Initialize what starts from the backbone's own weights; called once these are loaded."""

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from stillmotion.backbones.clip import TextTransformer, VisionTransformer, text_blocks, vision_blocks
-from stillmotion.backbones.config import CLIPConfig
+from stillmotion.backbones.backbone import Backbone
+from stillmotion.backbones.clip import TextTransformer
 from stillmotion.errors import StillmotionError
 from stillmotion.methods.base import Method
 from stillmotion.models.layers import Block
@@ -146,42 +146,42 @@ class ViFiCLIP(Method):
                 "prompt, and at most 4"
             )
 
-    def build(self, clip: CLIPConfig, class_names: Sequence[str]) -> VideoCLIP:
+    def build(self, backbone: Backbone, class_names: Sequence[str]) -> VideoCLIP:
         """Build the two towers, with prompts if there are any, mean pooling and the cosine head."""
         kind, template = VideoCLIP, self.template
         vision: dict[str, Any] = {}
         if self.vision_prompts:
-            vision["stem"] = VisualPrompt(self.vision_prompts, clip.vision.width, self.faithful)
-            block = partial(PromptedBlock, length=self.vision_prompts, faithful=self.faithful, text=False)
-            vision["blocks"] = vision_blocks(clip, block, range(1, self.vision_depth))
+            vision["stem"] = VisualPrompt(self.vision_prompts, backbone.width, self.faithful)
+            vision["block"] = partial(PromptedBlock, length=self.vision_prompts, faithful=self.faithful, text=False)
+            vision["where"] = range(1, self.vision_depth)
         text: dict[str, Any] = {}
-        if self.text_prompts and clip.text:
-            text["stem"] = TextPrompt(self.text_prompts, clip.text.width)
-            block = partial(PromptedBlock, length=self.text_prompts, faithful=self.faithful, text=True)
-            text["blocks"] = text_blocks(clip, block, range(1, self.text_depth))
+        if self.text_prompts and backbone.text:
+            text["stem"] = TextPrompt(self.text_prompts, backbone.text.width)
+            text["block"] = partial(PromptedBlock, length=self.text_prompts, faithful=self.faithful, text=True)
+            text["where"] = range(1, self.text_depth)
             kind, template = PromptedCLIP, f"{self.initial_words or ' '.join(['X'] * self.text_prompts)} {{}}."
         return kind(
-            VisionTransformer(clip, **vision),
+            backbone.visual(self.reads(), **vision),
             MeanPool(),
-            CosineHead(),
-            TextTransformer(clip, **text) if clip.text else None,
+            CosineHead(bias=backbone.sigmoid),
+            backbone.text_tower(**text),
             templates=(template,),
-            tokenizer=clip.tokenizer,
+            tokenizer=backbone.tokenizer,
         )
 
     def tune(self) -> tuple[Tune, ...]:
         """What the chosen variant trains (at B/16: full 124.3 M, image 86.2 M, text 38.1 M)."""
         if self.tuned != "prompts":
             return TUNES[self.tuned]
-        return tuple(Tune(pattern) for pattern in self.new())
+        return tuple(Tune(pattern) for pattern in self.new_parameters())
 
-    def new(self) -> tuple[str, ...]:
+    def new_parameters(self) -> tuple[str, ...]:
         """The prompts."""
         vision = ("visual.stem.VPT", "visual.*.VPT_shallow")[: min(self.vision_depth, 2)]
         text = ("text.stem.ctx", "text.*.VPT_shallow")[: min(self.text_depth, 2)]
         return (vision if self.vision_prompts else ()) + (text if self.text_prompts else ())
 
-    def adopt(self, model: VideoCLIP) -> None:
+    def init_from_backbone(self, model: VideoCLIP) -> None:
         """Start the text prompts from the embeddings of the initial words."""
         if self.initial_words and model.text is not None:
             tokens = tokenize([self.initial_words], model.tokenizer)[0, 1 : 1 + self.text_prompts]

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stillmotion.backbones.clip import TextTransformer, VisionTransformer, VisualFeatures, vision_blocks
-from stillmotion.backbones.config import CLIPConfig
+from stillmotion.backbones.backbone import Backbone
 from stillmotion.methods.base import Method
+from stillmotion.models.features import Features, Reads, last_out
 from stillmotion.models.layers import Activation, Attention, Block, LayerNorm, QuickGELU, attend
 from stillmotion.models.positions import check_frames, interpolate
 from stillmotion.models.video_clip import CosineHead, VideoCLIP
@@ -57,8 +57,8 @@ class MultiFrameIntegration(nn.Module):
             assert isinstance(block, Block)
             block.attn.initialize_packed()
 
-    def forward(self, features: VisualFeatures) -> Tensor:
-        x_BTE = features.frames_BTE
+    def forward(self, features: Features) -> Tensor:
+        x_BTE = features["frames"]
         check_frames(self.positional_embedding.shape[1], x_BTE.shape[1])
         return (x_BTE + self.resblocks(x_BTE + self.positional_embedding)).mean(dim=1)
 
@@ -108,15 +108,14 @@ class VideoPromptHead(CosineHead):
         self.alpha = nn.Parameter(torch.full((width,), alpha))
         _initialize(self)
 
-    def forward(self, video_BE: Tensor, text: Tensor | None, features: VisualFeatures) -> Tensor:
+    def forward(self, video_BE: Tensor, text: Tensor | None, features: Features) -> Tensor:
         text_BKE = self.need(text).expand(video_BE.shape[0], -1, -1)
         text_BKE = F.normalize(text_BKE + self.prompts(text_BKE, features), dim=-1)
         return self.scale * (text_BKE @ F.normalize(video_BE, dim=-1).unsqueeze(-1)).squeeze(-1)
 
-    def prompts(self, text_BKE: Tensor, features: VisualFeatures) -> Tensor:
+    def prompts(self, text_BKE: Tensor, features: Features) -> Tensor:
         """What the video adds to every class embedding, (B, K, E)."""
-        assert features.tokens_BTLD is not None
-        context_BPE = self.norm((self.ln(features.tokens_BTLD[:, :, 1:]) @ self.proj).mean(dim=1))
+        context_BPE = self.norm((self.ln(last_out(features)[:, :, 1:]) @ self.proj).mean(dim=1))
         for layer in self.decoder:
             text_BKE = layer(text_BKE, context_BPE)
         return self.alpha * text_BKE
@@ -151,16 +150,20 @@ class XCLIP(Method):
     template: str = "{}"
     """Prompt for a class name; the release uses the bare name."""
 
-    def build(self, clip: CLIPConfig, class_names: Sequence[str]) -> VideoCLIP:
+    def build(self, backbone: Backbone, class_names: Sequence[str]) -> VideoCLIP:
         """Build the towers, the integration transformer and the prompting head."""
         return VideoCLIP(
-            VisionTransformer(clip, blocks=vision_blocks(clip, CrossFrameBlock)),
-            MultiFrameIntegration(clip.embed_dim, self.num_frames, self.mit_layers),
-            VideoPromptHead(clip.vision.width, clip.embed_dim, self.prompt_layers, self.alpha),
-            TextTransformer(clip) if clip.text else None,
+            backbone.visual(self.reads(), block=CrossFrameBlock),
+            MultiFrameIntegration(backbone.embed_dim, self.num_frames, self.mit_layers),
+            VideoPromptHead(backbone.width, backbone.embed_dim, self.prompt_layers, self.alpha),
+            backbone.text_tower(),
             templates=(self.template,),
-            tokenizer=clip.tokenizer,
+            tokenizer=backbone.tokenizer,
         )
+
+    def reads(self) -> Reads:
+        """Frame embeddings, and the tokens that the prompts are made of."""
+        return Reads(frames=True, out=(-1,))
 
     def tune(self) -> tuple[Tune, ...]:
         """Image tower, and the new parts at ten times its rate; position tables are not decayed (section 4)."""
@@ -171,6 +174,6 @@ class XCLIP(Method):
         tunes += [Tune("head.logit_scale", 1.0 if self.train_text else 0.0)]
         return (*tunes, Tune("text.positional_embedding", decay=0)) if self.train_text else tuple(tunes)
 
-    def new(self) -> tuple[str, ...]:
+    def new_parameters(self) -> tuple[str, ...]:
         """Messages, integration and prompts."""
         return ("visual.*.message_*", "temporal.*", "head.[!l]*", "head.ln.*")

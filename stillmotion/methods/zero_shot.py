@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from stillmotion.backbones.clip import TextTransformer, VisionTransformer
-from stillmotion.backbones.config import CLIPConfig
+from stillmotion.backbones.backbone import Backbone
 from stillmotion.methods.base import Method
 from stillmotion.models.video_clip import CosineHead, MeanPool, VideoCLIP
 from stillmotion.train.tuning import Tune
@@ -24,22 +23,22 @@ class ZeroShot(Method):
     templates: tuple[str, ...] = ("{}",)
     """Prompts for a class name."""
 
-    def build(self, clip: CLIPConfig, class_names: Sequence[str]) -> VideoCLIP:
+    def build(self, backbone: Backbone, class_names: Sequence[str]) -> VideoCLIP:
         """Build the two towers; without text weights, class embeddings must come from a file."""
-        text = TextTransformer(clip) if clip.text else None
         return VideoCLIP(
-            VisionTransformer(clip),
+            backbone.visual(self.reads()),
             MeanPool(),
-            CosineHead(),
-            text,
+            CosineHead(bias=backbone.sigmoid),
+            backbone.text_tower(),
             templates=self.templates,
-            tokenizer=clip.tokenizer,
+            tokenizer=backbone.tokenizer,
         )
 
     def tune(self) -> tuple[Tune, ...]:
         """Nothing trains."""
         return ()
 
-    def cached_taps(self) -> tuple[int, ...]:
-        """Pooled embeddings are all it reads."""
-        return ()
+    @property
+    def frozen(self) -> bool:
+        """The backbone is only read."""
+        return True

@@ -65,4 +65,4 @@ OPTIONS = {
     "test_scale": "scale of the cosine at test; None: 100, as the release's",
     "templates": "prompts for a class name, each with a {}; None: the release's 16",
 }
-RELEASE = Release(read, write, "actionclip_k400_b16_8f", OPTIONS)
+RELEASE = Release(read, write, "actionclip_k400_b16_8f", OPTIONS, beside={"fusion_model_state_dict": "fusion."})

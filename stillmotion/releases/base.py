@@ -49,7 +49,7 @@ class Release(NamedTuple):
     """The files of a system's authors, and of its ports, in both directions."""
 
     read: Callable[..., Official]
-    """(tensors without `module.`, CLIP's or None, Sizes, **options of the method); what the tensors show counts more."""
+    """(tensors without `module.`, CLIP's or None, Sizes, **options of the method); tensors count more than options."""
     write: Callable[[Any, State], dict[str, Any]]
     """(method, a model's state dict) to the content of a file that the release's own code loads."""
     recipe: str
@@ -58,6 +58,8 @@ class Release(NamedTuple):
     """Options of the method that leave no trace in the tensors, or not in all, with a line of help for each."""
     to_hugging_face: Callable[[Any, State, CLIPConfig], tuple[dict[str, Any], dict[str, Tensor]]] | None = None
     """(method, state dict, sizes) to a `config.json` and tensors, where transformers has such a model."""
+    beside: Mapping[str, str] = {}
+    """A second state dict in its files, by its name, and what to put before the names in it."""
 
 
 class Reading(NamedTuple):
@@ -74,10 +76,3 @@ class MissingClip(WeightsError):
     def __init__(self, why: str, which: str):
         super().__init__(f"{why}; pass clip=, {which}")
         self.why, self.which = why, which
-
-
-def check_finite(state: State, source: str) -> None:
-    """Raise a `WeightsError` for weights that are not numbers, with the tensor that holds them."""
-    bad = [name for name, tensor in state.items() if not tensor.isfinite().all()]
-    if bad:
-        raise WeightsError(f"{source} holds NaN or infinity, in {len(bad)} tensors, {bad[0]} first; fetch it again")

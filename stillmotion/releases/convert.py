@@ -8,16 +8,21 @@ from typing import Any, Literal
 import torch
 from safetensors.torch import save_file
 
-from stillmotion.backbones.weights import ClipWeights, folder_pixels, load_clip
-from stillmotion.checkpoint import TOWERS, Card, Tower, load_model, save_model
+from stillmotion.backbones.backbone import Pixels
+from stillmotion.backbones.clip import describe
+from stillmotion.backbones.clip_files import clip_config
+from stillmotion.backbones.config import CLIPConfig
+from stillmotion.backbones.load import load_backbone
+from stillmotion.backbones.weights import TOWERS, Tower, Weights
+from stillmotion.checkpoint import Card, load_model, save_model
 from stillmotion.errors import WeightsError
 from stillmotion.files import atomic_folder, sha256, write_json, write_torch
 from stillmotion.methods import name_of
 from stillmotion.releases import RELEASES
 from stillmotion.releases.base import Official, Reading, hidden_sizes
 from stillmotion.releases.official import NOTE, Opened, names_of, open_release, read_official
+from stillmotion.weights.folders import folder_pixels, weight_files
 from stillmotion.weights.names import from_openai, matches
-from stillmotion.weights.readers import weight_files
 
 _RESAMPLE = {"bilinear": 2, "bicubic": 3}  # Pillow's numbers, as image processors write them
 
@@ -51,21 +56,22 @@ def from_release(
     """
     _refuse_place(out, checkpoint, (".safetensors",))
     opened = open_release(method, checkpoint)
-    weights = None if clip is None else load_clip(clip, image_size=(opened.sizes | given).get("image_size"))
-    held = None if weights is None else Opened(weights.state, hidden_sizes(weights.config))
+    weights = None if clip is None else load_backbone(clip, image_size=(opened.sizes | given).get("image_size"))
+    held = None if weights is None else Opened(weights.state, hidden_sizes(clip_config(weights)))
     official = read_official(method, opened, held, given, reading.num_frames)
     kept = opened.card
     classes = names_of(official, classes or (kept.classes if kept else None))
     preprocess, sampling = (kept.preprocess, kept.sampling) if kept else (reading.preprocess, reading.sampling)
     if checkpoint.is_dir() and not kept:
         preprocess = replace(preprocess, **folder_pixels(checkpoint))
+    pixels = Pixels(mean=preprocess.mean, std=preprocess.std)
     source = weight_files(checkpoint)[0] if checkpoint.is_dir() else checkpoint
     card = Card(
         method=official.method,
         classes=tuple(classes),
         names=kept.names if kept and tuple(classes) == kept.classes else tuple(classes),
-        clip=official.clip,
-        clip_name=weights.name if weights else str(checkpoint),
+        backbone=describe(official.clip, kept.backbone.pixels if kept else pixels),
+        backbone_name=weights.name if weights else str(checkpoint.absolute()),
         fingerprints=_same_towers(official, weights),
         preprocess=replace(preprocess, size=official.clip.vision.image_size),
         sampling=sampling,
@@ -92,6 +98,8 @@ def to_release(model: Path, out: Path, layout: Literal["official", "hf"], clip: 
     _refuse_place(out, model, (".pth", ".pt", ".tar", ".bin") if layout == "official" else ("",))
     loaded, card = load_model(model, clip)
     kind, release = type(card.method).__name__, RELEASES.get(name_of(card.method))
+    if release is not None and card.backbone.kind != "clip":
+        raise WeightsError(f"releases and transformers have CLIP's own towers; this model has {card.backbone_name}'s")
     state = {k: v.contiguous() for k, v in loaded.state_dict().items()}
     note = replace(card, fingerprints={}, training={}).to_json()
     if layout == "official":
@@ -101,7 +109,7 @@ def to_release(model: Path, out: Path, layout: Literal["official", "hf"], clip: 
         return card
     if release is None or release.to_hugging_face is None:
         raise WeightsError(f"transformers has plain CLIP and X-CLIP, no {kind}; write --to official")
-    config, tensors = release.to_hugging_face(card.method, state, card.clip)
+    config, tensors = release.to_hugging_face(card.method, state, CLIPConfig.from_dict(card.backbone.sizes))
     pixels, (side, _) = card.preprocess, card.preprocess.size
     if pixels.bgr:
         raise WeightsError("transformers' processors have no channels in reverse; write --to official")
@@ -120,10 +128,13 @@ def to_release(model: Path, out: Path, layout: Literal["official", "hf"], clip: 
     return card
 
 
-def _same_towers(official: Official, weights: ClipWeights | None) -> dict[Tower, str]:
+def _same_towers(official: Official, weights: Weights | None) -> dict[Tower, str]:
     """Fingerprints of the towers that are as CLIP's own, bit by bit."""
-    config, new = official.clip, official.method.new()
-    if weights is None or (config.vision, config.activation) != (weights.config.vision, weights.config.activation):
+    config, new = official.clip, official.method.new_parameters()
+    if weights is None:
+        return {}
+    base = clip_config(weights)
+    if (config.vision, config.activation) != (base.vision, base.activation):
         return {}
     clip, found = from_openai(weights.state), {}
     for tower in TOWERS:

@@ -50,6 +50,6 @@ OPTIONS = {
     "num_frames": "frames of a view, where there are no frame positions; None: the release's 8, which is said",
     "taps": "blocks read, one per layer; None: the last ones",
     "heads": "attention heads of the decoder; None: one per 64 channels of theirs",
-    "reads": "which tokens the query reads; None: all",
+    "tokens": "which tokens the query reads; None: all",
 }
 RELEASE = Release(read, write, "evl_k400_b16_8f", OPTIONS)

@@ -10,15 +10,21 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from stillmotion.backbones.weights import compare, folder_sizes, load_clip
+from stillmotion.backbones.clip import describe
+from stillmotion.backbones.clip_files import clip_config
+from stillmotion.backbones.config import CLIPConfig
+from stillmotion.backbones.load import load_backbone
+from stillmotion.backbones.weights import compare
 from stillmotion.checkpoint import Card
 from stillmotion.errors import StillmotionError, WeightsError, did_you_mean
 from stillmotion.methods import METHODS
 from stillmotion.models.video_clip import VideoCLIP
 from stillmotion.releases import RELEASES
-from stillmotion.releases.base import Official, Release, Sizes, State, check_finite, hidden_sizes
+from stillmotion.releases.base import Official, Release, Sizes, State, hidden_sizes
+from stillmotion.weights.folders import folder_sizes, read_sharded
 from stillmotion.weights.names import to_openai
-from stillmotion.weights.readers import open_wrappers, read_archive, read_sharded, read_state
+from stillmotion.weights.pickles import read_pickled
+from stillmotion.weights.readers import check_finite, open_wrappers, read_state
 
 # Where a file that we wrote for a release keeps the card of the model: beside the state dict, which alone is read
 # there; in a folder, the JSON file of that name.
@@ -65,7 +71,7 @@ def from_official(
     opened = open_release(method, checkpoint)
     official = read_official(method, opened, _open_clip(clip, (opened.sizes | sizes).get("image_size")), sizes)
     names = names_of(official, class_names if class_names is not None or not opened.card else opened.card.names)
-    model = official.method.build(official.clip, names)
+    model = official.method.build(describe(official.clip), names)
     model.load_state_dict(official.state)
     model.class_names = tuple(names)
     return model.eval()
@@ -82,15 +88,19 @@ def release_of(method: str) -> Release:
 
 def open_release(method: str, checkpoint: str | Path | State) -> Opened:
     """Read the file or the folder of a method's release, or its content; a `WeightsError` where it cannot be."""
-    release_of(method)
+    beside = release_of(method).beside
     if isinstance(checkpoint, Mapping):
-        state, card = open_wrappers(checkpoint), _card(checkpoint.get(NOTE), f"this {method} checkpoint")
+        state, card = open_wrappers(checkpoint, beside), _card(checkpoint.get(NOTE), f"this {method} checkpoint")
     else:
-        state = _state(Path(checkpoint))
+        state = _state(Path(checkpoint), beside)
         card = _card(_note(Path(checkpoint)), str(checkpoint))
     state = {key.removeprefix("module."): tensor for key, tensor in state.items()}  # which data parallelism adds
-    if card is not None and type(card.method) is METHODS[method]:
-        return Opened(state, hidden_sizes(card.clip) | {"image_size": card.clip.vision.image_size}, card)
+    if card is not None and type(card.method) is METHODS[method] and card.backbone.kind == "clip":
+        return Opened(
+            state,
+            hidden_sizes(CLIPConfig.from_dict(card.backbone.sizes)) | {"image_size": card.backbone.pixels.size},
+            card,
+        )
     return Opened(state, {} if isinstance(checkpoint, Mapping) else _folder_sizes(Path(checkpoint)))
 
 
@@ -113,10 +123,10 @@ def read_official(
             if (shown := getattr(official.method, name)) != value:
                 raise WeightsError(f"{name} is {value}, and the tensors show {shown}; leave it out")
         if opened.card is not None:
-            known = opened.card.clip if _SIZES.isdisjoint(given) else official.clip
+            known = CLIPConfig.from_dict(opened.card.backbone.sizes) if _SIZES.isdisjoint(given) else official.clip
             official = replace(official, method=replace(opened.card.method, **options), clip=known)
         with torch.device("meta"):  # sizes that are not those of a model take no memory here
-            expected = official.method.build(official.clip, [""] * (official.num_classes or 0)).state_dict()
+            expected = official.method.build(describe(official.clip), [""] * (official.num_classes or 0)).state_dict()
     except StillmotionError:
         raise
     except (ArithmeticError, LookupError, RuntimeError, ValueError) as error:
@@ -151,13 +161,13 @@ def _open_clip(clip: str | Path | State | None, image_size: Any) -> Opened | Non
     if isinstance(clip, Mapping):
         return Opened(to_openai(open_wrappers(clip)))
     if isinstance(clip, str) and not Path(clip).exists():
-        weights = load_clip(clip, image_size=image_size)
-        return Opened(weights.state, hidden_sizes(weights.config))
+        weights = load_backbone(clip, image_size=image_size)
+        return Opened(weights.state, hidden_sizes(clip_config(weights)))
     return Opened(to_openai(_state(Path(clip))), _folder_sizes(Path(clip)))
 
 
-def _state(path: Path) -> dict[str, Tensor]:
-    return read_sharded(path) if path.is_dir() else read_state(path)
+def _state(path: Path, beside: Mapping[str, str] | None = None) -> dict[str, Tensor]:
+    return read_sharded(path) if path.is_dir() else read_state(path, beside)
 
 
 def _folder_sizes(path: Path) -> dict[str, Any]:
@@ -184,5 +194,5 @@ def _note(path: Path) -> Any:
     with zipfile.ZipFile(path) as archive:  # most files have no such entry, and need not be read twice
         if not any(NOTE.encode() in archive.read(name) for name in archive.namelist() if name.endswith("data.pkl")):
             return None
-    content = read_archive(path)
+    content = read_pickled(path)
     return content.get(NOTE) if isinstance(content, Mapping) else None

@@ -48,7 +48,7 @@ def write(method: ViFiCLIP, state: State) -> dict[str, Any]:
 
 def to_hugging_face(method: ViFiCLIP, state: State, clip: CLIPConfig) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Write a fine-tuned CLIP as a `CLIPModel`; one with prompts is not."""
-    if method.new():
+    if method.new_parameters():
         raise WeightsError("transformers' CLIPModel has no place for learned prompts; write --to official")
     return clip_model(method, state, clip)
 

@@ -5,14 +5,15 @@ import torch
 from torch import Tensor
 
 import stillmotion
+from stillmotion.backbones.clip import describe
 from stillmotion.backbones.config import CLIPConfig
 from stillmotion.errors import StillmotionError, WeightsError
 from stillmotion.methods import XCLIP
 from stillmotion.methods.xclip import VideoPromptHead
 from stillmotion.releases import xclip
-from stillmotion.train.tuning import param_groups, select
+from stillmotion.train.tuning import param_groups, rules
 from stillmotion.weights import hugging_face
-from tests.conftest import tiny_config
+from tests.conftest import select, tiny_backbone
 from tests.golden.recipe import load, video, weight
 from tests.methods.golden_clip import clip_state, close, token_ids
 
@@ -35,8 +36,8 @@ def test_equals_the_release(checkpoint: dict[str, Tensor]) -> None:
     with torch.no_grad():
         text, features = model.encode_text(tokens), model.visual(clip)
         close(text, outputs["text_features"])
-        close(features.frames_BTE.flatten(0, 1), outputs["visual/0"])
-        close(features.tokens_BTLD.flatten(0, 1)[:, 1:], outputs["visual/1"])
+        close(features["frames"].flatten(0, 1), outputs["visual/0"])
+        close(features["out.2"].flatten(0, 1)[:, 1:], outputs["visual/1"])
         close(model.temporal(features), outputs["video_features"])
         assert isinstance(model.head, VideoPromptHead)
         close(model.head.prompts(text.expand(2, -1, -1), features), outputs["prompts"])
@@ -100,7 +101,7 @@ def test_equals_hugging_face_in_both_directions(small: bool) -> None:
 def test_trains_what_the_release_trains() -> None:
     method = XCLIP()
     with torch.device("meta"):
-        model = method.build(CLIPConfig(), ["a"])
+        model = method.build(describe(CLIPConfig()), ["a"])
     rules = select(model, method.tune())
     count = {name: p.numel() for name, p in model.named_parameters()}
     assert sum(count.values()) == 194_929_153  # towers, messages, integration, prompts and the temperature
@@ -115,8 +116,8 @@ def test_trains_what_the_release_trains() -> None:
 
 def test_norms_biases_and_positions_are_not_decayed() -> None:
     method = XCLIP(num_frames=2)
-    model = method.build(tiny_config(), ["a"])
-    groups = param_groups(model, method.tune(), 0.001, "matrices")
+    model = method.build(tiny_backbone(), ["a"])
+    groups = param_groups(model, rules(model, method.tune()), 0.001, "matrices")
     decayed = {id(p) for g in groups if g["weight_decay"] for p in g["params"]}
     names = {n for n, p in model.named_parameters() if id(p) in decayed}
     assert not any(n.endswith(("bias", "positional_embedding")) or ".ln_" in n for n in names)
@@ -125,7 +126,7 @@ def test_norms_biases_and_positions_are_not_decayed() -> None:
 
 def test_another_number_of_frames_is_one_call_away() -> None:
     torch.manual_seed(0)
-    model = XCLIP(num_frames=2).build(tiny_config(), ["run", "jump"]).eval()
+    model = XCLIP(num_frames=2).build(tiny_backbone(), ["run", "jump"]).eval()
     text, clip = model.encode_text(model.prompt(["run", "jump"])), torch.randn(1, 3, 3, 32, 32)
     with pytest.raises(StillmotionError, match=r"positions for 2 frames, the video has 3.*resize_time\(3\)"):
         model.classify(clip, text)
