@@ -27,15 +27,7 @@ from stillmotion.backbones.clip import TextTransformer, VisionTransformer
 from stillmotion.backbones.config import CLIPConfig, TextConfig
 from stillmotion.errors import WeightsError
 from stillmotion.progress import say
-from stillmotion.weights import hub
-from stillmotion.weights.folders import (
-    folder_pixels,
-    folder_sizes,
-    folder_tokenizer,
-    interpolation,
-    read_object,
-    read_sharded,
-)
+from stillmotion.weights import folders, hub
 from stillmotion.weights.int8_wheel import openai_int8
 from stillmotion.weights.names import from_openai, matches, to_openai
 from stillmotion.weights.readers import check_finite, read_metadata, read_state
@@ -221,7 +213,7 @@ def _resolve(name: str, sizes: dict[str, Any]) -> ClipWeights:
     config = replace(config, activation="quick_gelu" if entry.get("quick_gelu") else config.activation)
     state = _float32(to_openai(read_state(hub.fetch(model, tag))))
     statistics: dict[str, Any] = {k: tuple(entry[k]) for k in ("mean", "std") if k in entry}
-    return ClipWeights(name=name, config=config, state=state, **statistics, **interpolation(entry))
+    return ClipWeights(name=name, config=config, state=state, **statistics, **folders.interpolation(entry))
 
 
 def _local(name: str, path: Path, config: CLIPConfig | None, sizes: dict[str, Any]) -> ClipWeights:
@@ -232,10 +224,10 @@ def _local(name: str, path: Path, config: CLIPConfig | None, sizes: dict[str, An
 
         return clip_inside(name, path)
     if path.is_dir():
-        state, extra = read_sharded(path), folder_pixels(path)
-        if raw := read_object(path / "open_clip_config.json", "model_cfg"):
-            config = config or CLIPConfig.from_open_clip(raw, folder_tokenizer(path))
-        given = folder_sizes(path) | given
+        state, extra = folders.read_sharded(path), folders.folder_pixels(path)
+        if raw := folders.read_object(path / "open_clip_config.json", "model_cfg"):
+            config = config or CLIPConfig.from_open_clip(raw, folders.folder_tokenizer(path))
+        given = folders.folder_sizes(path) | given
     else:
         state = read_state(path)
     state = _float32(to_openai(state))

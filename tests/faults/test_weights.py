@@ -19,7 +19,8 @@ def wait():
     while True:
         pass
 
-calls = [int, lambda: fail(WeightsError("one line")), lambda: fail(WeightsError("two\\nlines")), lambda: fail(KeyError("x"))]
+calls = [int, lambda: fail(WeightsError("one line")), lambda: fail(WeightsError("two\\nlines"))]
+calls += [lambda: fail(KeyError("x"))]
 calls += [lambda: bytearray(1 << 31), lambda: os.kill(os.getpid(), signal.SIGSEGV), wait]
 print([weights.attempt(call) for call in calls])
 """
