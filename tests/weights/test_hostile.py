@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from stillmotion.backbones.weights import load_clip
+from stillmotion.backbones.load import load_backbone
 from stillmotion.errors import WeightsError
 from stillmotion.weights.readers import check_finite, open_wrappers, read_state
 from tests.weights.crafted import archive, group, legacy, name, number, state, storage, tensor, text
@@ -238,4 +238,4 @@ def test_a_backbone_with_nan_is_refused(tmp_path: Path, tiny_clip: Path) -> None
     read = read_state(tiny_clip)
     read["visual.proj"][3, 4] = float("nan")
     save_file(read, tmp_path / "nan.safetensors")
-    refused(tmp_path / "nan.safetensors", r"1 of the 2048 values of visual\.proj", lambda p: load_clip(str(p)))
+    refused(tmp_path / "nan.safetensors", r"1 of the 2048 values of visual\.proj", lambda p: load_backbone(str(p)))
