@@ -34,6 +34,11 @@ class DiskError(StillmotionError):
     """There is no room, or no right, to write."""
 
 
+def reason(error: Exception, most: int = 160) -> str:
+    """What an error of a library says, as a part of one line: its first line, or its name where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:most]
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` for the nearest known word, else `; choose from a, b, c`."""
     choices = sorted(known)
