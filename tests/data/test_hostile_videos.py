@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from stillmotion.data.dataset import VideoDataset, read_train_view, read_views
-from stillmotion.data.manifest import VIDEO_SUFFIXES, Clip, Manifest
+from stillmotion.data.lists import VIDEO_SUFFIXES
+from stillmotion.data.manifest import Clip, Manifest
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.transforms import Augment, Preprocess
 from stillmotion.data.video import Video, open_video
