@@ -21,26 +21,25 @@ from stillmotion.data.source import Data
 from stillmotion.demo import NO_MOTION, folder_name
 from stillmotion.experiment import fit
 from stillmotion.files import atomic_write, write_json
-from stillmotion.recipes.base import Run
+from stillmotion.recipes.base import Place, Recipe
 from stillmotion.recipes.evl import evl
 from stillmotion.recipes.linear_probe import linear_probe, single_frame
 
-Recipe = Callable[[Path], Run[Any]]
+Maker = Callable[[], Recipe[Any]]
 
 
-def evl_with(**changes: Any) -> Recipe:
+def evl_with(**changes: Any) -> Maker:
     """The recipe `evl` with other temporal modules or another initialization."""
 
-    def recipe(data: Path) -> Run[Any]:
-        run = evl(data)
-        return replace(run, method=replace(run.method, **changes))
+    def recipe() -> Recipe[Any]:
+        return replace(evl(), method=replace(evl().method, **changes))
 
     return recipe
 
 
 RELEASE = "EVL, all, the release's initialization"
 MOTION = "EVL, all, initialized from motion"
-SYSTEMS: dict[str, Recipe] = {
+SYSTEMS: dict[str, Maker] = {
     "single middle frame, linear": single_frame,
     "mean-pooled frames, linear": linear_probe,
     "EVL, no temporal module": evl_with(**NO_MOTION),
@@ -64,7 +63,7 @@ class Options:
     """Folder of the cells; those that are done are kept."""
     seeds: int = 3
     """Seeds of the main systems."""
-    clip: str = "auto"
+    backbone: str = "auto"
     """CLIP weights."""
     cache: Path | None = None
     """Folder of the feature cache; None: the user's cache folder."""
@@ -137,9 +136,10 @@ def train(cell: Cell, clips: list[Path], options: Options) -> float:
             held = [c for c in clips if (c.stem.split("_")[0] in cell.test_actors) == (name == "val")]
             temporary.write_text("".join(f"{c.resolve().as_posix()} {c.parent.name}\n" for c in held), encoding="utf-8")
     data = Data(data=lists["train"], val=lists["val"])
-    run = replace(SYSTEMS[cell.system](options.data), data=data, out=folder, clip=options.clip, cache=options.cache)
-    run = replace(run, train=replace(run.train, seed=cell.seed, eval_every=0))
-    return fit(run, cell.name, keep=True).report.top1
+    recipe = SYSTEMS[cell.system]()
+    train = replace(recipe.train, seed=cell.seed, eval_every=0)
+    recipe = replace(recipe, backbone=options.backbone, train=train)
+    return fit(recipe, data, Place(out=folder, cache=options.cache), keep=True).report.top1
 
 
 def report(done: dict[Cell, float], options: Options) -> None:

@@ -2,16 +2,18 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_type_hints
 
+import torch
+import typeguard
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from stillmotion.backbones.config import CLIPConfig
-from stillmotion.backbones.trained import FORMAT, read_card_json
-from stillmotion.backbones.weights import ClipWeights, check_fingerprints, compare, load_clip, load_into
+from stillmotion.backbones.backbone import Backbone
+from stillmotion.backbones.load import FORMAT, backbone_of, load_backbone, read_card_json
+from stillmotion.backbones.weights import TOWERS, Tower, Weights, check_fingerprints, compare, load_into
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import WeightsError, did_you_mean
@@ -22,8 +24,9 @@ from stillmotion.version import __version__
 from stillmotion.weights.names import matches
 from stillmotion.weights.readers import read_safetensors
 
-Tower = Literal["visual.", "text."]
-TOWERS: tuple[Tower, ...] = ("visual.", "text.")
+# The largest number that a card may hold, by the end of its name: it is read before anything of that size is made.
+LARGEST = {"layers": 512, "blocks": 512, "depth": 512, "views": 256, "num_frames": 1024, "stride": 100_000}
+LARGEST_OTHER = 1 << 17
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +38,11 @@ class Card:
     """Raw class names, in the order of the logits."""
     names: tuple[str, ...]
     """The same as prompts write them."""
-    clip: CLIPConfig
-    clip_name: str
-    """Where the CLIP weights came from."""
+    backbone: Backbone
+    backbone_name: str
+    """Where its weights came from."""
     fingerprints: dict[Tower, str]
-    """SHA-256 of each tower of CLIP that is not stored, because it was not trained."""
+    """SHA-256 of each tower of the backbone that is not stored, because it was not trained."""
     preprocess: Preprocess
     sampling: Sampling
     training: dict[str, Any] = field(default_factory=dict)
@@ -47,54 +50,67 @@ class Card:
 
     def holds(self, name: str) -> bool:
         """Whether a tensor is in the file: it is not part of a tower that was left as it was."""
-        return not name.startswith(tuple(self.fingerprints)) or matches(name, self.method.new())
+        return not name.startswith(tuple(self.fingerprints)) or matches(name, self.method.new_parameters())
 
     def to_json(self) -> str:
         """Write the card as JSON."""
-        content = {k: v for k, v in self.__dict__.items() if k not in ("method", "clip", "preprocess", "sampling")}
+        content = {f.name: getattr(self, f.name) for f in fields(self)}
         content |= {"format": FORMAT, "version": __version__, "method": name_of(self.method)}
-        content |= {"method_config": asdict(self.method), "clip": self.clip.to_dict()}
-        content |= {"preprocess": self.preprocess.to_dict(), "sampling": asdict(self.sampling)}
-        return json.dumps(content)
+        content |= {"method_config": asdict(self.method), "backbone": self.backbone.to_dict()}
+        content |= {"preprocess": asdict(self.preprocess), "sampling": asdict(self.sampling)}
+        return json.dumps(content, allow_nan=False)
 
     @classmethod
     def from_json(cls, raw: dict[str, Any], source: str) -> "Card":
-        """Read a card back.
+        """Read a card back; every number and type in it is checked before anything is built.
 
         Raises:
             WeightsError: it is damaged, or for a method or an option that this version does not have.
         """
         try:
-            return cls._from_json(raw, source)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise WeightsError(
-                f"{source} has a damaged description, or one of a newer version ({error}); update stillmotion, or "
-                "train or convert it again"
-            ) from error
-
-    @classmethod
-    def _from_json(cls, raw: dict[str, Any], source: str) -> "Card":
-        if raw["method"] not in METHODS:
-            raise WeightsError(
-                f"{source} holds method {raw['method']!r}, which stillmotion.methods.METHODS does not have; import the "
-                "module that adds it, on the command line by STILLMOTION_IMPORT=my_module"
+            if raw["method"] not in METHODS:
+                raise WeightsError(
+                    f"{source} holds method {raw['method']!r}, which stillmotion.methods.METHODS does not have; import "
+                    "the module that adds it, on the command line by STILLMOTION_IMPORT=my_module"
+                )
+            card = cls(
+                method=_typed(METHODS[raw["method"]], raw["method_config"]),
+                preprocess=_typed(Preprocess, raw["preprocess"]),
+                sampling=_typed(Sampling, raw["sampling"]),
+                backbone=backbone_of(raw["backbone"], source),
+                classes=tuple(raw["classes"]),
+                names=tuple(raw["names"]),
+                **{k: raw[k] for k in ("backbone_name", "fingerprints", "training")},
             )
-        config: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw["method_config"].items()}
-        return cls(
-            method=METHODS[raw["method"]](**config),
-            classes=tuple(raw["classes"]),
-            names=tuple(raw["names"]),
-            clip=CLIPConfig.from_dict(raw["clip"]),
-            clip_name=raw["clip_name"],
-            fingerprints=raw["fingerprints"],
-            preprocess=Preprocess.from_dict(raw["preprocess"]),
-            sampling=Sampling(**raw["sampling"]),
-            training=raw["training"],
-        )
+            for name, hint in get_type_hints(cls).items():
+                typeguard.check_type(getattr(card, name), hint)
+            if len(card.names) != len(card.classes) or card.preprocess.size != card.backbone.pixels.size:
+                raise ValueError("classes and names, or the sizes of frames, do not agree")
+        except WeightsError:
+            raise
+        except (LookupError, TypeError, AttributeError, ValueError, typeguard.TypeCheckError) as error:
+            raise WeightsError(
+                f"{source} has a damaged description, or one of a newer version ({error!s:.200}); update stillmotion, "
+                "or train or convert it again"
+            ) from error
+        return card
 
 
-def fingerprints(model: nn.Module, weights: ClipWeights, new: Sequence[str] = ()) -> dict[Tower, str]:
-    """Hashes of CLIP's towers of which no parameter trains but what is `new`: they need not be stored."""
+def _typed(kind: type[Any], content: Mapping[str, Any]) -> Any:
+    """A dataclass of plain values from JSON, whose lists become tuples."""
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+    hints = get_type_hints(kind)
+    for name, value in values.items():
+        typeguard.check_type(value, hints[name])
+        largest = next((n for end, n in LARGEST.items() if name.endswith(end)), LARGEST_OTHER)
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, (int, float)) and not abs(number) <= largest:  # NaN is not
+                raise ValueError(f"{name} is {number}, at most {largest} is read")
+    return kind(**values)
+
+
+def fingerprints(model: nn.Module, weights: Weights, new: Sequence[str] = ()) -> dict[Tower, str]:
+    """Hashes of the backbone's towers of which no parameter trains but what is `new`: they need not be stored."""
     moved = [n for n, p in model.named_parameters() if p.requires_grad and not matches(n, new)]
     trained = tuple(tower for tower in TOWERS if any(name.startswith(tower) for name in moved))
     present = TOWERS if getattr(model, "text", None) is not None else TOWERS[:1]
@@ -126,25 +142,34 @@ def read_card(path: Path) -> Card:
     return Card.from_json(read_card_json(path), str(path))
 
 
-def load_model(path: Path, clip: str | None = None) -> tuple[VideoCLIP, Card]:
-    """Rebuild a model from its checkpoint, fetching the CLIP towers that it does not store.
+def load_model(path: Path, backbone: str | None = None) -> tuple[VideoCLIP, Card]:
+    """Rebuild a model from its checkpoint, fetching the towers that it does not store.
 
     Args:
         path: a checkpoint.
-        clip: where to find the CLIP weights instead of where they came from; they must be the same weights.
+        backbone: where to find the backbone's weights instead of where they came from; they must be the same weights.
 
     Raises:
-        WeightsError: the file or the CLIP weights are missing, damaged, or not those the model was trained on.
+        WeightsError: the file or the weights are missing, damaged, or not those the model was trained on.
     """
     card = read_card(path)
-    model = card.method.build(card.clip, card.names)
     state = read_safetensors(path)
-    expected = model.state_dict()
+    with torch.device("meta"):  # compared before memory is asked for
+        expected = card.method.build(card.backbone, card.names).state_dict()
     own = {k: v for k, v in expected.items() if card.holds(k)}
-    if len(own) < len(expected):
-        weights = load_clip(clip or card.clip_name, image_size=card.clip.vision.image_size)
-        check_fingerprints(card.fingerprints, card.clip_name, weights)
-        load_into(model, weights.state, new=(*card.method.new(), "head.*"), source=weights.name)
     compare(own, state, str(path))
+    weights = None
+    if len(own) < len(expected):
+        weights = load_backbone(backbone or found_from(card.backbone_name, path), image_size=card.backbone.pixels.size)
+        check_fingerprints(card.fingerprints, card.backbone_name, weights)
+    model = card.method.build(card.backbone, card.names)
+    if weights is not None:
+        load_into(model, weights.state, new=(*card.method.new_parameters(), "head.*"), source=weights.name)
     model.load_state_dict(state, strict=False)
     return model.eval(), card
+
+
+def found_from(name: str, model: Path) -> str:
+    """A backbone's name as a model's file has it; a file that is not there any more is looked for beside the model."""
+    beside = model.parent / Path(name).name
+    return str(beside) if not Path(name).exists() and beside.is_file() else name

@@ -15,11 +15,11 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from stillmotion.backbones.config import CLIPConfig
+from stillmotion.backbones.backbone import Backbone
 from stillmotion.errors import StillmotionError
 from stillmotion.methods import Method
 from stillmotion.models.video_clip import VideoCLIP
-from stillmotion.train.tuning import select
+from stillmotion.train.tuning import rules
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ class Part:
     trained: int
     """Those that the method's tuning selects."""
     new: int
-    """Those that CLIP's weights do not hold."""
+    """Those that the backbone's weights do not hold."""
     macs: int
     """As run."""
     plain_macs: int
@@ -76,16 +76,16 @@ class Counts:
 
     @property
     def new(self) -> int:
-        """All parameters that CLIP's weights do not hold."""
+        """All parameters that the backbone's weights do not hold."""
         return self.video.new + self.text.new
 
 
-def count(method: Method, clip: CLIPConfig, classes: int = 400, text_tokens: int | None = None) -> Counts:
-    """Count a method on a CLIP of these sizes, for one view of one video.
+def count(method: Method, backbone: Backbone, classes: int = 400, text_tokens: int | None = None) -> Counts:
+    """Count a method on such a backbone, for one view of one video.
 
     Args:
         method: the method with its options; its `num_frames` are the frames of the view.
-        clip: sizes of CLIP.
+        backbone: the backbone.
         classes: classes to tell apart.
         text_tokens: tokens of a prompt; None: the whole context, 77 for OpenAI's models. Where the end of the prompts
             is known our text tower stops there, so this is what a release pays and an upper bound of ours.
@@ -93,23 +93,23 @@ def count(method: Method, clip: CLIPConfig, classes: int = 400, text_tokens: int
     Raises:
         StillmotionError: a number that makes no sense.
     """
-    context = clip.text.context_length if clip.text else 0
+    context = backbone.text.context_length if backbone.text else 0
     length = context if text_tokens is None else text_tokens
     if classes < 1:
         raise StillmotionError(f"classes is {classes}; it must be at least 1")
-    if clip.text and not 1 <= length <= context:
+    if backbone.text and not 1 <= length <= context:
         raise StillmotionError(f"text-tokens is {length}; it must be in 1 to {context}, the context of the text tower")
     with torch.device("meta"):
-        model = method.build(clip, [str(i) for i in range(classes)]).eval()
-        video = torch.empty(1, method.num_frames, 3, *clip.vision.image_size)
+        model = method.build(backbone, [str(i) for i in range(classes)]).eval()
+        video = torch.empty(1, method.num_frames, 3, *backbone.pixels.size)
         tokens = torch.empty(classes, length, dtype=torch.long)
     if len(model.templates) > 1:
         tokens = tokens.expand(len(model.templates), -1, -1)
-    trained = set(select(model, method.tune()))
+    trained = set(rules(model, method.tune()))
     model.requires_grad_(False)  # the counter's hooks want gradients otherwise
 
     def part(name: str, macs: tuple[int, int]) -> Part:
-        return _parameters(model, name, trained, method.new(), *macs)
+        return _parameters(model, name, trained, method.new_parameters(), *macs)
 
     text, text_macs = _measure(model, lambda: model.encode_text(tokens))
     features, visual = _measure(model, lambda: model.visual(video))

@@ -9,16 +9,17 @@ from typing import Any
 from stillmotion.actors.render import PAIRS, ActorsSpec, render_actors
 from stillmotion.attention import attention_map
 from stillmotion.classifier import Classifier, load
+from stillmotion.data.source import Data
 from stillmotion.errors import StillmotionError
 from stillmotion.eval.report import within_pairs
-from stillmotion.experiment import Result, fit
+from stillmotion.experiment import Result, fill_cache, fit
 from stillmotion.files import write_json
 from stillmotion.progress import say
-from stillmotion.recipes.base import Run
+from stillmotion.recipes.base import Place, Recipe
 from stillmotion.recipes.evl import evl
 from stillmotion.recipes.linear_probe import linear_probe
 from stillmotion.report.figures import attention_figure, confusion_figure, curves_figure
-from stillmotion.report.page import HEADER, Page, Row, Sample, write_page
+from stillmotion.report.page import HEADER, Example, Page, Row, write_page
 
 FULL = "EVL, all temporal modules"
 NO_MOTION: dict[str, Any] = {"conv": False, "positions": False, "cross_attention": False}
@@ -30,7 +31,7 @@ class Demo:
 
     out: Path = Path("runs/demo")
     """Folder for everything."""
-    clip: str = "auto"
+    backbone: str = "auto"
     """CLIP weights: the int8 image tower from the package index or, where it cannot be had, the hub's."""
     epochs: int = 10
     """Passes over the training clips, the same for every model."""
@@ -63,10 +64,12 @@ def demo(options: Demo) -> list[Row]:
     videos = options.out / f"videos-{spec.train_actors}x{spec.test_actors}-seed{spec.seed}"
     say(f"rendering {count} clips of {len(spec.actions)} actions into {videos}")
     render_actors(videos, spec)
-    results: dict[str, Result] = {}
-    for name, run in runs(options, videos).items():
+    compared, data, results = recipes(options), Data(data=videos), dict[str, Result]()
+    fill_cache([*compared.values()], data, Place(out=options.out, cache=options.cache))
+    for name, recipe in compared.items():
         say(f"training: {name}")
-        results[name] = fit(run, name, keep=True)
+        place = Place(out=options.out / folder_name(name), cache=options.cache)
+        results[name] = fit(recipe, data, place, name, keep=True)
     rows = [row(name, result) for name, result in results.items()]
     best = results[FULL]
     command = f"stillmotion predict {best.folder.model.as_posix()} my_video.mp4"
@@ -78,7 +81,7 @@ def demo(options: Demo) -> list[Row]:
         confusion=confusion_figure(best.report.confusion, best.report.classes),
         confusion_of="EVL with all temporal modules",
         curves=curves_figure({name: r.folder.read_metrics() for name, r in results.items()}),
-        samples=samples(load(best.folder.model, clip=options.clip), videos),
+        examples=examples(load(best.folder.model, backbone=options.backbone), videos),
         command=command,
     )
     write_page(options.out / "report.html", page)
@@ -87,25 +90,21 @@ def demo(options: Demo) -> list[Row]:
     return rows
 
 
-def runs(options: Demo, videos: Path) -> Mapping[str, Run[Any]]:
-    """The runs to compare; EVL first, because the linear probe can read its cache and not the other way round."""
-    full = evl(videos)
-    shared: dict[str, Any] = {"clip": options.clip, "cache": options.cache}
+def recipes(options: Demo) -> Mapping[str, Recipe[Any]]:
+    """What to compare."""
     budget: dict[str, Any] = {"epochs": options.epochs, "seed": options.seed, "eval_every": 2}
+
+    def within(recipe: Recipe[Any]) -> Recipe[Any]:
+        return replace(recipe, backbone=options.backbone, train=replace(recipe.train, **budget))
+
+    full = within(evl())
     method = replace(full.method, init="motion")  # the direction of time is all that tells partners apart
-    full = replace(full, method=method, **shared, train=replace(full.train, **budget))
-    probe = linear_probe(videos)
-    probe = replace(probe, **shared, train=replace(probe.train, **budget))
-    found: dict[str, Run[Any]] = {
-        FULL: full,
-        "EVL, no temporal module": replace(full, method=replace(full.method, **NO_MOTION)),
-        "linear probe on mean-pooled frames": probe,
-    }
-    if options.ablation:
-        for module in NO_MOTION:
-            method = replace(full.method, **{**NO_MOTION, module: True})
-            found[f"EVL, {module.replace('_', ' ')} alone"] = replace(full, method=method)
-    return {name: replace(run, out=options.out / folder_name(name)) for name, run in found.items()}
+    alone = {f"EVL, {module.replace('_', ' ')} alone": {module: True} for module in NO_MOTION if options.ablation}
+    return {
+        FULL: replace(full, method=method),
+        "EVL, no temporal module": replace(full, method=replace(method, **NO_MOTION)),
+        "linear probe on mean-pooled frames": within(linear_probe()),
+    } | {name: replace(full, method=replace(method, **NO_MOTION | one)) for name, one in alone.items()}
 
 
 def folder_name(name: str) -> str:
@@ -119,7 +118,7 @@ def row(name: str, result: Result) -> Row:
     return Row(name, result.report.top1, pairs, result.trained_parameters, result.folder.training_seconds())
 
 
-def samples(classifier: Classifier, videos: Path, count: int = 6) -> list[Sample]:
+def examples(classifier: Classifier, videos: Path, count: int = 6) -> list[Example]:
     """Look at test clips of one pair after the other."""
     found = []
     for number, action in enumerate([name for pair in PAIRS for name in pair][:count]):
@@ -127,7 +126,7 @@ def samples(classifier: Classifier, videos: Path, count: int = 6) -> list[Sample
         path = paths[number % len(paths)]
         prediction = classifier(path)
         figure = attention_figure(attention_map(classifier, path))
-        found.append(Sample(f"{action}/{path.name}", action, prediction.top(3), figure))
+        found.append(Example(f"{action}/{path.name}", action, prediction.top(3), figure))
     return found
 
 

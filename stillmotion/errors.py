@@ -47,3 +47,28 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         choices = [lower[c] for c in sorted(difflib.get_close_matches(word[:100].lower(), some, n=8, cutoff=0.0))]
     rest = f" and {more} more" if more > 1 else ""
     return f"; choose from {', '.join(choices)}{rest}" if choices else ""
+
+
+EXTRAS = {
+    "report": "pages and figures",
+    "int8": "the int8 image tower of the package index",
+    "demo": "the embedded data set and its report",
+    "transformers": "models and weights of transformers",
+    "tensorboard": "--tensorboard",
+}
+"""What packages that are not always installed are for, by the extra that installs them."""
+
+
+def missing(extra: str, kind: type[StillmotionError] = StillmotionError) -> StillmotionError:
+    """Return the error that says how to install the packages of an extra, a key of `EXTRAS`."""
+    return kind(f"{EXTRAS[extra]} needs packages that are not installed; pip install 'stillmotion[{extra}]'")
+
+
+def printable(text: object) -> str:
+    """Return a text as it can be printed anywhere: control characters and lone surrogates are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def one_line(text: object) -> str:
+    """Return a text as one printable line."""
+    return printable(" ".join(str(text).split()))

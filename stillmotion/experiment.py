@@ -1,8 +1,12 @@
-"""From a run to a checkpoint: read the data, load CLIP, encode or stream, train, evaluate, save."""
+"""From a recipe to a checkpoint: read the data, load the backbone, encode or stream, train, evaluate, save."""
 
+import contextlib
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
 
@@ -10,32 +14,28 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from stillmotion.backbones.clip import resolve_taps
-from stillmotion.backbones.weights import ClipWeights, cache_folder, load_clip, load_into
-from stillmotion.checkpoint import Card, fingerprints, save_model
+from stillmotion.backbones.load import load_backbone
+from stillmotion.backbones.weights import Weights, load_into
+from stillmotion.checkpoint import Card, fingerprints, read_card, save_model
 from stillmotion.data.bad import BadVideos
-from stillmotion.data.dataset import VideoDataset
 from stillmotion.data.manifest import Manifest
-from stillmotion.data.source import load_data
-from stillmotion.data.transforms import Augment, Preprocess
+from stillmotion.data.source import Data, load_data
 from stillmotion.errors import StillmotionError
 from stillmotion.eval.evaluate import score
 from stillmotion.eval.report import Report, Scores, read_predictions, write_predictions
-from stillmotion.features.dataset import CachedTower, FeatureDataset
-from stillmotion.features.encode import Encoder, encode, plan, views_of
-from stillmotion.features.store import FeatureSpec, open_store
 from stillmotion.files import sha256, write_json
 from stillmotion.models.video_clip import VideoCLIP
 from stillmotion.progress import say
-from stillmotion.recipes.base import Run
-from stillmotion.start import start_from, starting_clip
+from stillmotion.recipes.base import HERE, Place, Recipe, declared, plain
+from stillmotion.source import FeatureSource, PixelSource, Source, preprocess_of
+from stillmotion.start import start_from
 from stillmotion.train.accelerator import make_accelerator
+from stillmotion.train.batches import BatchPlan
+from stillmotion.train.learner import Learner
 from stillmotion.train.loop import Trainer
 from stillmotion.train.objective import make_objective
 from stillmotion.train.run_folder import RunFolder
-from stillmotion.train.tuning import explain, select
-
-Datasets = tuple[VideoDataset, VideoDataset] | tuple[FeatureDataset, FeatureDataset]
+from stillmotion.train.tuning import explain, rules
 
 
 @dataclass(frozen=True)
@@ -48,76 +48,138 @@ class Result:
     trained_parameters: int
 
 
-def fit(run: Run[Any], name: str, keep: bool = False) -> Result:
+def fit(recipe: Recipe[Any], data: Data, place: Place = HERE, name: str = "run", keep: bool = False) -> Result:
     """Train one model and evaluate it on the validation clips.
 
     Args:
-        run: the resolved configuration.
-        name: of the run's folder, where `run.out` does not say.
+        recipe, data: what to train and how, and the labeled videos.
+        place: where the run takes place, and from what.
+        name: of the run's folder, where `place.out` does not say.
         keep: read the result of a finished run of the same configuration instead of refusing to train it again.
 
     Raises:
         StillmotionError: anything that the user can mend.
         Stopped: a signal asked to stop; the same call goes on from there.
     """
-    path = run.out or Path("runs") / name
-    accelerator = make_accelerator(run.train, path)
-    weights = clip_weights(run)
-    train, val = load_data(run.data, run.train.seed)
+    if not recipe.method.tune():
+        raise StillmotionError("nothing of this method trains; use it with `stillmotion eval` or `predict`")
+    path = place.out or Path("runs") / name
+    accelerator = make_accelerator(recipe.train, path)
+    weights = backbone_weights(recipe, place.start_from)
+    train, val = load_data(data, recipe.train.seed)
     with accelerator.main_process_first():
-        folder = RunFolder(path, run.to_dict() | identity(run, weights, train, val), run.overwrite, keep)
-    if folder.finished:
-        return read_result(folder)
-    bad = BadVideos(folder.bad_videos, len(train) + len(val), run.data.max_bad)
-    objective = make_objective(run.method.objective, len(train.classes), run.train, accelerator.num_processes)
-    model = build(run, weights, train.classes)
-    datasets = prepare(run, weights, train, val, accelerator, bad)
-    if isinstance(datasets[0], FeatureDataset):
-        model.visual = CachedTower()
-    tokens = prompts(run, model, train.classes) if run.method.needs_text else None
-
-    def numbers(model: VideoCLIP) -> dict[str, float]:
-        report = Report.of(evaluate(model, datasets[1], accelerator, tokens, quiet=True), train.classes)
-        return {"top1": report.top1, "top5": report.top5, "mean_class": report.mean_class}
-
-    Trainer(
-        model=model,
-        tunes=run.method.tune(),
-        dataset=datasets[0],
-        objective=objective,
-        config=run.train,
-        folder=folder,
-        accelerator=accelerator,
-        bad=bad,
-        tokens=tokens,
-        evaluate=numbers,
-    ).run()
-    scores = evaluate(model, datasets[1], accelerator, tokens)
-    for video in scores.bad:
-        bad.add(video)
-    report = Report.of(scores, train.classes)
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    if accelerator.is_main_process:
-        write_predictions(folder.path / "predictions.jsonl", scores, [c.path for c in val.clips], train.classes)
-        seconds = folder.training_seconds()
-        write_json(folder.path / "results.json", {**asdict(report), "trained_parameters": trained, "seconds": seconds})
-        save_model(folder.model, model.state_dict(), card(run, weights, model, train.classes, report))
-        folder.finish()
-    accelerator.wait_for_everyone()
+        own = identity(weights, train, val, place.start_from)
+        config, defaults = configuration(recipe, data, place), configuration(*map(declared, (recipe, data, place)))
+        folder = RunFolder(path, config | own, place.overwrite, keep, defaults | own)
+    with contextlib.closing(folder):
+        if folder.finished:
+            return read_result(folder)
+        bad, names = BadVideos(folder.bad_videos, len(train) + len(val), data.max_bad), data.names(train.classes)
+        learner = make_learner(recipe, weights, train, names, place, accelerator)
+        source = open_source(recipe, weights, (train, val), place.cache, accelerator, bad)
+        source.fill()
+        model: Any = learner.model
+        model.visual = source.visual(model.visual)
+        scores = learn(learner, source, folder, bad, train.classes)
+        report = Report.of(scores, train.classes)
+        trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        if accelerator.is_main_process:
+            write_results(folder, val, scores, report, trained)
+            save_model(folder.model, model.state_dict(), card(recipe, weights, model, names, report, config))
+            folder.finish()
+        accelerator.wait_for_everyone()
     if bad.found:
         say(bad.summary())
     return Result(folder, report, scores, trained)
 
 
-def prompts(run: Run[Any], model: VideoCLIP, classes: tuple[str, ...]) -> Tensor:
-    """Token ids of the class names; or their embeddings, encoded once, where the text tower does not train."""
-    tokens = model.prompt(run.data.names(classes))
-    if any(name.startswith("text.") for name in select(model, run.method.tune())):
-        return tokens
-    with torch.no_grad():
-        text = model.eval().encode_text(tokens)
-    assert text is not None
-    return text
+def configuration(recipe: Recipe[Any], data: Data, place: Place) -> dict[str, Any]:
+    """What a run's folder says of it, JSON-ready."""
+    return {"recipe": recipe.to_dict(), "data": plain(data), "place": plain(place)}
+
+
+def learn(learner: Learner, source: Source, folder: RunFolder, bad: BadVideos, classes: tuple[str, ...]) -> Scores:
+    """Train from where the folder says to the end, and score the validation clips."""
+
+    def numbers(scores: Scores) -> dict[str, float]:
+        report = Report.of(scores, classes)
+        return {"top1": report.top1, "top5": report.top5, "mean_class": report.mean_class}
+
+    trainer = Trainer(learner, source.train, folder, bad, lambda: numbers(evaluate(learner, source.val, quiet=True)))
+    trainer.run()
+    scores = evaluate(learner, source.val)
+    trainer.log(learner.plan.total_steps, epoch=learner.config.epochs, **numbers(scores))
+    for video in scores.bad:
+        bad.add(video)
+    return scores
+
+
+def write_results(folder: RunFolder, val: Manifest, scores: Scores, report: Report, trained: int) -> None:
+    """Write what `read_result` reads."""
+    write_predictions(folder.path / "predictions.jsonl", scores, [c.path for c in val.clips], val.classes)
+    more = {"trained_parameters": trained, "seconds": folder.training_seconds()}
+    write_json(folder.path / "results.json", asdict(report) | more)
+
+
+def fill_cache(recipes: Sequence[Recipe[Any]], data: Data, place: Place = HERE, name: str = "run") -> BadVideos:
+    """Compute what several recipes on the same frozen backbone read, in one pass over the videos.
+
+    Returns:
+        The videos that could not be read.
+
+    Raises:
+        StillmotionError: a method that trains the backbone, or anything else that the user can mend.
+    """
+    first = recipes[0]
+    if not all(recipe.method.frozen for recipe in recipes):
+        raise StillmotionError(f"{name} trains CLIP itself, so it has no features to keep; use evl or linear_probe")
+    train, val = load_data(data, first.train.seed)
+    folder = place.out or Path("runs") / name
+    bad = BadVideos(folder / "bad_videos.jsonl", len(train) + len(val), data.max_bad)
+    reads = reduce(or_, (recipe.method.reads() for recipe in recipes))
+    weights, accelerator = backbone_weights(first, place.start_from), make_accelerator(first.train)
+    FeatureSource(first, weights, (train, val), place.cache, accelerator, bad, reads).fill()
+    return bad
+
+
+def open_source(
+    recipe: Recipe[Any],
+    weights: Weights,
+    clips: tuple[Manifest, Manifest],
+    cache: Path | None,
+    accelerator: Accelerator,
+    bad: BadVideos,
+) -> Source:
+    """Where a run's batches come from: features where the method leaves the backbone as it is, else videos."""
+    if recipe.method.frozen:
+        return FeatureSource(recipe, weights, clips, cache, accelerator, bad)
+    return PixelSource(recipe, weights, *clips)
+
+
+def make_learner(
+    recipe: Recipe[Any],
+    weights: Weights,
+    clips: Manifest,
+    names: tuple[str, ...],
+    place: Place,
+    accelerator: Accelerator,
+) -> Learner:
+    """Build a run's model and what trains it; `names` are the classes as prompts write them."""
+    train, method = recipe.train, recipe.method
+    objective = make_objective(method.objective, len(clips.classes), train, accelerator.num_processes)
+    model = build(recipe, weights, clips.classes, names, place)
+    trained = rules(model, method.tune())
+    if place.explain:
+        for part in explain(model, trained, method.new_parameters(), train.lr, train.weight_decay, train.decay):
+            how = f"lr {part.lr:.3g}, weight decay {part.weight_decay:g}" if part.lr else "frozen"
+            say(f"{part.name:28} {part.parameters:>12,} parameters in {part.tensors:>3} tensors: {how}")
+    tokens = model.prompt(names) if method.needs_text else None
+    if tokens is not None and not any(name.startswith("text.") for name in trained):
+        with torch.no_grad():  # encoded once, where the text tower does not train
+            tokens = model.eval().encode_text(tokens)
+    rank, world = accelerator.process_index, accelerator.num_processes
+    plan = BatchPlan(len(clips), train.batch_size, train.micro_batch, train.epochs, train.seed, rank, world)
+    return Learner(model, method.tune(), objective, train, plan, accelerator, tokens)
 
 
 def read_result(folder: RunFolder) -> Result:
@@ -127,10 +189,12 @@ def read_result(folder: RunFolder) -> Result:
     return Result(folder, Report.of(scores, tuple(content["classes"])), scores, content["trained_parameters"])
 
 
-def identity(run: Run[Any], weights: ClipWeights, train: Manifest, val: Manifest) -> dict[str, str]:
-    """What a run goes on only with, beside its configuration: where CLIP came from, what it starts from, the clips."""
-    start = {"start": sha256(run.start_from)} if run.start_from else {}
-    return {"clip": weights.name, "clips": clips_digest(train, val), **start}
+def identity(weights: Weights, train: Manifest, val: Manifest, start: Path | None) -> dict[str, str]:
+    """What a run goes on only with, beside its configuration: backbone or start, clips, classes."""
+    # A file to start from is known by its content, so that it may lie elsewhere when the run goes on.
+    found = {"start": sha256(start)} if start else {"backbone": weights.name}
+    classes = hashlib.sha256(json.dumps(train.classes).encode()).hexdigest()[:16]
+    return {"clips": clips_digest(train, val), "classes": classes, **found}
 
 
 def clips_digest(*parts: Manifest) -> str:
@@ -139,135 +203,73 @@ def clips_digest(*parts: Manifest) -> str:
     return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16]
 
 
-def clip_weights(run: Run[Any]) -> ClipWeights:
-    """Load the CLIP weights of a run.
+def backbone_weights(recipe: Recipe[Any], start: Path | None = None) -> Weights:
+    """Load the weights of a run's backbone, those inside a trained file `start` where one is given.
 
     Raises:
         StillmotionError: the method reads class names and the weights have no text tower.
     """
-    weights = (
-        load_clip(run.clip, image_size=run.image_size)
-        if run.start_from is None
-        else starting_clip(run.start_from, run.clip, run.image_size)
-    )
-    if run.method.needs_text and weights.config.text is None:
+    if start is not None:
+        read_card(start)
+    base = None if start is None else recipe.backbone
+    weights = load_backbone(recipe.backbone if start is None else str(start), image_size=recipe.image_size, base=base)
+    if recipe.method.needs_text and weights.backbone.text is None:
         raise StillmotionError(
-            f"{weights.name} holds an image tower only, this method compares videos with class names; pass --clip with "
-            "weights that have a text tower (a local CLIP file, or ViT-B-16:openai)"
+            f"{weights.name} holds an image tower only, this method compares videos with class names; pass --backbone "
+            "with weights that have a text tower (a local CLIP file, or ViT-B-16:openai)"
         )
     return weights
 
 
-def build(run: Run[Any], weights: ClipWeights, classes: tuple[str, ...]) -> VideoCLIP:
-    """Build a run's model: new parts from the seed, the rest from CLIP."""
-    torch.manual_seed(run.train.seed)
-    model: VideoCLIP = run.method.build(weights.config, run.data.names(classes))
-    load_into(model, weights.state, new=run.method.new(), source=weights.name)
-    run.method.adopt(model)
-    if run.start_from is not None:
-        start_from(model, run.start_from, run.method, classes)
-    if run.explain:
-        say_parts(run, model)
+def build(
+    recipe: Recipe[Any],
+    weights: Weights,
+    classes: tuple[str, ...],
+    names: tuple[str, ...] | None = None,
+    place: Place = HERE,
+) -> VideoCLIP:
+    """Build a run's model: new parts from the seed, what `place.start_from` shares from there, the rest as it came.
+
+    Args:
+        names: the classes as prompts write them; None: as they are.
+    """
+    torch.manual_seed(recipe.train.seed)
+    model: VideoCLIP = recipe.method.build(weights.backbone, names or classes)
+    load_into(model, weights.state, new=recipe.method.new_parameters(), source=weights.name)
+    recipe.method.init_from_backbone(model)
+    if place.start_from is not None:
+        start_from(model, place.start_from, recipe.method, classes)
     return model
 
 
-def say_parts(run: Run[Any], model: VideoCLIP) -> None:
-    """Print what trains, at what rate, and what is frozen."""
-    train = run.train
-    for part in explain(model, run.method.tune(), train.lr, train.weight_decay, train.decay):
-        how = f"lr {part.lr:.3g}, weight decay {part.weight_decay:g}" if part.lr else "frozen"
-        say(f"{part.name:28} {part.parameters:>12,} parameters in {part.tensors:>3} tensors: {how}")
-
-
-def preprocess_of(run: Run[Any], weights: ClipWeights) -> Preprocess:
-    """Sizes and pixel statistics of a run."""
-    size = weights.config.vision.image_size
-    return run.preprocess(
-        Preprocess(size=size, mean=weights.mean, std=weights.std, interpolation=weights.interpolation)
-    )
-
-
-def prepare(
-    run: Run[Any],
-    weights: ClipWeights,
-    train: Manifest,
-    val: Manifest,
-    accelerator: Accelerator,
-    bad: BadVideos,
-) -> Datasets:
-    """Make the training and validation data sets: videos, or their features, encoded where they are missing.
-
-    Raises:
-        StillmotionError: augmentation that cached features cannot have, a full disk, too many bad videos.
-    """
-    preprocess, T = preprocess_of(run, weights), run.method.num_frames
-    augment = Augment(run.augment, preprocess, run.flip)
-    taps = run.method.cached_taps()
-    if taps is None:
-        one_view = replace(run.sampling, views=1, crops=1)
-        train_set = VideoDataset(train, T, one_view, preprocess, augment, run.train.seed)
-        return train_set, VideoDataset(val, T, run.sampling, preprocess)
-    if run.train.mix:
-        raise StillmotionError("--mix blends pixels, cached features have none; leave it out, or train CLIP too")
-    if run.cached_views == 0 and (run.augment != "none" or run.flip):
-        raise StillmotionError("augmentation with a frozen CLIP needs cached views; pass --cached-views 4, say")
-    spec = FeatureSpec(
-        backbone=weights.fingerprint(),
-        num_frames=T,
-        preprocess=preprocess,
-        sampling=run.sampling,
-        taps=tuple(sorted(set(resolve_taps(taps, weights.config.vision.layers)))),
-        precision=run.train.precision if accelerator.device.type == "cuda" else "fp32",
-    )
-    encoder = Encoder(weights, spec, accelerator.device)
-    name = f"{run.augment}-flip{run.flip:g}-"
-    views = [views_of(train.clips, run.cached_views, name, bad), views_of(val.clips, 0, name, bad)]
-    flat = [view for part in views for clip in part for view in clip]
-    per_clip = encoder.views_per_clip()
-    store = open_store(run.cache or cache_folder() / "features", spec, [i for v in flat for i in v.items(per_clip)])
-    say(str(plan(flat, encoder, store)))
-    mine = flat[accelerator.process_index :: accelerator.num_processes]
-    encode(mine, encoder, store, bad, augment, run.train.data_workers(accelerator.device.type))
-    accelerator.wait_for_everyone()
-    store.refresh()
-    used = resolve_taps(taps, weights.config.vision.layers)
-    return (
-        FeatureDataset(store, train.clips, views[0], per_clip, used, train=True, seed=run.train.seed),
-        FeatureDataset(store, val.clips, views[1], per_clip, used, train=False),
-    )
-
-
-def evaluate(
-    model: VideoCLIP,
-    dataset: VideoDataset | FeatureDataset,
-    accelerator: Accelerator,
-    tokens: Tensor | None,
-    quiet: bool = False,
-) -> Scores:
-    """Score a model on a data set; class names are encoded once."""
-    model.eval()
+def evaluate(learner: Learner, dataset: Any, quiet: bool = False) -> Scores:
+    """Score a learner's model on a data set; class names are encoded once."""
+    model: Any = learner.model.eval()
+    text: Tensor | None = learner.tokens
     with torch.inference_mode():
-        text = None if tokens is None else tokens.to(accelerator.device)
         if text is not None and not text.is_floating_point():
             text = model.encode_text(text)
-    return score(model, dataset, accelerator, text, quiet=quiet)
+    return score(model, dataset, learner.accelerator, text, workers=learner.config.workers, quiet=quiet)
 
 
-def card(run: Run[Any], weights: ClipWeights, model: VideoCLIP, classes: tuple[str, ...], report: Report) -> Card:
+def card(
+    recipe: Recipe[Any],
+    weights: Weights,
+    model: VideoCLIP,
+    names: tuple[str, ...],
+    report: Report,
+    config: dict[str, Any],
+) -> Card:
     """Describe a trained model."""
+    source = Path(weights.name)
     return Card(
-        method=run.method,
-        classes=classes,
-        names=run.data.names(classes),
-        clip=weights.config,
-        clip_name=weights.name,
-        fingerprints=fingerprints(model, weights, run.method.new()),
-        preprocess=preprocess_of(run, weights),
-        sampling=run.sampling,
-        training={
-            "run": run.to_dict(),
-            "top1": report.top1,
-            "mean_class": report.mean_class,
-            "videos": report.scored,
-        },
+        method=recipe.method,
+        classes=report.classes,
+        names=names,
+        backbone=weights.backbone,
+        backbone_name=str(source.absolute()) if source.exists() else weights.name,
+        fingerprints=fingerprints(model, weights, recipe.method.new_parameters()),
+        preprocess=preprocess_of(recipe, weights),
+        sampling=recipe.sampling,
+        training={"run": config, "top1": report.top1, "mean_class": report.mean_class, "videos": report.scored},
     )

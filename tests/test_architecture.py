@@ -1,7 +1,9 @@
 """The shape of the code, enforced: sizes, import directions, one file per method with its page, recipe and test."""
 
 import ast
+import re
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -16,30 +18,32 @@ BASE = {"errors", "files", "progress", "version"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "version": set(),
-    "progress": set(),
+    "progress": {"errors"},
     "files": {"errors"},
     "data": BASE,
     "actors": BASE | {"data"},
-    "weights": BASE | {"backbones"},
-    "models": {"errors", "backbones"},
+    "models": {"errors"},
+    "weights": BASE,
     "backbones": BASE | {"models", "weights"},
-    "train": BASE | {"data", "models"},
-    "methods": {"errors", "models", "backbones", "weights", "train"},
+    "train": BASE | {"data"},
+    "eval": BASE | {"data"},
     "features": BASE | {"data", "models", "backbones"},
-    "eval": BASE | {"data", "models"},
+    "methods": {"errors", "models", "backbones", "train"},
     "recipes": BASE | {"data", "methods", "train"},
-    "checkpoint": BASE | {"data", "methods", "models", "backbones", "weights"},
-    "classifier": BASE | {"data", "methods", "models", "backbones", "checkpoint"},
-    "releases": BASE | {"data", "methods", "models", "backbones", "weights", "checkpoint"},
-    "libraries": BASE | {"data", "models", "backbones", "weights", "classifier"},
-    "start": BASE | {"methods", "models", "backbones", "weights", "checkpoint"},
-    "count": BASE | {"methods", "models", "backbones", "train"},
-    "attention": BASE | {"data", "methods", "models", "classifier"},
+    "checkpoint": BASE | {"data", "models", "backbones", "weights", "methods"},
+    "start": BASE | {"models", "weights", "methods", "checkpoint"},
+    "classifier": BASE | {"data", "eval", "models", "backbones", "methods", "checkpoint"},
+    "attention": BASE | {"data", "classifier"},
+    "releases": BASE | {"data", "models", "backbones", "weights", "methods", "checkpoint"},
+    "libraries": BASE | {"data", "weights", "models", "backbones", "classifier"},
+    "count": BASE | {"models", "backbones", "train", "methods"},
+    "source": BASE | {"data", "models", "backbones", "features", "recipes"},
+    "experiment": BASE | {"data", "models", "backbones", "train", "eval", "recipes", "source", "checkpoint", "start"},
     "report": BASE | {"attention"},
-    "experiment": BASE
-    | {"data", "eval", "features", "methods", "models", "backbones", "recipes", "train", "checkpoint", "start"},
     "demo": BASE | {"actors", "attention", "classifier", "data", "eval", "experiment", "recipes", "report"},
 }
+# Rooms that serve every method and name none, but where a docstring gives a source.
+SHARED = ("train", "features", "weights", "models", "backbones", "eval", "report")
 TOP = {"__init__", "__main__", "cli"}
 
 
@@ -77,6 +81,32 @@ def test_import_directions(path: Path) -> None:
         assert there == here or there in MAY_IMPORT[here], f"{here} must not import {module}"
 
 
+def test_no_import_cycles() -> None:
+    """Of any kind: imports for types and inside functions count."""
+    modules = {".".join(f.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): f for f in FILES}
+
+    def known(name: str) -> str:
+        return name if name in modules else name.rpartition(".")[0]
+
+    graph = {name: {known(m) for m in imports(file)} - {name} for name, file in modules.items()}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the modules
+
+
+def test_shared_rooms_name_no_method() -> None:
+    from stillmotion.methods import METHODS
+
+    words = {w.lower() for name, kind in METHODS.items() for w in (name, kind.__name__)} - {"step"}
+    for path in (f for f in FILES if part(f) in SHARED):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        docs = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)}
+        for node in ast.walk(tree):
+            text = getattr(node, "id", None) or getattr(node, "attr", None) or getattr(node, "name", None)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
+                text = node.value
+            found = words & set(re.findall(r"[a-z0-9]+(?:_[a-z0-9]+)*", text.lower())) if isinstance(text, str) else ()
+            assert not found, f"{path}:{getattr(node, 'lineno', 0)} names {found}"
+
+
 def test_every_part_has_a_rule() -> None:
     assert {part(f) for f in FILES} - TOP == set(MAY_IMPORT)
 
@@ -97,7 +127,7 @@ def test_every_method_has_its_file_test_page_and_recipe() -> None:
         assert method.__module__ == f"stillmotion.methods.{name}"
         assert f"{method.__name__}(" in tests, f"no test of {name}"
         assert (ROOT / "docs" / "methods" / f"{name}.md").is_file(), f"no page of {name}"
-        assert type(RECIPES[name](Path()).method) is method, f"no recipe {name}"
+        assert type(RECIPES[name]().method) is method, f"no recipe {name}"
 
 
 def test_names_that_mean_not_designed() -> None:
@@ -127,8 +157,6 @@ def test_nothing_unsafe_is_called() -> None:
 
 
 def test_no_host_names_and_no_paths_of_a_machine() -> None:
-    import re
-
     pattern = re.compile(r"pypi\.org|pythonhosted|(?<![\w.])/(?:home|root|work|Users)/")
     tracked = [
         p for p in ROOT.rglob("*") if p.suffix in (".py", ".md", ".toml", ".html", ".json") or p.name == "Makefile"
@@ -153,8 +181,6 @@ def test_readme() -> None:
 
 def test_walk_names_what_exists() -> None:
     """docs/walk.md speaks of files and functions in backticks; each must be there."""
-    import re
-
     text = (ROOT / "docs" / "walk.md").read_text(encoding="utf-8")
     files = re.findall(r"`([\w/]+\.py)(?::\w+)?`", text)
     assert len(files) >= 10

@@ -1,6 +1,7 @@
 """Counts made of shapes alone equal counts of real forwards; short cuts are counted as what they replace."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,10 +14,11 @@ from stillmotion.count import Counts, count
 from stillmotion.errors import StillmotionError
 from stillmotion.methods import A5, EVL, METHODS, XCLIP, ActionCLIP, AttentiveProbe, Method, Step, ViFiCLIP
 from stillmotion.methods.xclip import CrossFrameBlock
+from stillmotion.models.features import last_out
 from stillmotion.models.layers import attend
-from tests.conftest import tiny_config
+from tests.conftest import tiny_backbone, tiny_config
 from tests.methods.test_attentive_probe import plain_logits as plain_attentive_probe
-from tests.methods.test_evl import plain_decoder
+from tests.methods.test_evl import plain_decoder, tapped
 from tests.methods.test_step import plain_logits as plain_step
 
 NAMES = ["one", "two of them", "three"]
@@ -50,7 +52,7 @@ METHODS_AND_OPTIONS: list[Method] = [
 
 @pytest.mark.parametrize("method", METHODS_AND_OPTIONS, ids=lambda m: type(m).__name__)
 def test_equals_a_real_forward(method: Method) -> None:
-    config = tiny_config()
+    config = tiny_backbone()
     if isinstance(method, EVL) and method.layers > 3:
         method = EVL(layers=3)
     model = method.build(config, NAMES).double().eval().requires_grad_(False)
@@ -71,19 +73,23 @@ def test_equals_a_real_forward(method: Method) -> None:
 
 def plain_and_run(method: Method, plain: Callable[..., Any]) -> tuple[Counts, int]:
     """What is counted, and what the plain equations of a test cost on the same sizes."""
-    config = tiny_config(text=False, image_size=(32, 40))
+    config = tiny_backbone(text=False, image_size=(32, 40))
     model = method.build(config, NAMES).eval().requires_grad_(False)
     with torch.no_grad():
-        features = model.visual(torch.randn(1, method.num_frames, 3, 32, 40))
-    return count(method, config, len(NAMES)), measured(lambda: plain(model, features))
+        video = torch.randn(1, method.num_frames, 3, 32, 40)
+        read = tapped(model.temporal, model.visual, video) if isinstance(method, EVL) else last_out(model.visual(video))
+    return count(method, config, len(NAMES)), measured(lambda: plain(model, read))
 
 
 @pytest.mark.parametrize("cross_attention", [True, False])
 def test_evl_as_written_is_its_plain_equations(cross_attention: bool) -> None:
     """The same equations that EVL's outputs are held against, counted."""
     method = EVL(num_frames=5, layers=3, heads=2, cross_attention=cross_attention)
-    counts, plain = plain_and_run(method, lambda model, features: plain_decoder(model.temporal, features))
-    assert counts.temporal.plain_macs == plain != counts.temporal.macs
+    counts, plain = plain_and_run(method, lambda model, found: plain_decoder(model.temporal, found))
+    bare, _ = plain_and_run(replace(method, cross_attention=False), lambda model, found: found)
+    affinities = counts.visual.macs - bare.visual.macs  # the tower gives them, the equations here make them
+    assert counts.temporal.plain_macs == plain - affinities != counts.temporal.macs
+    assert (affinities > 0) == cross_attention
 
 
 def test_probes_as_written_are_their_plain_equations() -> None:
@@ -91,7 +97,7 @@ def test_probes_as_written_are_their_plain_equations() -> None:
         (AttentiveProbe(num_frames=3, heads=2, blocks=2), plain_attentive_probe),
         (Step(num_frames=3, heads=2), plain_step),
     ):
-        counts, plain = plain_and_run(method, lambda model, features: logits(model, features.tokens_BTLD))  # noqa: B023
+        counts, plain = plain_and_run(method, logits)
         assert counts.temporal.plain_macs + counts.head.plain_macs == plain > counts.video.macs - counts.visual.macs
 
 
@@ -119,7 +125,7 @@ def test_x_clip_as_written_reads_the_message_too() -> None:
 
 
 def test_trained_and_new_are_what_the_method_names() -> None:
-    config = tiny_config()
+    config = tiny_backbone()
     frozen, full = (count(XCLIP(train_text=flag), config, 3) for flag in (False, True))
     assert (frozen.text.trained, frozen.text.new) == (0, 0)
     assert full.trained == full.parameters > frozen.trained
@@ -131,7 +137,7 @@ def test_trained_and_new_are_what_the_method_names() -> None:
 
 
 def test_text_is_counted_for_every_prompt_of_every_class() -> None:
-    config = tiny_config()
+    config = tiny_backbone()
     one, many = (count(ActionCLIP(templates=("{}",) * n), config, 4).text.macs for n in (1, 5))
     assert many == 5 * one
     assert count(ActionCLIP(templates=("{}",)), config, 8).text.macs == 2 * one

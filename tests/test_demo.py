@@ -26,7 +26,7 @@ def tower(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(out: Path, tower: Path) -> None:
-    words = ["--out", out, "--clip", tower, "--epochs", 1, "--train-actors", 2, "--test-actors", 2]
+    words = ["--out", out, "--backbone", tower, "--epochs", 1, "--train-actors", 2, "--test-actors", 2]
     main(["demo", *map(str, words), "--cache", str(out.parent / "cache")])
 
 

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from stillmotion.methods import Method
-from tests.conftest import tiny_config
+from tests.conftest import tiny_backbone
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,7 +24,7 @@ def test_the_worked_example_of_a_method() -> None:
     exec(code, space)
     method = space["ChangeProbe"](num_frames=4)  # type: ignore[operator]
     assert isinstance(method, Method)
-    model = method.build(tiny_config(text=False), ["a", "b", "c"]).eval()
+    model = method.build(tiny_backbone(text=False), ["a", "b", "c"]).eval()
     clip = torch.randn(2, 4, 3, 32, 32)
     with torch.no_grad():
         assert model.classify(clip).shape == (2, 3)
@@ -42,7 +42,7 @@ def test_the_combination_trains_and_loads(
     (tmp_path / "my_module.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
-    words = ["--data", folder_of_videos, "--clip", tiny_clip, "--epochs", 6, "--num-frames", 2, "--out", "run"]
+    words = ["--data", folder_of_videos, "--backbone", tiny_clip, "--epochs", 6, "--num-frames", 2, "--out", "run"]
     main(["train", "my_module:recipe", *map(str, words)])
     model = stillmotion.load("run/model.safetensors")
     kept = load_file("run/model.safetensors")
@@ -51,13 +51,12 @@ def test_the_combination_trains_and_loads(
     del METHODS["cross_frame_prompts"]
     with pytest.raises(stillmotion.StillmotionError, match="cross_frame_prompts"):
         stillmotion.load("run/model.safetensors")
-    from stillmotion.data.source import Data
-    from stillmotion.recipes.base import Run
+    from stillmotion.recipes.base import Recipe
     from stillmotion.train.config import Train
 
-    run = Run(method=sys.modules["my_module"].CrossFramePrompts(), data=Data(data=tmp_path), train=Train())
+    recipe = Recipe(method=sys.modules["my_module"].CrossFramePrompts(), train=Train())
     with pytest.raises(stillmotion.StillmotionError, match=r"METHODS\['my_method'\] = CrossFramePrompts"):
-        run.to_dict()
+        recipe.to_dict()
 
 
 @pytest.mark.parametrize("block", blocks("README.md"))
@@ -70,7 +69,7 @@ def test_readme_code_runs(
 
     monkeypatch.chdir(tmp_path)
     write_video(tmp_path / "surf.mp4")
-    shared = ["--data", str(folder_of_videos), "--clip", str(tiny_clip), "--epochs", "1", "--num-frames", "4"]
+    shared = ["--data", str(folder_of_videos), "--backbone", str(tiny_clip), "--epochs", "1", "--num-frames", "4"]
     main(["train", "evl", *shared, "--layers", "2"])
     if "vificlip" in block:
         main(["train", "vificlip", *shared, "--warmup", "0"])

@@ -3,44 +3,19 @@
 Parameter names follow OpenAI's checkpoints, so official state dicts load by name.
 """
 
-from collections.abc import Callable, Container, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Container
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from stillmotion.backbones.backbone import Backbone, Pixels
 from stillmotion.backbones.config import CLIPConfig
 from stillmotion.errors import StillmotionError
-from stillmotion.models.affinity import Affinity, neighbor_affinity
+from stillmotion.models.affinity import neighbor_affinity
+from stillmotion.models.features import FRAMES, Features, Reads
 from stillmotion.models.layers import Block, LayerNorm, Transformer
-
-
-class Tap(NamedTuple):
-    """What a decoder reads from one block of the image tower."""
-
-    out_BTLD: Tensor
-    q_BTHLd: Tensor
-    k_BTHLd: Tensor
-
-    def affinity(self) -> Affinity:
-        """How every patch attends to the patches of the frame before and after it (EVL, section 3.3)."""
-        return neighbor_affinity(self.q_BTHLd[..., 1:, :], self.k_BTHLd[..., 1:, :])
-
-
-class TapLike(Protocol):
-    """A tap, live or read back from a cache."""
-
-    @property
-    def out_BTLD(self) -> Tensor: ...
-    def affinity(self) -> Affinity: ...
-
-
-class VisualFeatures(NamedTuple):
-    """Everything the image tower knows about a batch of videos."""
-
-    frames_BTE: Tensor  # projected class token of every frame (unprojected when the tower has no projection)
-    tokens_BTLD: Tensor | None  # all tokens after the last block; None when read from a cache
-    taps: tuple[TapLike, ...]  # the tapped blocks, in the order asked for
 
 
 class VisionTransformer(nn.Module):
@@ -51,32 +26,30 @@ class VisionTransformer(nn.Module):
 
     Args:
         config: sizes of the whole CLIP model.
-        taps: blocks to report, as indices that may be negative and may repeat: (-4, -3, -2, -1) are the last four.
-        project: keep the final norm and the projection to the joint space; without, `frames_BTE` is the class token.
+        reads: the outputs to give. The final norm and the projection are there for `frames` alone.
     """
 
     def __init__(
         self,
         config: CLIPConfig,
+        reads: Reads = FRAMES,
         *,
         blocks: list[Block] | None = None,
         stem: nn.Module | None = None,
-        taps: Sequence[int] = (),
-        project: bool = True,
     ):
         super().__init__()
         sizes = config.vision
         D, (gh, gw) = sizes.width, sizes.grid
-        self.image_size, self.pool = sizes.image_size, sizes.pool
-        self.taps = resolve_taps(taps, sizes.layers)
+        self.image_size, self.pool, self.grid, self.prefix_tokens = sizes.image_size, sizes.pool, sizes.grid, 1
+        self.reads = frozenset(reads.names(sizes.layers))
         self.conv1 = nn.Conv2d(3, D, sizes.patch_size, sizes.patch_size, bias=False)
         self.class_embedding = nn.Parameter(torch.randn(D) * D**-0.5)
         self.positional_embedding = nn.Parameter(torch.randn(1 + gh * gw, D) * D**-0.5)
         self.stem: nn.Module = stem or nn.Identity()
         self.ln_pre: nn.Module = LayerNorm(D) if sizes.ln_pre else nn.Identity()
         self.transformer = Transformer(blocks or vision_blocks(config))
-        self.ln_post: nn.Module = LayerNorm(D) if project else nn.Identity()
-        self.proj = nn.Parameter(torch.randn(D, config.embed_dim) * D**-0.5) if project else None
+        self.ln_post: nn.Module = LayerNorm(D) if reads.frames else nn.Identity()
+        self.proj = nn.Parameter(torch.randn(D, config.embed_dim) * D**-0.5) if reads.frames else None
 
     def embed(self, video: Tensor) -> Tensor:
         """(B, T, 3, H, W) pixels to (B, T, L, D) tokens before the first block."""
@@ -85,22 +58,25 @@ class VisionTransformer(nn.Module):
         x_BTLD = (x + self.positional_embedding.to(x.dtype)).unflatten(0, video.shape[:2])
         return self.ln_pre(self.stem(x_BTLD))
 
-    def forward(self, video: Tensor) -> VisualFeatures:
+    def forward(self, video: Tensor) -> Features:
         """Encode a normalized (B, T, 3, H, W) video."""
         self._check(video)
-        x_BTLD, tapped = self.embed(video), {}
+        x_BTLD, found = self.embed(video), Features()
         for i, block in enumerate(self.transformer.resblocks):
             assert isinstance(block, Block)
-            if i in self.taps:
-                tapped[i] = Tap(*block.tap(x_BTLD))
-                x_BTLD = tapped[i].out_BTLD
+            if f"affinity.{i}" in self.reads:
+                x_BTLD, q_BTHLd, k_BTHLd = block.tap(x_BTLD)
+                patches = slice(self.prefix_tokens, None)
+                found[f"affinity.{i}"] = neighbor_affinity(q_BTHLd[..., patches, :], k_BTHLd[..., patches, :])
             else:
                 x_BTLD = block(x_BTLD)
-        pooled_BTD = x_BTLD[:, :, 0] if self.pool == "class" else x_BTLD[:, :, 1:].mean(dim=2)
-        frames = self.ln_post(pooled_BTD)
+            if f"out.{i}" in self.reads:
+                found[f"out.{i}"] = x_BTLD
         if self.proj is not None:
-            frames = frames @ self.proj.to(frames.dtype)
-        return VisualFeatures(frames, x_BTLD, tuple(tapped[i] for i in self.taps))
+            pooled_BTD = x_BTLD[:, :, 0] if self.pool == "class" else x_BTLD[:, :, 1:].mean(dim=2)
+            frames_BTD = self.ln_post(pooled_BTD)
+            found["frames"] = frames_BTD @ self.proj.to(frames_BTD.dtype)
+        return found
 
     def _check(self, video: Tensor) -> None:
         if video.ndim != 5 or video.shape[2] != 3:
@@ -168,18 +144,6 @@ class TextTransformer(nn.Module):
         return ends.int().argmax(dim=-1)
 
 
-def resolve_taps(taps: Sequence[int], layers: int) -> tuple[int, ...]:
-    """Turn block indices, counted from either end, into indices from the start.
-
-    Raises:
-        StillmotionError: an index outside the tower.
-    """
-    for tap in taps:
-        if not -layers <= tap < layers:
-            raise StillmotionError(f"tap {tap} is outside a tower of {layers} blocks; use {-layers} to {layers - 1}")
-    return tuple(tap % layers for tap in taps)
-
-
 def vision_blocks(
     config: CLIPConfig, kind: Callable[..., Block] = Block, where: Container[int] | None = None
 ) -> list[Block]:
@@ -197,3 +161,33 @@ def text_blocks(
     assert t is not None
     sizes = (t.width, t.heads, t.mlp_width, config.activation, t.layer_scale)
     return [kind(*sizes) if where is None or i in where else Block(*sizes) for i in range(t.layers)]
+
+
+def describe(config: CLIPConfig, pixels: Pixels | None = None) -> Backbone:
+    """A CLIP of these sizes as a backbone.
+
+    Its towers take `block`, a kind of `Block`, at the blocks `where` (None: all), and a `stem`.
+    """
+
+    def visual(
+        reads: Reads, block: Callable[..., Block] = Block, where: Container[int] | None = None, stem: Any = None
+    ) -> nn.Module:
+        return VisionTransformer(config, reads, blocks=vision_blocks(config, block, where), stem=stem)
+
+    def text(block: Callable[..., Block] = Block, where: Container[int] | None = None, stem: Any = None) -> nn.Module:
+        return TextTransformer(config, blocks=text_blocks(config, block, where), stem=stem)
+
+    return Backbone(
+        kind="clip",
+        sizes=config.to_dict(),
+        width=config.vision.width,
+        layers=config.vision.layers,
+        grid=config.vision.grid,
+        embed_dim=config.embed_dim,
+        pixels=replace(pixels or Pixels(), size=config.vision.image_size),
+        text=config.text,
+        tokenizer=config.tokenizer,
+        seams=True,
+        make_visual=visual,
+        make_text=text if config.text else None,
+    )

@@ -31,15 +31,20 @@ def _methods() -> None:
 def _recipes() -> None:
     from stillmotion.cli.train import summary
     from stillmotion.recipes import OWN_CLIPS, PUBLISHED
+    from stillmotion.recipes.published import in_words
 
-    for title, recipes in (("recipes for your own clips", OWN_CLIPS), ("recipes of published numbers", PUBLISHED)):
-        _table(title, [(recipe.__name__, summary(recipe.__name__)) for recipe in recipes])
+    for title, makers in (("recipes for your own clips", OWN_CLIPS), ("recipes of published numbers", PUBLISHED)):
+        rows = []
+        for maker in makers:
+            numbers = [("", line) for line in in_words(maker().published)]
+            rows += [(maker.__name__, summary(maker.__name__)), *numbers]
+        _table(title, rows)
 
 
 def _weights() -> None:
-    from stillmotion.backbones import weights
+    from stillmotion.backbones import load
 
-    _table("CLIP weights (--clip)", [_split(line) for line in (weights.__doc__ or "").splitlines()[2:]])
+    _table("CLIP weights (--backbone)", [_split(line) for line in (load.__doc__ or "").splitlines()[2:]])
 
 
 def _split(line: str) -> tuple[str, str]:
@@ -58,6 +63,6 @@ def _table(title: str, rows: Sequence[tuple[str, str]]) -> None:
         table.add_row(*row)
     console = Console()
     if not console.is_terminal:
-        console.width = 160  # a name and its line stay together for other programs
+        console.width = 240  # a name and its line stay together for other programs
     console.print(table)
     console.print()

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from stillmotion.cli.parse import parse
@@ -57,12 +56,13 @@ def run(words: Sequence[str]) -> None:
         return
     base = defaults(words[0])
     options: Count[Method] = parse(Count[type(base.method)], words[1:], f"stillmotion count {words[0]}", base)  # type: ignore[misc]
+    from stillmotion.backbones.clip import describe
     from stillmotion.backbones.config import CLIPConfig
     from stillmotion.count import count
 
     clip = replace(CLIPConfig.published(options.clip_model), activation="quick_gelu")
     clip = clip if options.image_size is None else clip.at(options.image_size)
-    counts = count(options.method, clip, options.classes, options.text_tokens)
+    counts = count(options.method, describe(clip), options.classes, options.text_tokens)
     if options.json:
         print(json.dumps(_plain(words[0], options, counts)))
     else:
@@ -105,8 +105,8 @@ def defaults(name: str) -> Count[Method]:
     if name not in RECIPES and ":" not in name:
         known = [*METHODS, *RECIPES]
         raise StillmotionError(f"there is no method or recipe {name!r}{did_you_mean(name, known)}")
-    recipe = find(name)(Path())
-    model, colon, _ = recipe.clip.partition(":")
+    recipe = find(name)
+    model, colon, _ = recipe.backbone.partition(":")
     return Count(
         method=recipe.method,
         clip_model=model if colon and model.startswith("ViT") else CLIP_MODEL,

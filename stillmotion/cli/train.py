@@ -2,16 +2,15 @@
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import tyro
-
 from stillmotion.cli.parse import parse
+from stillmotion.data.source import Data
 from stillmotion.errors import StillmotionError
 from stillmotion.recipes import OWN_CLIPS, PUBLISHED, RECIPES, find
-from stillmotion.recipes.base import Run
+from stillmotion.recipes.base import HERE, Place, Recipe
+
+TrainOptions = tuple[Recipe[Any], Data, Place]
 
 
 def run(words: Sequence[str]) -> None:
@@ -19,26 +18,30 @@ def run(words: Sequence[str]) -> None:
     from stillmotion.experiment import fit
     from stillmotion.train.loop import Stopped
 
-    name, config = read_run("train", words)
+    name, options = read_options("train", words)
     try:
-        result = fit(config, name)
+        result = fit(*options, name)
     except Stopped as stop:
         raise KeyboardInterrupt(str(stop)) from stop
     print(result.report)
     print(f"{result.folder.model}\nstillmotion predict {result.folder.model} VIDEO")
 
 
-def read_run(command: str, words: Sequence[str]) -> tuple[str, Run[Any]]:
-    """Read a recipe's name and the options that change it; returns the name for the folder, and the run."""
+def read_options(command: str, words: Sequence[str]) -> tuple[str, TrainOptions]:
+    """Read a recipe's name and the options that change it; returns the name for the folder, and the options."""
     if not words or words[0] in ("-h", "--help"):
         print(_usage(command))
         raise SystemExit(0 if words else 2)
     if words[0].startswith("-"):
         raise StillmotionError(f"name a recipe before the options: stillmotion {command} evl --data VIDEOS")
-    base = find(words[0])(Path())
-    base = replace(base, data=replace(base.data, data=tyro.MISSING))
-    config: Run[Any] = parse(Run[type(base.method)], words[1:], f"stillmotion {command} {words[0]}", base)  # type: ignore[misc]
-    return words[0].replace(":", "."), config
+    found = find(words[0])
+    kind: Any = Recipe[type(found.method)]  # type: ignore[misc]  # its own method's fields become options
+
+    def options(*, data: Data, recipe: kind = found, place: Place = HERE) -> TrainOptions:
+        """One training run, from videos to a model."""
+        return recipe, data, place
+
+    return words[0].replace(":", "."), parse(options, words[1:], f"stillmotion {command} {words[0]}")
 
 
 def _usage(command: str) -> str:

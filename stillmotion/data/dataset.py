@@ -90,7 +90,7 @@ class VideoDataset(Dataset[Sample]):
         augment: Augment | None = None,
         seed: int = 0,
     ):
-        self.manifest, self.num_frames, self.sampling = manifest, num_frames, sampling
+        self.manifest, self.clips, self.num_frames, self.sampling = manifest, manifest.clips, num_frames, sampling
         self.preprocess, self.augment, self.seed = preprocess, augment, seed
 
     def __len__(self) -> int:

@@ -26,7 +26,7 @@ PLACES = (
     (1, 1), (1, 3), (3, 1), (3, 3),
 )  # fmt: skip
 
-Recipe = Literal["none", "crop", "vificlip", "evl", "actionclip"]
+Augmentation = Literal["none", "crop", "vificlip", "evl", "actionclip"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +99,7 @@ class Augment:
     """Random views of a clip for training; then the model's own normalization.
 
     Args:
-        recipe: `none` is the test view. `crop` is a random resized crop of at least half the area. `vificlip` is its
+        policy: `none` is the test view. `crop` is a random resized crop of at least half the area. `vificlip` is its
             (and X-CLIP's) multi-scale crop, flip, color jitter and grayscale. `actionclip` is its RandAugment and then
             the same with more places to crop. `evl` is its RandAugment and random resized crop. RandAugment has
             torchvision's op set.
@@ -109,25 +109,25 @@ class Augment:
     RandAugment too; here it is one draw a clip.
     """
 
-    def __init__(self, recipe: Recipe, preprocess: Preprocess, flip: float = 0.0):
-        self.recipe, self.preprocess = recipe, preprocess
+    def __init__(self, policy: Augmentation, preprocess: Preprocess, flip: float = 0.0):
+        self.policy, self.preprocess = policy, preprocess
         size, mode = list(preprocess.size), InterpolationMode(preprocess.interpolation)
         steps: list[Any] = []
-        if recipe == "crop":
+        if policy == "crop":
             steps += [v2.RandomResizedCrop(size, scale=(0.5, 1.0), interpolation=mode, antialias=True)]
-        elif recipe in ("vificlip", "actionclip"):
-            if recipe == "actionclip":
+        elif policy in ("vificlip", "actionclip"):
+            if policy == "actionclip":
                 steps += [v2.RandAugment(2, magnitude=9, interpolation=InterpolationMode.BILINEAR, fill=128)]
-            steps += [MultiScaleCrop(preprocess.size, places=13 if recipe == "actionclip" else 5)]
+            steps += [MultiScaleCrop(preprocess.size, places=13 if policy == "actionclip" else 5)]
             jitter = v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1)
             steps += [v2.RandomApply([jitter], p=0.8), v2.RandomGrayscale(p=0.2)]
-        elif recipe == "evl":
+        elif policy == "evl":
             bilinear = InterpolationMode.BILINEAR
             steps += [v2.RandAugment(4, magnitude=7, num_magnitude_bins=11, interpolation=bilinear, fill=128)]
             steps += [v2.RandomResizedCrop(size, scale=(0.08, 1.0), interpolation=bilinear, antialias=True)]
-        elif recipe != "none":
+        elif policy != "none":
             raise StillmotionError(
-                f"augmentation {recipe!r} is unknown; choose none, crop, vificlip, evl or actionclip"
+                f"augmentation {policy!r} is unknown; choose none, crop, vificlip, evl or actionclip"
             )
         if flip:
             steps.append(v2.RandomHorizontalFlip(flip))
@@ -138,7 +138,7 @@ class Augment:
         if self._steps is None:
             return self.preprocess(frames)[0]
         with drawn_from(seed):
-            if self.recipe == "none":
+            if self.policy == "none":
                 frames = self.preprocess.resize(frames, self.preprocess.short_side)
                 (y, x), (h, w) = (
                     crop_offsets((frames.shape[-2], frames.shape[-1]), self.preprocess.size, 1)[0],

@@ -4,39 +4,47 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from stillmotion.backbones.clip import VisionTransformer, VisualFeatures
-from stillmotion.backbones.weights import ClipWeights
+from stillmotion.backbones.runtimes import RUNTIMES
+from stillmotion.backbones.weights import Weights
 from stillmotion.data.bad import BadVideo, BadVideos
 from stillmotion.data.dataset import read_train_view, read_views
+from stillmotion.data.loader import batches
 from stillmotion.data.manifest import Clip
+from stillmotion.data.sampling import Sampling
 from stillmotion.data.seeds import item_seed
 from stillmotion.data.transforms import Augment
 from stillmotion.errors import DiskError, StillmotionError, VideoError
 from stillmotion.features.store import FeatureSpec, FeatureStore
 from stillmotion.files import sha256
+from stillmotion.models.features import Features, Reads
 from stillmotion.progress import progress_bar
 
 
 @dataclass(frozen=True)
 class View:
-    """One view of one clip: number -1 stands for all test views, 0, 1, ... for random training views."""
+    """All test views of one clip, or one of its random training views."""
 
     clip: Clip
     digest: str
-    number: int
+    """Of the file's content."""
+    sampling: Sampling
+    number: int | None = None
+    """Of a training view; None: the test views."""
     augment: str = "none"
 
-    def items(self, test_views: int) -> list[str]:
+    def items(self) -> list[str]:
         """Names of the features in the store."""
-        if self.number < 0:
-            return [f"{self.digest}/test{i}" for i in range(test_views)]
-        return [f"{self.digest}/{self.augment}{self.number}"]
+        if self.number is not None:
+            return [f"{self.digest}/{self.augment}{self.number}"]
+        V, C = self.sampling.views, self.sampling.crops
+        return [f"{self.digest}/test-{v}of{V}-{c}of{C}" for v in range(V) for c in range(C)]
 
 
 @dataclass(frozen=True)
@@ -63,64 +71,62 @@ class Plan:
 
 
 class Encoder:
-    """A frozen image tower with the taps that a cache is to hold.
+    """A frozen image tower that gives the outputs that a cache is to hold.
 
     Args:
-        weights: CLIP weights.
-        spec: what is computed; its taps and preprocessing.
+        weights: of the backbone.
+        spec: how features are computed.
+        reads: the outputs.
         device: where the tower runs.
     """
 
-    def __init__(self, weights: ClipWeights, spec: FeatureSpec, device: torch.device):
-        self.spec, self.clip, self.device = spec, weights.config, device
+    def __init__(self, weights: Weights, spec: FeatureSpec, reads: Reads, device: torch.device):
+        self.spec, self.backbone, self.device = spec, weights.backbone, device
+        self.outputs = reads.names(weights.backbone.layers)
         with torch.device("meta"):
-            tower = VisionTransformer(weights.config, taps=spec.taps)
-        state = {k.removeprefix("visual."): v for k, v in weights.state.items() if k.startswith("visual.")}
-        tower.load_state_dict(state, assign=True)
-        self.tower = tower.to(device).eval().requires_grad_(False)
+            tower = weights.backbone.visual(reads)
+        # Assigned, not copied; what the tower has no place for is what these outputs do not need.
+        tower.load_state_dict({k: weights.state[f"visual.{k}"] for k in tower.state_dict()}, assign=True)
+        self._run = RUNTIMES[spec.runtime](tower, device)
 
-    def views_per_clip(self) -> int:
-        """Test views of one clip."""
-        return self.spec.sampling.views * self.spec.sampling.crops
+    @property
+    def bytes_per_view(self) -> int:
+        """Size of one view: 14 MB for four blocks of ViT-B/16 at 8 frames with affinities, 8 kB for frames alone."""
+        return 2 * sum(prod(self.backbone.shape(name, self.spec.num_frames)) for name in self.outputs)
 
     def measure(self) -> float:
-        """Seconds that the backbone takes for one view, measured."""
-        h, w = self.clip.vision.image_size
-        blank = torch.zeros(1, self.spec.num_frames, 3, h, w)
+        """Seconds that one view takes, measured."""
+        blank = torch.zeros(1, self.spec.num_frames, 3, *self.backbone.pixels.size)
         self.encode(blank)  # the first pass also finds memory and kernels
         started = time.perf_counter()
         self.encode(blank)
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
         return time.perf_counter() - started
 
-    def encode(self, video: Tensor) -> VisualFeatures:
+    def encode(self, video: Tensor) -> Features:
         """Encode a (1, T, 3, H, W) video on the encoder's device."""
-        half = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(self.spec.precision)
-        with torch.inference_mode(), torch.autocast(self.device.type, dtype=half, enabled=half is not None):
-            features: VisualFeatures = self.tower(video.to(self.device))
-        return features
+        return self._run(video)
 
 
-def plan(views: Sequence[View], encoder: Encoder, store: FeatureStore) -> Plan:
-    """Count what is missing, what it will take, and whether the disk holds it.
+def plan(views: Sequence[View], encoder: Encoder, store: FeatureStore, processes: int = 1) -> Plan:
+    """Count what is missing, what it will take with so many processes, and whether the disk holds it.
 
     Raises:
         DiskError: not enough room.
     """
-    per_clip = encoder.views_per_clip()
-    items = [(view, item) for view in views for item in view.items(per_clip)]
-    missing = sum(item not in store for _, item in items)
-    size = missing * encoder.spec.bytes_per_view(encoder.clip)
-    folder = store.folder
-    existing = next(p for p in (folder, *folder.parents) if p.exists())
+    items = [item for view in views for item in view.items()]
+    missing = sum(bool(store.lacking(item, encoder.outputs)) for item in items)
+    size = missing * encoder.bytes_per_view
+    existing = next(p for p in (store.folder, *store.folder.parents) if p.exists())
     free = shutil.disk_usage(existing).free
-    seconds = missing * encoder.measure() if missing else 0.0
-    planned = Plan(missing, len(items) - missing, size, seconds, free, folder)
+    seconds = missing * encoder.measure() / processes if missing else 0.0
     if size * 1.02 > free:
         raise DiskError(
             f"the features of {missing} views take {_size(size)}, {existing} has {_size(free)} free; free some space, "
             "choose another disk with --cache, or use fewer views or frames"
         )
-    return planned
+    return Plan(missing, len(items) - missing, size, seconds, free, store.folder)
 
 
 def encode(
@@ -137,34 +143,31 @@ def encode(
 
     Raises:
         DataError: too many bad videos.
+        StillmotionError: outputs that are not finite, or that float16 cannot hold.
         DiskError: the disk became full.
     """
-    per_clip = encoder.views_per_clip()
-    todo = [view for view in views if any(item not in store for item in view.items(per_clip))]
-    jobs = _Decoding(todo, encoder.spec, augment)
-    loader: DataLoader[tuple[View, Tensor | BadVideo]] = DataLoader(
-        jobs, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None
-    )
+    todo = [view for view in views if any(store.lacking(item, encoder.outputs) for item in view.items())]
+    decoded = batches(_Decoding(todo, encoder.spec, augment), workers, ahead=4)
     try:
         with progress_bar("encoding", len(todo)) as bar:
-            for view, video in loader:
+            for view, video in decoded:
                 if isinstance(video, BadVideo):
                     bad.add(video)
                 else:
-                    _encode_view(view, video, encoder, store, bad)
+                    _encode_view(view, video, encoder, store)
                 bar.advance()
     finally:
         store.flush()
 
 
-def _encode_view(view: View, videos: Tensor, encoder: Encoder, store: FeatureStore, bad: BadVideos) -> None:
-    for item, video in zip(view.items(len(videos)), videos, strict=True):
-        features = encoder.encode(video[None])
-        tensors = (features.frames_BTE, *(tap.out_BTLD for tap in features.taps))
-        if not all(bool(torch.isfinite(t).all()) for t in tensors):
-            bad.add(BadVideo(str(view.clip.path), f"{view.clip.path}: its features are not finite (NaN or infinite)"))
-            return
-        store.add(item, features)
+def _encode_view(view: View, videos: Tensor, encoder: Encoder, store: FeatureStore) -> None:
+    for item, video in zip(view.items(), videos, strict=True):
+        if lacking := store.lacking(item, encoder.outputs):
+            features = encoder.encode(video[None])
+            try:
+                store.add(item, {name: features[name][0] for name in lacking})
+            except StillmotionError as error:
+                raise StillmotionError(f"{view.clip.path}: {error}") from error
 
 
 class _Decoding(Dataset[tuple[View, Tensor | BadVideo]]):
@@ -178,17 +181,19 @@ class _Decoding(Dataset[tuple[View, Tensor | BadVideo]]):
         view, spec = self.views[i], self.spec
         path = view.clip.path
         try:
-            if view.number < 0:
-                return view, read_views(path, spec.num_frames, spec.sampling, spec.preprocess)
+            if view.number is None:
+                return view, read_views(path, spec.num_frames, view.sampling, spec.preprocess)
             if self.augment is None:
                 raise StillmotionError("training views need an augmentation; pass one")
             seed = item_seed(view.digest, view.number, view.augment)
-            return view, read_train_view(path, spec.num_frames, spec.sampling, self.augment, seed)[None]
+            return view, read_train_view(path, spec.num_frames, view.sampling, self.augment, seed)[None]
         except VideoError as error:
             return view, BadVideo(str(path), str(error))
 
 
-def views_of(clips: Sequence[Clip], random_views: int, augment: str, bad: BadVideos) -> list[list[View]]:
+def views_of(
+    clips: Sequence[Clip], sampling: Sampling, bad: BadVideos, random_views: int = 0, augment: str = "none"
+) -> list[list[View]]:
     """For each clip its test views, or some random ones; none, and a report to `bad`, for a file that is not there."""
     views: list[list[View]] = []
     for clip in clips:
@@ -198,8 +203,8 @@ def views_of(clips: Sequence[Clip], random_views: int, augment: str, bad: BadVid
             bad.add(BadVideo(str(clip.path), f"cannot read {clip.path} ({error.strerror})"))
             views.append([])
             continue
-        random = [View(clip, digest, n, augment) for n in range(random_views)]
-        views.append(random or [View(clip, digest, -1)])
+        random = [View(clip, digest, sampling, n, augment) for n in range(random_views)]
+        views.append(random or [View(clip, digest, sampling)])
     return views
 
 

@@ -1,194 +1,199 @@
-"""The feature cache on disk: safetensors shards and an index, one folder per way of computing features.
+"""The feature cache on disk: safetensors shards with an index each, one folder per way of computing features.
 
-    ROOT/KEY/spec.json               what KEY stands for: backbone, preprocessing, sampling, taps, precision
-    ROOT/KEY/index.jsonl             one line per item: which shard holds it
-    ROOT/KEY/shard-*.safetensors     tensors named ITEM/frames, ITEM/out0, ITEM/back0, ITEM/ahead0, ...
+    ROOT/KEY/spec.json             what KEY stands for: backbone, frames, preprocessing, sampling, runtime
+    ROOT/KEY/shard-*.safetensors   tensors named ITEM/OUTPUT, such as 1f.../test-0of1-0of1/out.11, in float16
+    ROOT/KEY/shard-*.json          which items and outputs the shard holds, and a checksum of every tensor
 
 An item is one view of one file, named by the file's content, so a moved or renamed file is found again and a changed
-one is not mistaken for the old. Shards are written whole and then listed: an interrupted run loses at most the shard in
-hand, and several processes may add to one cache.
+one is not mistaken for the old. It holds the outputs that were asked for, no others; a method that reads more adds what
+is lacking, clip by clip. Shards are written whole, then their index: an interrupted run loses at most the shard in
+hand, and several processes may add to one cache, because none of them writes into a file of another.
 """
 
 import hashlib
 import json
+import re
 import time
 import uuid
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from stillmotion.backbones.clip import VisualFeatures
-from stillmotion.backbones.config import CLIPConfig
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.transforms import Preprocess
-from stillmotion.errors import DiskError, StillmotionError
-from stillmotion.files import append_line, atomic_write, write_json
-from stillmotion.models.affinity import Affinity
+from stillmotion.errors import StillmotionError
+from stillmotion.files import atomic_write, write_json
+from stillmotion.models.features import Features
+from stillmotion.progress import say
 
 SHARD_BYTES = 100_000_000
 SHARD_SECONDS = 60.0
-VERSION = 1
+VERSION = 2
+_INDEX = re.compile(r"shard-[0-9a-f]{12}\.json")
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSpec:
-    """All that features depend on besides the video; two equal specs share a cache."""
+    """All that features depend on besides the video and its views; two equal specs share a cache."""
 
     backbone: str
     """Fingerprint of the image tower's weights."""
     num_frames: int
     preprocess: Preprocess
     sampling: Sampling
-    taps: tuple[int, ...]
-    """Tapped blocks, counted from the start; none: pooled embeddings only."""
-    precision: str = "fp32"
-    """Precision of the backbone; features are stored in float16."""
-    version: int = VERSION
+    """Its scheme and stride; the number of views is part of an item's name."""
+    runtime: str = "fp32"
+    """How the backbone ran; features are stored in float16."""
 
     @property
     def key(self) -> str:
         """Sixteen hexadecimal digits that name the cache's folder."""
-        content = asdict(self)
-        for name in ("bgr", "antialias", "short_side"):  # caches older than these fields keep their names
-            if content["preprocess"][name] == getattr(Preprocess(), name):
-                del content["preprocess"][name]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(self.content(), sort_keys=True).encode()).hexdigest()[:16]
 
-    def bytes_per_view(self, clip: CLIPConfig) -> int:
-        """Size of one view: 14 MB for four taps of ViT-B/16 at 8 frames, 8 kB for pooled embeddings."""
-        T, (gh, gw), D = self.num_frames, clip.vision.grid, clip.vision.width
-        P = gh * gw
-        tap = T * (1 + P) * D + 2 * (T - 1) * P * P
-        return 2 * (T * clip.embed_dim + len(self.taps) * tap)
+    def content(self) -> dict[str, Any]:
+        """What the key stands for, JSON-ready."""
+        return asdict(replace(self, sampling=replace(self.sampling, views=1, crops=1))) | {"version": VERSION}
 
 
-def open_store(root: Path, spec: FeatureSpec, items: Sequence[str]) -> "FeatureStore":
-    """Return the cache of a spec: its own, or one that already holds these items with further taps."""
-    own = FeatureStore(root, spec)
-    if root.exists() and not root.is_dir():
-        raise DiskError(f"the feature cache {root} is a file; pass a folder as --cache")
-    if not root.is_dir() or (own.folder.is_dir() and all(item in own for item in items)):
-        return own
-    for folder in sorted(p for p in root.iterdir() if (p / "spec.json").is_file()):
-        taps = tuple(json.loads((folder / "spec.json").read_text(encoding="utf-8"))["taps"])
-        wider = FeatureStore(root, replace(spec, taps=taps))
-        if wider.folder == folder and set(spec.taps) <= set(taps) and all(item in wider for item in items):
-            return wider
-    return own
+class _Part(NamedTuple):
+    """Where some outputs of an item are."""
 
-
-class CachedTap(NamedTuple):
-    """A tap read back: the block's output and the affinities that its queries and keys gave."""
-
-    out_BTLD: Tensor
-    back_BTPP: Tensor
-    ahead_BTPP: Tensor
-
-    def affinity(self) -> Affinity:
-        """Attention between neighboring frames, as computed when the cache was written."""
-        return Affinity(self.back_BTPP, self.ahead_BTPP)
+    shard: str
+    outputs: tuple[str, ...]
+    sums: tuple[int, ...]
 
 
 class FeatureStore:
     """Reads and writes one cache folder."""
 
     def __init__(self, root: Path, spec: FeatureSpec):
+        if root.exists() and not root.is_dir():
+            raise StillmotionError(f"the feature cache {root} is a file; pass a folder as --cache")
         self.spec, self.folder = spec, root / spec.key
-        self._places: dict[str, str] = {}
+        self._places: dict[str, list[_Part]] = {}
+        self._known: set[str] = set()
         self._open: dict[str, Any] = {}
+        self._sound: set[tuple[str, str]] = set()
         self._pending: dict[str, dict[str, Tensor]] = {}
-        self._pending_since = time.monotonic()
+        self._pending_bytes, self._pending_since = 0, time.monotonic()
         self.refresh()
-
-    def __contains__(self, item: str) -> bool:
-        return item in self._places
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_open": {}}  # open files do not travel to data workers
 
-    def refresh(self) -> None:
-        """Read the index again, as other processes may have added to it."""
-        index = self.folder / "index.jsonl"
-        if not index.is_file():
-            return
-        for line in index.read_text(encoding="utf-8").splitlines():
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue  # a line cut short by a crash: its shard is computed again
-            if (self.folder / entry["shard"]).is_file():
-                self._places.update(dict.fromkeys(entry["items"], entry["shard"]))
+    def lacking(self, item: str, outputs: Iterable[str]) -> tuple[str, ...]:
+        """Those of some outputs that an item does not have yet."""
+        held = {name for part in self._places.get(item, ()) for name in part.outputs}
+        return tuple(name for name in outputs if name not in held)
 
-    def add(self, item: str, features: VisualFeatures) -> None:
-        """Keep the features of one view (batch axis of one); written to disk in shards, or by `flush`."""
-        tensors = {"frames": features.frames_BTE}
-        for i, tap in enumerate(features.taps):
-            affinity = tap.affinity()
-            tensors |= {
-                f"out{i}": tap.out_BTLD,
-                f"back{i}": affinity.back_BTPP,
-                f"ahead{i}": affinity.ahead_BTPP,
-            }
+    def refresh(self) -> None:
+        """Read the indices that are new, as other processes may have added to the cache."""
+        for path in sorted(self.folder.glob("shard-*.json")) if self.folder.is_dir() else ():
+            shard = path.with_suffix(".safetensors").name
+            if path.name in self._known or not _INDEX.fullmatch(path.name) or not (self.folder / shard).is_file():
+                continue
+            self._known.add(path.name)
+            try:
+                content = json.loads(path.read_text(encoding="utf-8"))
+                outputs = tuple(str(name) for name in content["outputs"])
+                parts = {str(k): _Part(shard, outputs, tuple(map(int, v))) for k, v in content["items"].items()}
+                if any(len(part.sums) != len(outputs) for part in parts.values()):
+                    raise ValueError("another number of checksums than of outputs")
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+                say(f"{path} is damaged ({error!r:.80}); what its shard holds is computed again")
+                continue
+            for item, part in parts.items():
+                self._places.setdefault(item, []).append(part)
+
+    def add(self, item: str, features: Mapping[str, Tensor]) -> None:
+        """Keep outputs of one view (without batch axis); written to disk in shards, or by `flush`.
+
+        Raises:
+            StillmotionError: values that are not finite, or that float16 cannot hold.
+        """
         if not self._pending:
             self._pending_since = time.monotonic()
-        self._pending[item] = {k: v[0].to("cpu", torch.float16).contiguous() for k, v in tensors.items()}
-        size = sum(t.nbytes for part in self._pending.values() for t in part.values())
-        if size >= SHARD_BYTES or time.monotonic() - self._pending_since >= SHARD_SECONDS:
+        kept = {name: tensor.to("cpu", torch.float16).contiguous() for name, tensor in features.items()}
+        for name, tensor in kept.items():
+            if not bool(torch.isfinite(tensor).all()):
+                raise StillmotionError(
+                    f"output {name!r} of the backbone has values up to {float(features[name].abs().max()):.3g}; the "
+                    "feature cache holds finite float16 numbers, up to 65504; use other weights, or --precision fp32"
+                )
+        self._pending[item] = kept
+        self._pending_bytes += sum(tensor.nbytes for tensor in kept.values())
+        if self._pending_bytes >= SHARD_BYTES or time.monotonic() - self._pending_since >= SHARD_SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is held in memory as one shard and list it.
+        """Write what is held in memory, a shard for each set of outputs, and list it.
 
         Raises:
             DiskError: the disk is full, or the folder cannot be written to.
         """
-        if not self._pending:
-            return
-        if not (self.folder / "spec.json").is_file():
-            write_json(self.folder / "spec.json", asdict(self.spec))
-        name = f"shard-{uuid.uuid4().hex[:12]}.safetensors"
-        with atomic_write(self.folder / name) as temporary:
-            tensors = {f"{item}/{k}": t for item, part in self._pending.items() for k, t in part.items()}
-            save_file(tensors, temporary)
-        # The leading line break ends a line that a crash cut short.
-        append_line(self.folder / "index.jsonl", "\n" + json.dumps({"shard": name, "items": list(self._pending)}))
-        self._places.update(dict.fromkeys(self._pending, name))
-        self._pending = {}
+        if self._pending and not (self.folder / "spec.json").is_file():
+            write_json(self.folder / "spec.json", self.spec.content())
+        while self._pending:
+            outputs = tuple(next(iter(self._pending.values())))
+            alike = {item: kept for item, kept in self._pending.items() if tuple(kept) == outputs}
+            name = f"shard-{uuid.uuid4().hex[:12]}"
+            with atomic_write(self.folder / f"{name}.safetensors") as temporary:
+                save_file({f"{item}/{k}": t for item, kept in alike.items() for k, t in kept.items()}, temporary)
+            sums = {item: [_checksum(tensor) for tensor in kept.values()] for item, kept in alike.items()}
+            write_json(self.folder / f"{name}.json", {"outputs": outputs, "items": sums})
+            self._known.add(f"{name}.json")
+            for item in alike:
+                part = _Part(f"{name}.safetensors", outputs, tuple(sums[item]))
+                self._places.setdefault(item, []).append(part)
+                del self._pending[item]
+        self._pending_bytes = 0
 
-    def read(self, item: str, taps: tuple[int, ...] | None = None) -> VisualFeatures:
-        """Read one view, without batch axis, in float16 and straight from the page cache where it is warm.
+    def read(self, item: str, outputs: Iterable[str]) -> Features:
+        """Read outputs of one view, without batch axis, in float16 and straight from the page cache where it is warm.
 
-        Args:
-            taps: blocks to read, of those that the cache holds; None: all.
+        A tensor's checksum is compared when this process reads it for the first time.
 
         Raises:
-            StillmotionError: the item is not there, or its shard is damaged.
+            StillmotionError: an output is not there, or its shard is damaged or cannot be read.
         """
-        if item not in self._places:
-            raise StillmotionError(f"the feature cache {self.folder} lacks {item}; encode the videos again")
-        name = self._places[item]
+        return {name: self._read(item, name) for name in outputs}
+
+    def _read(self, item: str, name: str) -> Tensor:
+        part = next((p for p in self._places.get(item, ()) if name in p.outputs), None)
+        if part is None:
+            raise StillmotionError(f"the feature cache {self.folder} lacks {name} of {item}; encode the videos again")
+        path = self.folder / part.shard
         try:
-            if name not in self._open:
-                self._open[name] = safe_open(self.folder / name, framework="pt")
-            shard = self._open[name]
-            places = [self.spec.taps.index(tap) for tap in (self.spec.taps if taps is None else taps)]
-            read = (
-                CachedTap(*(shard.get_tensor(f"{item}/{part}{i}") for part in ("out", "back", "ahead"))) for i in places
-            )
-            return VisualFeatures(shard.get_tensor(f"{item}/frames"), None, tuple(read))
-        except Exception as error:  # safetensors' own types, which differ between versions
+            if part.shard not in self._open:
+                self._open[part.shard] = safe_open(path, framework="pt")
+            tensor: Tensor = self._open[part.shard].get_tensor(f"{item}/{name}")
+        except SafetensorError as error:
+            raise StillmotionError(f"feature shard {path} is damaged ({error}); delete it and run again") from error
+        except OSError as error:
             raise StillmotionError(
-                f"feature shard {self.folder / name} is damaged ({error}); delete it and run again"
+                f"cannot read feature shard {path} ({error.strerror or error}); mend that, or delete it and run again"
             ) from error
+        if (item, name) not in self._sound:
+            if _checksum(tensor) != part.sums[part.outputs.index(name)]:
+                raise StillmotionError(
+                    f"feature shard {path} is damaged ({name} has another checksum); delete it and run again"
+                )
+            self._sound.add((item, name))
+        return tensor
 
 
-def stack(features: list[VisualFeatures]) -> VisualFeatures:
+def stack(features: list[Features]) -> Features:
     """Join views into one batch."""
-    taps = (CachedTap(*(torch.stack(parts) for parts in zip(*same))) for same in zip(*(f.taps for f in features)))
-    return VisualFeatures(torch.stack([f.frames_BTE for f in features]), None, tuple(taps))
+    return {name: torch.stack([f[name] for f in features]) for name in features[0]}
+
+
+def _checksum(tensor: Tensor) -> int:
+    content: Any = tensor.flatten().view(torch.uint8).numpy()  # a buffer, which NumPy's types do not say
+    return zlib.crc32(content)

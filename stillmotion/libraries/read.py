@@ -16,7 +16,7 @@ from torchvision.transforms.v2 import functional as tvf
 from stillmotion.backbones.weights import compare
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.transforms import Preprocess
-from stillmotion.errors import WeightsError, did_you_mean
+from stillmotion.errors import WeightsError, did_you_mean, missing
 from stillmotion.libraries.models import ForeignVideo, TorchvisionVideo, TransformersVideo
 from stillmotion.progress import say
 from stillmotion.weights.hub import snapshot, torchvision_file
@@ -146,9 +146,7 @@ def read_transformers(rest: str) -> Foreign:
     try:
         from transformers import AutoModelForVideoClassification, AutoVideoProcessor
     except ImportError as error:
-        raise WeightsError(
-            f"transformers:{rest} needs the package transformers; pip install 'stillmotion[transformers]'"
-        ) from error
+        raise missing("transformers", WeightsError) from error
     folder = Path(rest).expanduser()
     folder = folder if folder.is_dir() else snapshot(rest)
     safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}

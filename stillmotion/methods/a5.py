@@ -3,30 +3,24 @@
 CLIP stays frozen; vectors around the class name and a small transformer over the frames are learned.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from stillmotion.backbones.clip import TextTransformer, VisionTransformer, VisualFeatures
-from stillmotion.backbones.config import CLIPConfig
-from stillmotion.errors import StillmotionError, WeightsError
-from stillmotion.methods.base import Method, Official
+from stillmotion.backbones.backbone import Backbone
+from stillmotion.errors import StillmotionError
+from stillmotion.methods.base import Method
+from stillmotion.models.features import Features
 from stillmotion.models.layers import Block, Transformer
 from stillmotion.models.positions import check_frames, interpolate
 from stillmotion.models.video_clip import CosineHead, MeanPool, VideoCLIP
 from stillmotion.train.tuning import Tune
-from stillmotion.weights.names import OPENAI, count_parts, translate
 
 TABLE_STD = 0.01
 HEAD_WIDTH = 64  # 8 heads at width 512
-NAMES = (
-    ("embedding.", "text.stem."),
-    ("temporalEmbedding.", "temporal.temporalEmbedding."),
-    ("temporalModelling.", "temporal.temporalModelling."),
-)
 
 
 class LearnedContext(nn.Module):
@@ -61,8 +55,8 @@ class TemporalTransformer(nn.Module):
             block.attn.initialize_packed()
         self.temporalModelling = Transformer(blocks)
 
-    def forward(self, features: VisualFeatures) -> Tensor:
-        x_BTE = features.frames_BTE
+    def forward(self, features: Features) -> Tensor:
+        x_BTE = features["frames"]
         check_frames(self.temporalEmbedding.num_embeddings, x_BTE.shape[1])
         x_BTE = x_BTE + self.temporalEmbedding.weight
         for block in self.temporalModelling.resblocks:
@@ -73,19 +67,6 @@ class TemporalTransformer(nn.Module):
         """Interpolate the learned frame positions, linearly, to another number of frames."""
         table = interpolate(self.temporalEmbedding.weight, num_frames)
         self.temporalEmbedding = nn.Embedding.from_pretrained(table, freeze=False)
-
-
-class FixedScaleHead(CosineHead):
-    """Cosine similarity over a fixed temperature of 0.07; CLIP's learned one is not used."""
-
-    def __init__(self, temperature: float):
-        nn.Module.__init__(self)  # without the learned temperature
-        self.temperature = temperature
-
-    @property
-    def scale(self) -> float:
-        """One over the temperature."""
-        return 1 / self.temperature
 
 
 class ContextCLIP(VideoCLIP):
@@ -145,62 +126,30 @@ class A5(Method):
         if not self.temperature > 0:
             raise StillmotionError(f"temperature is {self.temperature}; it must be above 0")
 
-    def build(self, clip: CLIPConfig, class_names: Sequence[str]) -> VideoCLIP:
+    def build(self, backbone: Backbone, class_names: Sequence[str]) -> VideoCLIP:
         """Build the two frozen towers, the context table and the temporal transformer."""
-        text = None
-        if clip.text:
-            context = LearnedContext(clip.text.context_length, clip.text.width, self.prefix, self.postfix)
-            text = TextTransformer(clip, stem=context)
+        text, steps = {}, backbone.steps(self.num_frames)
+        if sizes := backbone.text:
+            text["stem"] = LearnedContext(sizes.context_length, sizes.width, self.prefix, self.postfix)
         return ContextCLIP(
-            VisionTransformer(clip),
-            TemporalTransformer(clip.embed_dim, self.num_frames, self.layers) if self.layers else MeanPool(),
-            FixedScaleHead(self.temperature),
-            text,
+            backbone.visual(self.reads()),
+            TemporalTransformer(backbone.embed_dim, steps, self.layers) if self.layers else MeanPool(),
+            CosineHead(scale=1 / self.temperature),
+            backbone.text_tower(**text),
             prefix=self.prefix,
             postfix=self.postfix,
-            tokenizer=clip.tokenizer,
+            tokenizer=backbone.tokenizer,
         )
 
     def tune(self) -> tuple[Tune, ...]:
         """The table and the transformer (A5: 6,352,384 parameters; A6: 9,504,768)."""
-        return tuple(Tune(pattern) for pattern in self.new())
+        return tuple(Tune(pattern) for pattern in self.new_parameters())
 
-    def new(self) -> tuple[str, ...]:
+    def new_parameters(self) -> tuple[str, ...]:
         """The table and the transformer."""
         return ("text.stem.weight", "temporal.*") if self.layers else ("text.stem.weight",)
 
-    def cached_taps(self) -> tuple[int, ...]:
-        """Frame embeddings are all it reads."""
-        return ()
-
-    @classmethod
-    def official(cls, checkpoint: Mapping[str, Tensor], clip: Mapping[str, Tensor] | None, **sizes: Any) -> Official:
-        """Read a checkpoint of the release; CLIP comes from it, or from `clip` where it holds the new parts alone."""
-        state = {key.removeprefix("module."): value for key, value in checkpoint.items()}
-        inside = {k.removeprefix("clipmodel."): v for k, v in state.items() if k.startswith("clipmodel.")}
-        if "embedding.weight" not in state:
-            raise WeightsError("no 'embedding.weight': this is not a checkpoint of A5's release (Efficient-Prompt)")
-        towers = inside or dict(clip or {})
-        if not towers:
-            raise WeightsError(
-                "this A5 checkpoint holds no CLIP ('clipmodel.*'); pass clip=, the OpenAI ViT-B/16 weights"
-            )
-        new = translate({k: v for k, v in state.items() if not k.startswith("clipmodel.")}, NAMES)
-        own = {k: sizes.pop(k) for k in ("num_frames", "prefix", "postfix", "temperature", "layers") if k in sizes}
-        own.setdefault("layers", count_parts(new, "temporal.temporalModelling.resblocks."))
-        if not own["layers"]:  # the release keeps a table of positions that its first four models do not read
-            new = {k: v for k, v in new.items() if not k.startswith("temporal.")}
-        elif "temporal.temporalEmbedding.weight" in new:
-            own["num_frames"] = new["temporal.temporalEmbedding.weight"].shape[0]
-        config = CLIPConfig.from_state(towers, **sizes)
-        plain = {k: v for k, v in translate(towers, OPENAI).items() if k != "head.logit_scale"}
-        return Official(method=cls(**own), clip=config, state=plain | new)
-
-    def release(self, state: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Content of a file for the release."""
-        new = {k: v for k, v in state.items() if k.startswith(("temporal.", "text.stem."))}
-        clip = translate({k: v for k, v in state.items() if k not in new}, OPENAI, back=True)
-        if not self.layers:  # the release has this table in all of its models
-            new["temporal.temporalEmbedding.weight"] = torch.zeros(self.num_frames, clip["text_projection"].shape[1])
-        clip["logit_scale"] = torch.tensor(100.0).log()  # CLIP's own, which the release loads and does not use
-        return {"state_dict": {f"clipmodel.{k}": v for k, v in clip.items()} | translate(new, NAMES, back=True)}
+    @property
+    def frozen(self) -> bool:
+        """The backbone is only read."""
+        return True

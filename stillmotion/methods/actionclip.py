@@ -1,24 +1,22 @@
 """ActionCLIP (Wang et al., 2021): fine-tune CLIP with many prompts per class, and a temporal head on the frames."""
 
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stillmotion.backbones.clip import TextTransformer, VisionTransformer, VisualFeatures, vision_blocks
-from stillmotion.backbones.config import CLIPConfig
-from stillmotion.errors import StillmotionError, WeightsError
-from stillmotion.methods.base import Method, Official
+from stillmotion.backbones.backbone import Backbone
+from stillmotion.errors import StillmotionError
+from stillmotion.methods.base import Method
+from stillmotion.models.features import Features
 from stillmotion.models.layers import Block, Transformer
 from stillmotion.models.positions import check_frames, interpolate
 from stillmotion.models.video_clip import CosineHead, MeanPool, VideoCLIP
 from stillmotion.train.tuning import Tune
-from stillmotion.weights.names import OPENAI, count_parts, translate
 
 Pool = Literal["meanP", "Transf", "Transf_cls", "LSTM", "Conv_1D"]
 MAX_FRAMES = 77  # rows of the release's frame position table
@@ -46,8 +44,8 @@ class ConvPool(nn.Module):
         self.shift.weight.data[fold : width - fold, 0, 1] = 1
         self.shift.weight.data[width - fold :, 0, 2] = 1  # from the next one
 
-    def forward(self, features: VisualFeatures) -> Tensor:
-        x_BTE = features.frames_BTE
+    def forward(self, features: Features) -> Tensor:
+        x_BTE = features["frames"]
         B, T, E = x_BTE.shape
         x_BET = x_BTE.reshape(B, E, T) if self.faithful else x_BTE.transpose(1, 2)
         return (x_BTE + self.shift(x_BET).transpose(1, 2)).mean(dim=1)
@@ -60,8 +58,8 @@ class LSTMPool(nn.Module):
         super().__init__()
         self.lstm_visual = nn.LSTM(width, width, batch_first=True)
 
-    def forward(self, features: VisualFeatures) -> Tensor:
-        x_BTE = features.frames_BTE
+    def forward(self, features: Features) -> Tensor:
+        x_BTE = features["frames"]
         return (x_BTE + self.lstm_visual(x_BTE)[0]).mean(dim=1)
 
 
@@ -79,8 +77,8 @@ class TransformerPool(nn.Module):
             block.ln_1.eps = block.ln_2.eps = eps
             block.attn.initialize_packed()
 
-    def forward(self, features: VisualFeatures) -> Tensor:
-        x_BTE, T = features.frames_BTE, features.frames_BTE.shape[1]
+    def forward(self, features: Features) -> Tensor:
+        x_BTE, T = features["frames"], features["frames"].shape[1]
         if self.num_frames < T:  # fewer are what the release does; more would read rows that nothing trained
             check_frames(self.num_frames, T)
         y_BTE = x_BTE + self.frame_position_embeddings.weight[:T]
@@ -122,8 +120,8 @@ class ClassTokenPool(nn.Module):
         super().__init__()
         self.transformer = ClassTokenEncoder(width, num_frames, layers)
 
-    def forward(self, features: VisualFeatures) -> Tensor:
-        return self.transformer(features.frames_BTE)
+    def forward(self, features: Features) -> Tensor:
+        return self.transformer(features["frames"])
 
     def resize_time(self, num_frames: int) -> None:
         """Interpolate the learned frame positions, linearly, to another number of frames."""
@@ -160,7 +158,7 @@ class TemplateHead(CosineHead):
         super().__init__()
         self.test_scale = test_scale
 
-    def forward(self, video_BE: Tensor, text: Tensor | None, features: VisualFeatures) -> Tensor:
+    def forward(self, video_BE: Tensor, text: Tensor | None, features: Features) -> Tensor:
         """(B, E) videos and (K, E) or (N, K, E) class embeddings to (B, K) logits, whose softmax is the mean of N."""
         logits = self.scale * (F.normalize(video_BE, dim=-1) @ F.normalize(self.need(text), dim=-1).transpose(-2, -1))
         if logits.ndim == 2:
@@ -170,7 +168,7 @@ class TemplateHead(CosineHead):
     @property
     def scale(self) -> Tensor | float:
         """The fixed scale at test, the learned one in training."""
-        return self.logit_scale.exp() if self.training or self.test_scale is None else self.test_scale
+        return self.learned_scale() if self.training or self.test_scale is None else self.test_scale
 
     def combine(self, text_NKE: Tensor) -> Tensor:
         """Keep the embeddings of the templates apart."""
@@ -220,21 +218,21 @@ class ActionCLIP(Method):
         if self.pool not in get_args(Pool):
             raise StillmotionError(f"pool is {self.pool!r}; choose one of {', '.join(get_args(Pool))}")
 
-    def build(self, clip: CLIPConfig, class_names: Sequence[str]) -> VideoCLIP:
+    def build(self, backbone: Backbone, class_names: Sequence[str]) -> VideoCLIP:
         """Build the two towers and the temporal head."""
         return VideoCLIP(
-            VisionTransformer(clip, blocks=vision_blocks(clip, ShiftBlock if self.shift else Block)),
-            self._pool(clip),
+            backbone.visual(self.reads(), **({"block": ShiftBlock} if self.shift else {})),
+            self._pool(backbone),
             TemplateHead(self.test_scale),
-            TextTransformer(clip) if clip.text else None,
+            backbone.text_tower(),
             templates=self.templates,
-            tokenizer=clip.tokenizer,
+            tokenizer=backbone.tokenizer,
         )
 
-    def _pool(self, clip: CLIPConfig) -> nn.Module:
-        E = clip.embed_dim
+    def _pool(self, backbone: Backbone) -> nn.Module:
+        E = backbone.embed_dim
         if self.pool == "Transf":
-            heads = clip.text.heads if clip.text else E // 64
+            heads = backbone.text.heads if backbone.text else E // 64
             return TransformerPool(E, heads, self.layers, self.positions, self.eps, self.num_frames)
         if self.pool == "Transf_cls":
             return ClassTokenPool(E, self.num_frames, self.layers)
@@ -246,55 +244,6 @@ class ActionCLIP(Method):
         """All of CLIP, and the temporal head at ten times its rate."""
         return (Tune("*"),) if self.pool == "meanP" else (Tune("*"), Tune("temporal.*", self.new_rate))
 
-    def new(self) -> tuple[str, ...]:
+    def new_parameters(self) -> tuple[str, ...]:
         """The temporal head."""
         return ("temporal.*",)
-
-    @classmethod
-    def official(cls, checkpoint: Mapping[str, Tensor], clip: Mapping[str, Tensor] | None, **sizes: Any) -> Official:
-        """Read a checkpoint of the release (`fusion.` before the names of its second state dict), or of mmaction2."""
-        state = {key.removeprefix("module."): value for key, value in checkpoint.items()}
-        if any(key.startswith("adapter.") for key in state):  # mmaction2's port
-            sizes = {"eps": 1e-5} | sizes
-            state = {k.removeprefix("clip.").replace("adapter.", "fusion.", 1): v for k, v in state.items()}
-        fusion = {k.removeprefix("fusion.").removeprefix("module."): v for k, v in state.items() if "fusion." in k}
-        state = {k: v for k, v in state.items() if "fusion." not in k}
-        shift = any(".net." in k for k in state)
-        state = {k.replace(".net.", "."): v for k, v in state.items()}
-        names = [f.name for f in cls.__dataclass_fields__.values()]
-        own = {k: sizes.pop(k) for k in names if k in sizes}
-        own.setdefault("pool", _pool_of(fusion))
-        table = fusion.pop("frame_position_embeddings.weight", None)
-        if own["pool"] == "Transf":
-            if table is None:
-                raise WeightsError("no 'frame_position_embeddings.weight' beside the transformer of this checkpoint")
-            fusion["frame_position_embeddings.weight"] = table
-            own = {"positions": table.shape[0], "layers": count_parts(fusion, "transformer.resblocks.")} | own
-            if table.shape[0] < MAX_FRAMES:  # mmaction2's table has a row for each frame
-                own["num_frames"] = table.shape[0]
-        if own["pool"] == "Transf_cls":
-            own["num_frames"] = fusion["transformer.pos_embed"].shape[1] - 1
-            own["layers"] = count_parts(fusion, "transformer.transformer_enc.layers.")
-        config = CLIPConfig.from_state(state, **sizes)
-        ours = translate(state, OPENAI) | {f"temporal.{k}": v for k, v in fusion.items()}
-        return Official(method=cls(**{"shift": shift} | own), clip=config, state=ours)
-
-    def release(self, state: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Content of a file for the release: two state dicts."""
-        fusion = {k[9:]: v for k, v in state.items() if k.startswith("temporal.")}
-        clip = translate({k: v for k, v in state.items() if not k.startswith("temporal.")}, OPENAI, back=True)
-        if self.shift:
-            clip = {re.sub(r"^(visual\.transformer\.resblocks\.\d+)", r"\1.net", k): v for k, v in clip.items()}
-        if fusion and self.pool != "Transf":  # every head of the release has this table, and only `Transf` reads it
-            fusion["frame_position_embeddings.weight"] = torch.zeros(MAX_FRAMES, clip["text_projection"].shape[1])
-        return {"model_state_dict": clip, "fusion_model_state_dict": {f"module.{k}": v for k, v in fusion.items()}}
-
-
-def _pool_of(fusion: Mapping[str, Tensor]) -> Pool:
-    if "lstm_visual.weight_ih_l0" in fusion:
-        return "LSTM"
-    if "shift.weight" in fusion:
-        return "Conv_1D"
-    if "transformer.cls_token" in fusion:
-        return "Transf_cls"
-    return "Transf" if any(k.startswith("transformer.resblocks.") for k in fusion) else "meanP"

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from stillmotion.backbones.clip import VisionTransformer, VisualFeatures
-from stillmotion.backbones.config import CLIPConfig
+from stillmotion.backbones.backbone import Backbone
 from stillmotion.errors import StillmotionError
 from stillmotion.methods.base import Method
+from stillmotion.models.features import Features, Reads, last_out
 from stillmotion.models.layers import Block, LayerNorm
 from stillmotion.models.query_attention import QueryAttention
 from stillmotion.models.video_clip import LinearHead, VideoCLIP
@@ -40,9 +40,9 @@ class AttentivePooler(nn.Module):
         self.attn = QueryAttention(width, heads)
         self.mlp = nn.Sequential(nn.Linear(width, mlp_width), nn.GELU(), nn.Linear(mlp_width, width))
 
-    def forward(self, features: VisualFeatures) -> Tensor:
+    def forward(self, features: Features) -> Tensor:
         """Read the last block's tokens into one video embedding, (B, D)."""
-        x_BSD = features.taps[-1].out_BTLD.to(self.query.dtype).flatten(1, 2)
+        x_BSD = last_out(features).to(self.query.dtype).flatten(1, 2)
         for block in self.blocks:
             x_BSD = block(x_BSD)
         query_BD = self.query.expand(x_BSD.shape[0], -1)
@@ -89,29 +89,34 @@ class AttentiveProbe(Method):
         if not 0 <= self.dropout < 1:
             raise StillmotionError(f"dropout is {self.dropout}; it must be in [0, 1)")
 
-    def build(self, clip: CLIPConfig, class_names: Sequence[str]) -> VideoCLIP:
+    def build(self, backbone: Backbone, class_names: Sequence[str]) -> VideoCLIP:
         """Build tower, pooler and head for these classes.
 
         Raises:
             StillmotionError: the heads do not divide the tower's width.
         """
-        D = clip.vision.width
+        D = backbone.width
         heads = D // 64 if self.heads is None else self.heads
         if heads < 1 or D % heads:
             raise StillmotionError(f"{heads} heads do not divide the probe's width {D}; choose others with --heads")
         pooler = AttentivePooler(D, heads, self.blocks, round(self.mlp_ratio * D))
         pooler.initialize()
         head = LinearHead(D, len(class_names), self.dropout)
-        return VideoCLIP(VisionTransformer(clip, taps=self.cached_taps(), project=False), pooler, head)
+        return VideoCLIP(backbone.visual(self.reads()), pooler, head)
 
     def tune(self) -> tuple[Tune, ...]:
         """Pooler and head."""
         return (Tune("temporal.*"), Tune("head.*"))
 
-    def new(self) -> tuple[str, ...]:
+    def new_parameters(self) -> tuple[str, ...]:
         """Pooler and head are new."""
         return ("temporal.*", "head.*")
 
-    def cached_taps(self) -> tuple[int, ...]:
+    def reads(self) -> Reads:
         """The tokens of the last block."""
-        return (-1,)
+        return Reads(out=(-1,))
+
+    @property
+    def frozen(self) -> bool:
+        """The backbone is only read."""
+        return True

@@ -1,28 +1,27 @@
 """EVL (Lin et al., ECCV 2022): a light decoder whose one video query reads the last blocks of a frozen CLIP."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stillmotion.backbones.clip import TapLike, VisionTransformer, VisualFeatures
-from stillmotion.backbones.config import CLIPConfig
+from stillmotion.backbones.backbone import Backbone
 from stillmotion.errors import StillmotionError
-from stillmotion.methods.base import Method, Official
+from stillmotion.methods.base import Method
+from stillmotion.models.affinity import AHEAD, BACK
+from stillmotion.models.features import Features, Reads, resolve
 from stillmotion.models.layers import LayerNorm, QuickGELU
 from stillmotion.models.positions import check_frames, interpolate
 from stillmotion.models.query_attention import QueryAttention
 from stillmotion.models.relative_table import RelativeTable
 from stillmotion.models.video_clip import LinearHead, VideoCLIP
 from stillmotion.train.tuning import Tune
-from stillmotion.weights.names import from_openai, translate
 
 Init = Literal["release", "identity", "motion"]
-Reads = Literal["all", "class_tokens", "frame_means", "time_means"]
-NAMES = (("decoder.", "temporal."), ("proj.", "head."))
+Tokens = Literal["all", "class_tokens", "frame_means", "time_means"]
 POSITION_STD = 0.3  # about that of CLIP's tokens, so that a frame's place is as loud as its content
 TABLE_STD = 10.0  # affinities are spread over some two hundred patches, so their mean is small
 
@@ -35,13 +34,12 @@ class CrossFrameAttention(nn.Module):
         self.w1 = nn.Parameter(torch.zeros(table.size, width))  # towards the previous frame
         self.w2 = nn.Parameter(torch.zeros(table.size, width))  # towards the next frame
 
-    def forward(self, memory_BTLD: Tensor, tap: TapLike, table: RelativeTable) -> Tensor:
+    def forward(self, memory_BTLD: Tensor, affinity_BTNPP: Tensor, table: RelativeTable) -> Tensor:
         """Add motion to the patches of the memory; the first frame has no past, the last no future."""
-        back_BTPP, ahead_BTPP = tap.affinity()
-        memory_BTLD = table.add_(memory_BTLD, 1, back_BTPP, self.w1)
-        return table.add_(memory_BTLD, 0, ahead_BTPP, self.w2)
+        memory_BTLD = table.add_(memory_BTLD, 1, affinity_BTNPP[:, :, BACK], self.w1)
+        return table.add_(memory_BTLD, 0, affinity_BTNPP[:, :, AHEAD], self.w2)
 
-    def saved_macs(self, memory_BTLD: Tensor, tap: TapLike, table: RelativeTable) -> int:
+    def saved_macs(self, memory_BTLD: Tensor, affinity_BTNPP: Tensor, table: RelativeTable) -> int:
         """Multiply-accumulates that gathering both tables, as the release does, would add."""
         B, T, _, D = memory_BTLD.shape
         return 2 * table.saved_macs(B * (T - 1), D)
@@ -83,11 +81,11 @@ class DecoderLayer(nn.Module):
 
 
 class EVLDecoder(nn.Module):
-    """M decoder layers; layer i reads the i-th tap, with motion added by three temporal modules (figure 2)."""
+    """M decoder layers; layer i reads the i-th of some blocks, with motion added by three modules (figure 2)."""
 
-    def __init__(self, method: "EVL", clip: CLIPConfig):
+    def __init__(self, method: "EVL", backbone: Backbone):
         super().__init__()
-        D, M = clip.vision.width, method.layers
+        D, M = backbone.width, method.layers
         heads, inner = method.heads or D // 64, method.inner_width or D
         if heads < 1 or inner % heads:
             raise StillmotionError(
@@ -97,12 +95,13 @@ class EVLDecoder(nn.Module):
         self.cls_token = nn.Parameter(torch.zeros(D))  # starts at zero: the release never calls its initializer
         layers = [DecoderLayer(D, heads, inner, mlp_width, method.dropout) for _ in range(M)]
         self.decoder_layers = nn.ModuleList(layers)
-        self.num_frames, self.reads = method.num_frames, method.reads
+        self.num_frames, self.tokens = backbone.steps(method.num_frames), method.tokens
+        self.blocks, self.prefix = resolve(method.read_blocks(), backbone.layers), backbone.prefix_tokens
         conv = [nn.Conv1d(D, D, 3, padding=1, groups=D) for _ in range(M if method.conv else 0)]
         self.temporal_conv = nn.ModuleList(conv)
-        positions = [torch.zeros(method.num_frames, D) for _ in range(M if method.positions else 0)]
+        positions = [torch.zeros(self.num_frames, D) for _ in range(M if method.positions else 0)]
         self.temporal_pos_embed = nn.ParameterList(positions)
-        self.table = RelativeTable(clip.vision.grid) if method.cross_attention else None
+        self.table = RelativeTable(backbone.grid, self.prefix) if method.cross_attention else None
         cross = [CrossFrameAttention(self.table, D) for _ in range(M) if self.table is not None]
         self.cross_attention = nn.ModuleList(cross)
 
@@ -111,27 +110,34 @@ class EVLDecoder(nn.Module):
         """The decoder layers, shallow to deep."""
         return [layer for layer in self.decoder_layers if isinstance(layer, DecoderLayer)]
 
-    def forward(self, features: VisualFeatures) -> Tensor:
-        """Read the taps into one video embedding, (B, D)."""
-        query_BD = self.cls_token.expand(features.frames_BTE.shape[0], -1)
-        for i, (layer, tap) in enumerate(zip(self.layers, features.taps, strict=True)):
-            query_BD = layer(query_BD, self.pooled(self.memory(i, tap)).flatten(1, 2))
+    def forward(self, features: Features) -> Tensor:
+        """Read the blocks' tokens into one video embedding, (B, D)."""
+        query_BD = self._query(features)
+        for i, layer in enumerate(self.layers):
+            query_BD = layer(query_BD, self.pooled(self.memory(i, features)).flatten(1, 2))
         return query_BD
 
-    def attention(self, features: VisualFeatures) -> Tensor:
-        """Where the video query looks in every layer, (B, M, H, T, L), summing to one over T and L (figure 4)."""
-        query_BD, weights = self.cls_token.expand(features.frames_BTE.shape[0], -1), []
-        for i, (layer, tap) in enumerate(zip(self.layers, features.taps, strict=True)):
-            memory_BTLD = self.pooled(self.memory(i, tap))
+    def attention(self, features: Features) -> Tensor:
+        """Where the video query looks in every layer, (B, M, H, T, L), summing to one over T and L (figure 4).
+
+        An axis that the tokens are pooled over has length one.
+        """
+        query_BD, weights = self._query(features), []
+        for i, layer in enumerate(self.layers):
+            memory_BTLD = self.pooled(self.memory(i, features))
             memory_BSD = memory_BTLD.flatten(1, 2)
             read = layer.attn.weights(layer.norm1(query_BD), layer.norm3(memory_BSD))
             weights.append(read.unflatten(-1, memory_BTLD.shape[1:3]))
             query_BD = layer(query_BD, memory_BSD)
         return torch.stack(weights, dim=1)
 
-    def memory(self, i: int, tap: TapLike) -> Tensor:
-        """What layer i reads, (B, T, L, D): the tapped tokens plus what the temporal modules see in them."""
-        y_BTLD = tap.out_BTLD.to(self.cls_token.dtype)
+    def _query(self, features: Features) -> Tensor:
+        return self.cls_token.expand(features[f"out.{self.blocks[0]}"].shape[0], -1)
+
+    def memory(self, i: int, features: Features) -> Tensor:
+        """What layer i reads, (B, T, L, D): a block's tokens plus what the temporal modules see in them."""
+        out_BTLD = features[f"out.{self.blocks[i]}"]
+        y_BTLD = out_BTLD.to(self.cls_token.dtype)
         if self.temporal_conv:
             conv = self.temporal_conv[i]
             assert isinstance(conv, nn.Conv1d)
@@ -140,18 +146,18 @@ class EVLDecoder(nn.Module):
             check_frames(self.num_frames, y_BTLD.shape[1])
             y_BTLD = y_BTLD + self.temporal_pos_embed[i][:, None]
         if self.table is not None:
-            if y_BTLD is tap.out_BTLD or y_BTLD._is_view():
+            if y_BTLD is out_BTLD or y_BTLD._is_view():
                 y_BTLD = y_BTLD.clone()  # motion is added in place, and never to the tower's own output
-            y_BTLD = self.cross_attention[i](y_BTLD, tap, self.table)
+            y_BTLD = self.cross_attention[i](y_BTLD, features[f"affinity.{self.blocks[i]}"], self.table)
         return y_BTLD
 
     def pooled(self, memory_BTLD: Tensor) -> Tensor:
         """The tokens that the query reads: (B, T, L, D), or one of its axes pooled to 1 (table 6c)."""
-        if self.reads == "class_tokens":
+        if self.tokens == "class_tokens":
             return memory_BTLD[:, :, :1]
-        if self.reads == "frame_means":
-            return memory_BTLD[:, :, 1:].mean(dim=2, keepdim=True)
-        return memory_BTLD.mean(dim=1, keepdim=True) if self.reads == "time_means" else memory_BTLD
+        if self.tokens == "frame_means":
+            return memory_BTLD[:, :, self.prefix :].mean(dim=2, keepdim=True)
+        return memory_BTLD.mean(dim=1, keepdim=True) if self.tokens == "time_means" else memory_BTLD
 
     @staticmethod
     def _convolve(x_BTLD: Tensor, conv: nn.Conv1d) -> Tensor:
@@ -194,7 +200,7 @@ class EVL(Method):
     """Decoder layers (4 on Kinetics-400; 12 and 24 on SSv2 with B/16 and L/14)."""
     taps: tuple[int, ...] | None = None
     """Blocks read, one per layer, counted from the end if negative; None: the last `layers`."""
-    reads: Reads = "all"
+    tokens: Tokens = "all"
     """Feature shape (table 6c): `all` tokens; `class_tokens` of the frames; `frame_means` of a frame's tokens;
     `time_means` of a place's tokens."""
     conv: bool = True
@@ -223,18 +229,21 @@ class EVL(Method):
         super().__post_init__()
         if self.layers < 1:
             raise StillmotionError(f"layers is {self.layers}; it must be at least 1")
-        if self.reads not in get_args(Reads):
-            raise StillmotionError(f"reads is {self.reads!r}; choose one of {', '.join(get_args(Reads))}")
+        if self.tokens not in get_args(Tokens):
+            raise StillmotionError(f"tokens is {self.tokens!r}; choose one of {', '.join(get_args(Tokens))}")
         if not 0 <= self.dropout < 1:
             raise StillmotionError(f"dropout is {self.dropout}; it must be in [0, 1)")
 
-    def build(self, clip: CLIPConfig, class_names: Sequence[str]) -> VideoCLIP:
+    def build(self, backbone: Backbone, class_names: Sequence[str]) -> VideoCLIP:
         """Build tower, decoder and head; the decoder is initialized by `init`."""
-        taps = self.cached_taps() or self._taps()
-        decoder = EVLDecoder(self, clip)
+        if self.cross_attention and "affinity" not in backbone.offers:
+            raise StillmotionError(
+                f"a backbone of kind {backbone.kind} gives no neighbor affinities here; pass --no-cross-attention"
+            )
+        decoder = EVLDecoder(self, backbone)
         decoder.initialize(self.init)
-        head = LinearHead(clip.vision.width, len(class_names), self.dropout)
-        return VideoCLIP(VisionTransformer(clip, taps=taps, project=False), decoder, head)
+        head = LinearHead(backbone.width, len(class_names), self.dropout)
+        return VideoCLIP(backbone.visual(self.reads()), decoder, head)
 
     def tune(self) -> tuple[Tune, ...]:
         """Decoder and head; the temporal modules and CLIP at their own rates."""
@@ -244,57 +253,27 @@ class EVL(Method):
         tunes += [Tune(name, self.temporal_rate) for name, on in zip(names, used) if on]
         return (*tunes, Tune("visual.*", self.backbone_rate)) if self.backbone_rate else tuple(tunes)
 
-    def new(self) -> tuple[str, ...]:
+    def new_parameters(self) -> tuple[str, ...]:
         """Decoder and head are new."""
         return ("temporal.*", "head.*")
 
-    def cached_taps(self) -> tuple[int, ...] | None:
-        """The tapped blocks, while CLIP is frozen."""
-        return None if self.backbone_rate else self._taps()
+    def reads(self) -> Reads:
+        """Tokens of the blocks, one for each layer, and with cross-attention how neighboring frames attend."""
+        blocks = self.read_blocks()
+        return Reads(out=blocks, affinity=blocks if self.cross_attention else ())
 
-    def _taps(self) -> tuple[int, ...]:
+    @property
+    def frozen(self) -> bool:
+        """The backbone is only read, unless it has a rate of its own."""
+        return not self.backbone_rate
+
+    def read_blocks(self) -> tuple[int, ...]:
+        """The block that each decoder layer reads, shallow to deep.
+
+        Raises:
+            StillmotionError: not one for each layer.
+        """
         taps = tuple(range(-self.layers, 0)) if self.taps is None else tuple(self.taps)
         if len(taps) != self.layers:
             raise StillmotionError(f"{len(taps)} taps {taps} for {self.layers} decoder layers; give one tap per layer")
         return taps
-
-    @classmethod
-    def official(cls, checkpoint: Mapping[str, Tensor], clip: Mapping[str, Tensor] | None, **sizes: Any) -> Official:
-        """Read the release's decoder and head; sizes and temporal modules are inferred from the keys."""
-        if clip is None:
-            raise StillmotionError("EVL checkpoints hold no backbone; pass clip=, the CLIP weights it was trained on")
-        theirs = {key.removeprefix("module."): value for key, value in checkpoint.items()}
-        ours = {} if "decoder.cls_token" not in theirs else translate(theirs, NAMES)
-        if "head.2.weight" not in ours:
-            raise StillmotionError(
-                "no 'decoder.cls_token' and 'proj.2.weight': this is not a checkpoint of EVL's release"
-            )
-        layer = "temporal.decoder_layers.0."
-        inner, width = ours[layer + "attn.q_proj.weight"].shape
-        positions = ours.get("temporal.temporal_pos_embed.0")
-        own = {k: sizes.pop(k) for k in ("heads", "num_frames", "taps", "dropout", "reads") if k in sizes}
-        if positions is not None:
-            own["num_frames"] = positions.shape[0]
-        method = cls(
-            layers=1 + max(int(k.split(".")[2]) for k in ours if k.startswith("temporal.decoder_layers.")),
-            conv="temporal.temporal_conv.0.weight" in ours,
-            positions=positions is not None,
-            cross_attention="temporal.cross_attention.0.w1" in ours,
-            mlp_ratio=ours[layer + "mlp.fc1.weight"].shape[0] / width,
-            inner_width=inner,
-            **{"heads": inner // 64, **own},
-        )
-        visual = {k: v for k, v in clip.items() if k.startswith("visual.")}
-        config = CLIPConfig.from_state(visual, **sizes)
-        trunk = {k: v for k, v in visual.items() if not k.startswith(("visual.ln_post", "visual.proj"))}
-        return Official(
-            method=method,
-            clip=config,
-            state=from_openai(trunk) | ours,
-            num_classes=ours["head.2.weight"].shape[0],
-        )
-
-    def release(self, state: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Content of a file for the release: decoder and head, without the backbone."""
-        kept = {k: v for k, v in state.items() if not k.startswith("visual.")}
-        return {"model": {f"module.{k}": v for k, v in translate(kept, NAMES, back=True).items()}}

@@ -6,8 +6,7 @@ It sees no order: a clip and its reverse give the same logits. With `num_frames=
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stillmotion.backbones.clip import VisionTransformer
-from stillmotion.backbones.config import CLIPConfig
+from stillmotion.backbones.backbone import Backbone
 from stillmotion.methods.base import Method
 from stillmotion.models.video_clip import LinearHead, MeanPool, VideoCLIP
 from stillmotion.train.tuning import Tune
@@ -20,19 +19,20 @@ class LinearProbe(Method):
     dropout: float = 0.0
     """Dropout before the linear layer."""
 
-    def build(self, clip: CLIPConfig, class_names: Sequence[str]) -> VideoCLIP:
+    def build(self, backbone: Backbone, class_names: Sequence[str]) -> VideoCLIP:
         """Build the probe for these classes."""
-        head = LinearHead(clip.embed_dim, len(class_names), self.dropout)
-        return VideoCLIP(VisionTransformer(clip), MeanPool(), head)
+        head = LinearHead(backbone.embed_dim, len(class_names), self.dropout)
+        return VideoCLIP(backbone.visual(self.reads()), MeanPool(), head)
 
     def tune(self) -> tuple[Tune, ...]:
         """Only the head trains."""
         return (Tune("head.*"),)
 
-    def new(self) -> tuple[str, ...]:
+    def new_parameters(self) -> tuple[str, ...]:
         """The head is new."""
         return ("head.*",)
 
-    def cached_taps(self) -> tuple[int, ...]:
-        """Pooled embeddings are all it reads."""
-        return ()
+    @property
+    def frozen(self) -> bool:
+        """The backbone is only read."""
+        return True

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from stillmotion.backbones.clip import VisionTransformer, VisualFeatures
-from stillmotion.backbones.config import CLIPConfig
+from stillmotion.backbones.backbone import Backbone
 from stillmotion.errors import StillmotionError
 from stillmotion.methods.base import Method
+from stillmotion.models.features import Features, Reads, last_out
 from stillmotion.models.positions import check_frames, interpolate
 from stillmotion.models.query_attention import QueryAttention
 from stillmotion.models.video_clip import LinearHead, VideoCLIP
@@ -33,22 +33,22 @@ class StepAttention(nn.Module):
         self.positions = nn.Parameter(torch.zeros(num_frames, width))
         self.attn = QueryAttention(width, heads)
 
-    def forward(self, features: VisualFeatures) -> Tensor:
+    def forward(self, features: Features) -> Tensor:
         """Read the last block's tokens into one video embedding, (B, D).
 
         Raises:
             StillmotionError: another number of frames than there are positions.
         """
-        x_BTLD = features.taps[-1].out_BTLD.to(self.cls_token.dtype)
+        x_BTLD = last_out(features).to(self.cls_token.dtype)
         check_frames(self.positions.shape[0], x_BTLD.shape[1])
         placed_BSD = (x_BTLD + self.positions[:, None]).flatten(1, 2)
         cls_BD = self.cls_token.expand(x_BTLD.shape[0], -1)
         # The head reads the class token alone, so what the layer makes of the other tokens is never computed.
         return self.attn(cls_BD, torch.cat([cls_BD[:, None], placed_BSD], dim=1))
 
-    def saved_macs(self, features: VisualFeatures) -> int:
+    def saved_macs(self, features: Features) -> int:
         """Multiply-accumulates that what the layer makes of the other tokens would add."""
-        B, T, L, D = features.taps[-1].out_BTLD.shape
+        B, T, L, D = last_out(features).shape
         return B * T * L * 2 * (D * D + (T * L + 1) * D)  # their queries and outputs; their scores and mixes
 
     def resize_time(self, num_frames: int) -> None:
@@ -82,29 +82,34 @@ class Step(Method):
         if not 0 <= self.dropout < 1:
             raise StillmotionError(f"dropout is {self.dropout}; it must be in [0, 1)")
 
-    def build(self, clip: CLIPConfig, class_names: Sequence[str]) -> VideoCLIP:
+    def build(self, backbone: Backbone, class_names: Sequence[str]) -> VideoCLIP:
         """Build tower, attention and head for these classes.
 
         Raises:
             StillmotionError: the heads do not divide the tower's width.
         """
-        D = clip.vision.width
+        D = backbone.width
         heads = D // 64 if self.heads is None else self.heads
         if heads < 1 or D % heads:
             raise StillmotionError(f"{heads} heads do not divide the probe's width {D}; choose others with --heads")
-        attention = StepAttention(D, heads, self.num_frames)
+        attention = StepAttention(D, heads, backbone.steps(self.num_frames))
         attention.initialize(self.position_std)
         head = LinearHead(D, len(class_names), self.dropout)
-        return VideoCLIP(VisionTransformer(clip, taps=self.cached_taps(), project=False), attention, head)
+        return VideoCLIP(backbone.visual(self.reads()), attention, head)
 
     def tune(self) -> tuple[Tune, ...]:
         """Class token, positions, attention and head."""
         return (Tune("temporal.*"), Tune("head.*"))
 
-    def new(self) -> tuple[str, ...]:
+    def new_parameters(self) -> tuple[str, ...]:
         """All but the tower is new."""
         return ("temporal.*", "head.*")
 
-    def cached_taps(self) -> tuple[int, ...]:
+    def reads(self) -> Reads:
         """The tokens of the last block."""
-        return (-1,)
+        return Reads(out=(-1,))
+
+    @property
+    def frozen(self) -> bool:
+        """The backbone is only read."""
+        return True

@@ -1,32 +1,20 @@
 """X-CLIP (Ni et al., ECCV 2022): frames exchange messages inside the image tower, and the video prompts the text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stillmotion.backbones.clip import TextTransformer, VisionTransformer, VisualFeatures, vision_blocks
-from stillmotion.backbones.config import CLIPConfig
-from stillmotion.errors import WeightsError
-from stillmotion.methods.base import Method, Official
+from stillmotion.backbones.backbone import Backbone
+from stillmotion.methods.base import Method
+from stillmotion.models.features import Features, Reads, last_out
 from stillmotion.models.layers import Activation, Attention, Block, LayerNorm, QuickGELU, attend
 from stillmotion.models.positions import check_frames, interpolate
 from stillmotion.models.video_clip import CosineHead, VideoCLIP
 from stillmotion.train.tuning import Tune
-from stillmotion.weights import hugging_face
-from stillmotion.weights.names import OPENAI, count_parts, translate
-
-NAMES = (
-    ("visual.", "visual."),
-    ("mit.", "temporal."),
-    ("prompts_visual_ln.", "head.ln."),
-    ("prompts_visual_proj", "head.proj"),
-    ("prompts_generator.", "head."),
-    *OPENAI[1:],
-)
 
 
 class CrossFrameBlock(Block):
@@ -69,8 +57,8 @@ class MultiFrameIntegration(nn.Module):
             assert isinstance(block, Block)
             block.attn.initialize_packed()
 
-    def forward(self, features: VisualFeatures) -> Tensor:
-        x_BTE = features.frames_BTE
+    def forward(self, features: Features) -> Tensor:
+        x_BTE = features["frames"]
         check_frames(self.positional_embedding.shape[1], x_BTE.shape[1])
         return (x_BTE + self.resblocks(x_BTE + self.positional_embedding)).mean(dim=1)
 
@@ -120,15 +108,14 @@ class VideoPromptHead(CosineHead):
         self.alpha = nn.Parameter(torch.full((width,), alpha))
         _initialize(self)
 
-    def forward(self, video_BE: Tensor, text: Tensor | None, features: VisualFeatures) -> Tensor:
+    def forward(self, video_BE: Tensor, text: Tensor | None, features: Features) -> Tensor:
         text_BKE = self.need(text).expand(video_BE.shape[0], -1, -1)
         text_BKE = F.normalize(text_BKE + self.prompts(text_BKE, features), dim=-1)
         return self.scale * (text_BKE @ F.normalize(video_BE, dim=-1).unsqueeze(-1)).squeeze(-1)
 
-    def prompts(self, text_BKE: Tensor, features: VisualFeatures) -> Tensor:
+    def prompts(self, text_BKE: Tensor, features: Features) -> Tensor:
         """What the video adds to every class embedding, (B, K, E)."""
-        assert features.tokens_BTLD is not None
-        context_BPE = self.norm((self.ln(features.tokens_BTLD[:, :, 1:]) @ self.proj).mean(dim=1))
+        context_BPE = self.norm((self.ln(last_out(features)[:, :, 1:]) @ self.proj).mean(dim=1))
         for layer in self.decoder:
             text_BKE = layer(text_BKE, context_BPE)
         return self.alpha * text_BKE
@@ -163,16 +150,20 @@ class XCLIP(Method):
     template: str = "{}"
     """Prompt for a class name; the release uses the bare name."""
 
-    def build(self, clip: CLIPConfig, class_names: Sequence[str]) -> VideoCLIP:
+    def build(self, backbone: Backbone, class_names: Sequence[str]) -> VideoCLIP:
         """Build the towers, the integration transformer and the prompting head."""
         return VideoCLIP(
-            VisionTransformer(clip, blocks=vision_blocks(clip, CrossFrameBlock)),
-            MultiFrameIntegration(clip.embed_dim, self.num_frames, self.mit_layers),
-            VideoPromptHead(clip.vision.width, clip.embed_dim, self.prompt_layers, self.alpha),
-            TextTransformer(clip) if clip.text else None,
+            backbone.visual(self.reads(), block=CrossFrameBlock),
+            MultiFrameIntegration(backbone.embed_dim, self.num_frames, self.mit_layers),
+            VideoPromptHead(backbone.width, backbone.embed_dim, self.prompt_layers, self.alpha),
+            backbone.text_tower(),
             templates=(self.template,),
-            tokenizer=clip.tokenizer,
+            tokenizer=backbone.tokenizer,
         )
+
+    def reads(self) -> Reads:
+        """Frame embeddings, and the tokens that the prompts are made of."""
+        return Reads(frames=True, out=(-1,))
 
     def tune(self) -> tuple[Tune, ...]:
         """Image tower, and the new parts at ten times its rate; position tables are not decayed (section 4)."""
@@ -183,46 +174,6 @@ class XCLIP(Method):
         tunes += [Tune("head.logit_scale", 1.0 if self.train_text else 0.0)]
         return (*tunes, Tune("text.positional_embedding", decay=0)) if self.train_text else tuple(tunes)
 
-    def new(self) -> tuple[str, ...]:
+    def new_parameters(self) -> tuple[str, ...]:
         """Messages, integration and prompts."""
         return ("visual.*.message_*", "temporal.*", "head.[!l]*", "head.ln.*")
-
-    @classmethod
-    def official(cls, checkpoint: Mapping[str, Tensor], clip: Mapping[str, Tensor] | None, **sizes: Any) -> Official:
-        """Read a checkpoint of the release, or of Hugging Face's `XCLIPModel`; it holds all of CLIP."""
-        state = {key.removeprefix("module."): value for key, value in checkpoint.items()}
-        if any(key.startswith("vision_model.") for key in state):
-            state = hugging_face.from_hugging_face(state)
-        if "mit.positional_embedding" not in state or "prompts_generator.alpha" not in state:
-            raise WeightsError(
-                "no 'mit.positional_embedding' and 'prompts_generator.alpha': this is not a checkpoint of X-CLIP"
-            )
-        ours = translate(state, NAMES)
-        own = {k: sizes.pop(k) for k in ("template",) if k in sizes}
-        method = cls(
-            num_frames=ours["temporal.positional_embedding"].shape[1],
-            mit_layers=count_parts(ours, "temporal.resblocks."),
-            prompt_layers=count_parts(ours, "head.decoder."),
-            **own,
-        )
-        return Official(method=method, clip=CLIPConfig.from_state(state, **sizes), state=ours)
-
-    def release(self, state: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Content of a file for the release."""
-        return {"model": translate(state, NAMES, back=True)}
-
-    def hugging_face(self, state: Mapping[str, Tensor], clip: CLIPConfig) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """An `XCLIPModel`."""
-        config = hugging_face.config(clip) | {"model_type": "xclip", "architectures": ["XCLIPModel"]}
-        E = clip.embed_dim
-        config |= {"prompt_layers": self.prompt_layers, "prompt_num_attention_heads": max(1, E // 64)}
-        config |= {"prompt_alpha": self.alpha, "prompt_hidden_act": "quick_gelu"}
-        config["vision_config"] |= {
-            "num_frames": self.num_frames,
-            "drop_path_rate": 0.0,
-            "mit_hidden_size": E,
-            "mit_intermediate_size": 4 * E,
-            "mit_num_hidden_layers": self.mit_layers,
-            "mit_num_attention_heads": max(1, E // 64),
-        }
-        return config, hugging_face.to_hugging_face(translate(state, NAMES, back=True))

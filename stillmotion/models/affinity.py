@@ -1,29 +1,22 @@
 """Where did this patch go? Attention from every patch to the patches of the neighboring frames."""
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
-
-class Affinity(NamedTuple):
-    """Head-averaged attention between neighboring frames, (B, T-1, P, P); rows (queries) sum to one."""
-
-    back_BTPP: Tensor  # frame t+1 asks frame t
-    ahead_BTPP: Tensor  # frame t asks frame t+1
+BACK, AHEAD = 0, 1
+"""Places on the third axis of an affinity: frame t + 1 asks frame t, and frame t asks frame t + 1."""
 
 
-def neighbor_affinity(q_BTHPd: Tensor, k_BTHPd: Tensor) -> Affinity:
+def neighbor_affinity(q_BTHPd: Tensor, k_BTHPd: Tensor) -> Tensor:
     """Attend from each frame to the one before and the one after, heads averaged after the softmax.
 
-    EVL's temporal cross-attention weights (Lin et al., ECCV 2022, section 3.3), from the tapped block's own unscaled
-    queries and keys of the patches. Without a gradient (a frozen backbone) the work goes frame by frame, so that it
-    stays in the processor's cache: 2.7 times faster than one batched product on a CPU.
+    EVL's temporal cross-attention weights (Lin et al., ECCV 2022, section 3.3), from a block's own unscaled queries and
+    keys of the patches: (B, T - 1, 2, P, P), whose rows sum to one. Without a gradient (a frozen backbone) the work
+    goes frame by frame, so that it stays in the processor's cache: 2.7 times faster than one batched product on a CPU.
     """
     attend = _attend if _needs_grad(q_BTHPd, k_BTHPd) or not q_BTHPd.is_cpu else _attend_by_frame
-    return Affinity(
-        back_BTPP=attend(q_BTHPd[:, 1:], k_BTHPd[:, :-1]), ahead_BTPP=attend(q_BTHPd[:, :-1], k_BTHPd[:, 1:])
-    )
+    back_BTPP, ahead_BTPP = attend(q_BTHPd[:, 1:], k_BTHPd[:, :-1]), attend(q_BTHPd[:, :-1], k_BTHPd[:, 1:])
+    return torch.stack([back_BTPP, ahead_BTPP], dim=2)
 
 
 def _needs_grad(*tensors: Tensor) -> bool:

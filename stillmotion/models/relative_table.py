@@ -16,11 +16,16 @@ TILE = (2, 7)
 
 
 class RelativeTable(nn.Module):
-    """The offsets of a patch grid: offset(q, r) = (y_q - y_r + gh - 1) (2 gw - 1) + (x_q - x_r + gw - 1)."""
+    """The offsets of a patch grid: offset(q, r) = (y_q - y_r + gh - 1) (2 gw - 1) + (x_q - x_r + gw - 1).
 
-    def __init__(self, grid: tuple[int, int]):
+    Args:
+        grid: patch rows and columns.
+        prefix: tokens of a frame before its patches.
+    """
+
+    def __init__(self, grid: tuple[int, int], prefix: int = 1):
         super().__init__()
-        self.grid = grid
+        self.grid, self.prefix = grid, prefix
         self.tiles = _tiles(grid)
         for i, tile in enumerate(self.tiles):
             self.register_buffer(f"rows_{i}", tile.rows, persistent=False)
@@ -31,7 +36,7 @@ class RelativeTable(nn.Module):
         return (2 * self.grid[0] - 1) * (2 * self.grid[1] - 1)
 
     def add_(self, memory_BTLD: Tensor, first: int, attention_BTPP: Tensor, table_RD: Tensor) -> Tensor:
-        """Add the mix to the patches of frames `first`.. of the memory, in place; the class token stays.
+        """Add the mix to the patches of frames `first`.. of the memory, in place; the tokens before them stay.
 
         Args:
             memory_BTLD: tokens to add to.
@@ -46,7 +51,8 @@ class RelativeTable(nn.Module):
             table_RD = table_RD.to(torch.get_autocast_dtype(device))
         attention_BTPP = attention_BTPP.to(table_RD.dtype)
         with torch.autocast(device, enabled=False) if autocast else contextlib.nullcontext():
-            return _AddMix.apply(memory_BTLD, attention_BTPP, table_RD, (first, self.grid, self.tiles), *rows)
+            plan = (first, self.prefix, self.grid, self.tiles)
+            return _AddMix.apply(memory_BTLD, attention_BTPP, table_RD, plan, *rows)
 
     def saved_macs(self, frames: int, width: int) -> int:
         """Multiply-accumulates that the gathered (P, P, D) form would cost on top of `add_`; in fact it costs less.
@@ -106,12 +112,12 @@ class _AddMix(torch.autograd.Function):
         memory: Tensor,
         attention: Tensor,
         table: Tensor,
-        plan: tuple[int, _Grid, list[_Tile]],
+        plan: tuple[int, int, _Grid, list[_Tile]],
         *rows: Tensor,
     ) -> Tensor:
-        first, grid, tiles = plan
+        first, prefix, grid, tiles = plan
         flipped = attention.unflatten(3, grid).unflatten(2, grid).flip(4, 5)
-        target = memory[:, first : first + flipped.shape[1], 1:].unflatten(2, grid)
+        target = memory[:, first : first + flipped.shape[1], prefix:].unflatten(2, grid)
         for tile, index in zip(tiles, rows):
             laid, view = _spread(flipped, tile)
             view.copy_(tile.of(flipped))
@@ -125,9 +131,9 @@ class _AddMix(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         attention, table, *rows = ctx.saved_tensors
-        first, grid, tiles = ctx.plan
+        first, prefix, grid, tiles = ctx.plan
         flipped = attention.unflatten(3, grid).unflatten(2, grid).flip(4, 5)
-        sent = grad[:, first : first + flipped.shape[1], 1:].unflatten(2, grid)
+        sent = grad[:, first : first + flipped.shape[1], prefix:].unflatten(2, grid)
         to_attention = torch.empty_like(flipped) if ctx.needs_input_grad[1] else None
         to_table = torch.zeros_like(table) if ctx.needs_input_grad[2] else None
         for tile, index in zip(tiles, rows):

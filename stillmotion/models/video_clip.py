@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stillmotion.backbones.clip import VisualFeatures
 from stillmotion.errors import StillmotionError
+from stillmotion.models.features import Features
 from stillmotion.models.tokenizer import tokenize
 
 
@@ -29,24 +29,37 @@ class VideoClassifier(Protocol):
 class MeanPool(nn.Module):
     """Average the frame embeddings as they are; the head normalizes (ViFi-CLIP, section 3.1)."""
 
-    def forward(self, features: VisualFeatures) -> Tensor:
-        return features.frames_BTE.mean(dim=1)
+    def forward(self, features: Features) -> Tensor:
+        return features["frames"].mean(dim=1)
 
 
 class CosineHead(nn.Module):
-    """Open-vocabulary logits: scaled cosine similarity between the video and the class embeddings."""
+    """Open-vocabulary logits: scaled cosine similarity between the video and the class embeddings.
 
-    def __init__(self) -> None:
+    Args:
+        scale: what the cosine is multiplied with; None: learned, under CLIP's name `logit_scale`.
+        bias: add a learned number to every logit, as SigLIP does.
+    """
+
+    def __init__(self, scale: float | None = None, bias: bool = False) -> None:
         super().__init__()
-        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        self.fixed = scale
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07))) if scale is None else None
+        self.logit_bias = nn.Parameter(torch.tensor(-10.0)) if bias else None
 
-    def forward(self, video_BE: Tensor, text: Tensor | None, features: VisualFeatures) -> Tensor:
+    def forward(self, video_BE: Tensor, text: Tensor | None, features: Features) -> Tensor:
         """(B, E) videos and (K, E) class embeddings to (B, K) logits."""
-        return self.scale * (F.normalize(video_BE, dim=-1) @ F.normalize(self.need(text), dim=-1).T)
+        logits = self.scale * (F.normalize(video_BE, dim=-1) @ F.normalize(self.need(text), dim=-1).T)
+        return logits if self.logit_bias is None else logits + self.logit_bias
 
     @property
     def scale(self) -> Tensor | float:
         """What the cosine is multiplied with."""
+        return self.fixed if self.fixed is not None else self.learned_scale()
+
+    def learned_scale(self) -> Tensor:
+        """One over the learned temperature."""
+        assert self.logit_scale is not None
         return self.logit_scale.exp()
 
     def combine(self, text_NKE: Tensor) -> Tensor:
@@ -71,7 +84,7 @@ class LinearHead(nn.Sequential):
     def __init__(self, width: int, num_classes: int, dropout: float = 0.5):
         super().__init__(nn.LayerNorm(width), nn.Dropout(dropout), nn.Linear(width, num_classes))
 
-    def forward(self, video_BD: Tensor, text: Tensor | None, features: VisualFeatures) -> Tensor:  # type: ignore[override]
+    def forward(self, video_BD: Tensor, text: Tensor | None, features: Features) -> Tensor:  # type: ignore[override]
         return super().forward(video_BD)
 
 
@@ -79,8 +92,8 @@ class VideoCLIP(nn.Module):
     """Video in, class logits out.
 
     Args:
-        visual: (B, T, 3, H, W) video to `VisualFeatures`.
-        temporal: `VisualFeatures` to one embedding per video, (B, E).
+        visual: (B, T, 3, H, W) video to `Features`.
+        temporal: `Features` to one embedding per video, (B, E).
         head: (B, E), class embeddings (K, E) or None, and the features, to logits (B, K).
         text: (K, S) token ids to class embeddings (K, E); None for a closed set of classes.
         templates: prompts for a class name, with one `{}` each; several are averaged.
@@ -110,7 +123,8 @@ class VideoCLIP(nn.Module):
     def prompt(self, class_names: Sequence[str]) -> Tensor:
         """Class names to token ids: (K, S), or (templates, K, S) when there are several templates."""
         texts = [template.format(name) for template in self.templates for name in class_names]
-        tokens = tokenize(texts, self.tokenizer)
+        table = getattr(self.text, "token_embedding", None)
+        tokens = tokenize(texts, self.tokenizer, getattr(table, "num_embeddings", None))
         return tokens if len(self.templates) == 1 else tokens.unflatten(0, (len(self.templates), -1))
 
     def encode_text(self, tokens: Tensor) -> Tensor | None:

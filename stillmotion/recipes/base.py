@@ -1,32 +1,31 @@
-"""A recipe is a function that returns a `Run`: everything that decides a number, as frozen data."""
+"""A recipe, everything that decides a number, and the place of a run of it: frozen data both."""
 
-from dataclasses import asdict, dataclass, replace
+import json
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
+import tyro
+
 from stillmotion.data.sampling import Sampling
-from stillmotion.data.source import Data
-from stillmotion.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Preprocess, Recipe
+from stillmotion.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Augmentation, Preprocess
 from stillmotion.errors import StillmotionError
 from stillmotion.methods import Method, name_of
+from stillmotion.recipes.published import Published
 from stillmotion.train.config import Train
 
 M = TypeVar("M", bound=Method)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run(Generic[M]):
-    """One training run, from videos to a model."""
+class Recipe(Generic[M]):
+    """What is trained and how: with the videos, all that decides a number."""
 
     method: M
-    data: Data
     train: Train
     sampling: Sampling = Sampling()
-    clip: str = "auto"
+    backbone: str = "auto"
     """CLIP weights: MODEL:TAG as in open_clip, ViT-B-16:openai-int8, a path, or auto."""
-    start_from: Path | None = None
-    """A trained model.safetensors to start from in place of --clip: its CLIP, and all else of the same name. Not the
-    way to resume: an interrupted run goes on by itself."""
     image_size: int | None = None
     """Input size in pixels; None: that of the weights. Another one interpolates CLIP's position table."""
     statistics: Literal["weights", "imagenet", "bgr"] = "weights"
@@ -38,20 +37,14 @@ class Run(Generic[M]):
     short_side: int | None = None
     """Side that a frame is scaled to before one crop is taken from its middle (256 in ViFi-CLIP, X-CLIP, ActionCLIP);
     None: as much as covers the crop."""
-    augment: Recipe = "none"
+    augment: Augmentation = "none"
     """Random views in training."""
     flip: float = 0.0
     """Probability of a mirror image in training; wrong where left and right matter."""
     cached_views: int = 0
     """Random views of each training clip kept in the feature cache; 0: the middle test view alone."""
-    out: Path | None = None
-    """Folder of the run; None: runs/NAME."""
-    cache: Path | None = None
-    """Folder of the feature cache; None: the user's cache folder."""
-    explain: bool = False
-    """Print what trains, at what rate, and what is frozen, before training starts."""
-    overwrite: bool = False
-    """Throw away an earlier run in the same folder."""
+    published: tyro.conf.Suppress[tyro.conf.Fixed[tuple[Published, ...]]] = ()
+    """What its authors print for it."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.flip <= 1:
@@ -70,15 +63,42 @@ class Run(Generic[M]):
         return pixels if self.resize == "weights" else replace(pixels, interpolation="bilinear", antialias=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the resolved configuration, JSON-ready."""
-        content: dict[str, Any] = _plain(asdict(self))
+        """What decides a run, JSON-ready; published numbers do not."""
+        content = plain(replace(self, published=()))
+        del content["published"]
         content["method"] = {"name": name_of(self.method), **content["method"]}
         return content
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    return str(value) if isinstance(value, Path) else value
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a run takes place, and from what."""
+
+    out: Path | None = None
+    """Folder of the run; None: runs/NAME."""
+    cache: Path | None = None
+    """Folder of the feature cache; None: the user's cache folder."""
+    start_from: Path | None = None
+    """A trained model.safetensors to start from in place of --backbone: its CLIP, and all else of the same name. Not
+    the way to resume: an interrupted run goes on by itself."""
+    explain: bool = False
+    """Print what trains, at what rate, and what is frozen, before training starts."""
+    overwrite: bool = False
+    """Throw away an earlier run in the same folder."""
+
+
+HERE = Place()
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """The fields of a dataclass, JSON-ready."""
+    content: dict[str, Any] = json.loads(json.dumps(asdict(config), default=str))
+    return content
+
+
+def declared(config: Any) -> Any:
+    """The same kinds of dataclasses with their declared defaults: what a field means where an older file lacks it."""
+    values = {f.name: getattr(config, f.name) for f in fields(config)}
+    changed = {k: declared(v) for k, v in values.items() if is_dataclass(v)}
+    given = {f.name: f.default for f in fields(config) if f.default is not MISSING and f.name not in changed}
+    return replace(config, **given, **changed)

@@ -10,18 +10,16 @@ disks; the run says how much it needs before it reads a video.
 Something-Something v2. The FLOPs that the paper prints for B/16 on Kinetics-400 are those of `--no-cross-attention`.
 """
 
-from pathlib import Path
-
 from stillmotion.data.sampling import Sampling
-from stillmotion.data.source import Data
 from stillmotion.methods import EVL
-from stillmotion.recipes.base import Run
+from stillmotion.recipes.base import Recipe
+from stillmotion.recipes.published import Published, printed
 from stillmotion.train.config import Train
 
 L14, L14_336 = "ViT-L-14", "ViT-L-14-336"
 
 
-def evl(data: Path) -> Run[EVL]:
+def evl() -> Recipe[EVL]:
     """EVL for a few dozen to a few thousand clips of your own, from cached features.
 
     stillmotion train evl --data my_videos
@@ -29,99 +27,100 @@ def evl(data: Path) -> Run[EVL]:
     The temporal modules start at nothing. Where the direction of time decides, `--init motion` (the demo's choice) is
     better, and where it does not, much worse: docs/methods/evl.md.
     """
-    return Run(
-        method=EVL(init="identity"),
-        data=Data(data=data),
-        train=Train(lr=4e-4, batch_size=8, epochs=15, label_smoothing=0.1),
-    )
+    return Recipe(method=EVL(init="identity"), train=Train(lr=4e-4, batch_size=8, epochs=15, label_smoothing=0.1))
 
 
-def _run(data: Path, method: EVL, model: str, sampling: Sampling, epochs: int) -> Run[EVL]:
-    return Run(
+def _recipe(method: EVL, model: str, sampling: Sampling, epochs: int, published: tuple[Published, ...]) -> Recipe[EVL]:
+    return Recipe(
         method=method,
-        data=Data(data=data),
         train=Train(lr=4e-4, weight_decay=0.05, batch_size=256, epochs=epochs, precision="fp16"),
         sampling=sampling,
-        clip=f"{model}:openai",
+        backbone=f"{model}:openai",
         resize="bilinear",
         augment="evl",
         cached_views=4,
+        published=published,
     )
 
 
-def _k400(data: Path, frames: int, model: str = "ViT-B-16") -> Run[EVL]:
+def _k400(
+    frames: int, model: str = "ViT-B-16", *, paper: tuple[float, ...], release: tuple[float, ...] = ()
+) -> Recipe[EVL]:
     short = frames == 8
     sampling = Sampling(
         scheme="dense", stride=8 if frames == 32 else 16, views=3 if short else 1, crops=1 if short else 3
     )
-    return _run(data, EVL(init="release", num_frames=frames), model, sampling, epochs=53)
+    setting = "3x1 views" if short else "1x3 views"
+    published = printed("table 1", setting=setting, k400=paper) + printed("release", setting=setting, k400=release)
+    return _recipe(EVL(init="release", num_frames=frames), model, sampling, 53, published)
 
 
-def _ssv2(data: Path, frames: int, layers: int, model: str = "ViT-B-16") -> Run[EVL]:
+def _ssv2(frames: int, layers: int, model: str = "ViT-B-16", *, paper: float) -> Recipe[EVL]:
     method = EVL(init="release", num_frames=frames, layers=layers)
-    return _run(data, method, model, Sampling(scheme="evl_segments", crops=3), epochs=46)
+    published = printed("table 9", setting="1x3 views", ssv2=(paper,))
+    return _recipe(method, model, Sampling(scheme="evl_segments", crops=3), 46, published)
 
 
-def evl_k400_b16_8f(data: Path) -> Run[EVL]:
-    """EVL B/16, 8 frames, Kinetics-400. Paper 82.9 top-1 (3x1 views, table 1), release 82.8."""
-    return _k400(data, 8)
+def evl_k400_b16_8f() -> Recipe[EVL]:
+    """EVL B/16, 8 frames, Kinetics-400."""
+    return _k400(8, paper=(82.9,), release=(82.8, 95.8))
 
 
-def evl_k400_b16_16f(data: Path) -> Run[EVL]:
-    """EVL B/16, 16 frames, Kinetics-400. Paper 83.6 top-1 (1x3 views, table 1), release 83.7."""
-    return _k400(data, 16)
+def evl_k400_b16_16f() -> Recipe[EVL]:
+    """EVL B/16, 16 frames, Kinetics-400."""
+    return _k400(16, paper=(83.6,), release=(83.7, 96.2))
 
 
-def evl_k400_b16_32f(data: Path) -> Run[EVL]:
-    """EVL B/16, 32 frames, Kinetics-400. Paper 84.2 top-1 (1x3 views, table 1), release 84.3."""
-    return _k400(data, 32)
+def evl_k400_b16_32f() -> Recipe[EVL]:
+    """EVL B/16, 32 frames, Kinetics-400."""
+    return _k400(32, paper=(84.2,), release=(84.3, 96.6))
 
 
-def evl_k400_l14_8f(data: Path) -> Run[EVL]:
-    """EVL L/14, 8 frames, Kinetics-400. Paper 86.3 top-1 (3x1 views, table 1), release 86.3."""
-    return _k400(data, 8, L14)
+def evl_k400_l14_8f() -> Recipe[EVL]:
+    """EVL L/14, 8 frames, Kinetics-400."""
+    return _k400(8, L14, paper=(86.3,), release=(86.3, 97.2))
 
 
-def evl_k400_l14_16f(data: Path) -> Run[EVL]:
-    """EVL L/14, 16 frames, Kinetics-400. Paper 87.0 top-1 (1x3 views, table 1), release 86.9."""
-    return _k400(data, 16, L14)
+def evl_k400_l14_16f() -> Recipe[EVL]:
+    """EVL L/14, 16 frames, Kinetics-400."""
+    return _k400(16, L14, paper=(87.0,), release=(86.9, 97.4))
 
 
-def evl_k400_l14_32f(data: Path) -> Run[EVL]:
-    """EVL L/14, 32 frames, Kinetics-400. Paper 87.3 top-1 (1x3 views, table 1), release 87.7."""
-    return _k400(data, 32, L14)
+def evl_k400_l14_32f() -> Recipe[EVL]:
+    """EVL L/14, 32 frames, Kinetics-400."""
+    return _k400(32, L14, paper=(87.3,), release=(87.7, 97.6))
 
 
-def evl_k400_l14_336_32f(data: Path) -> Run[EVL]:
-    """EVL L/14 at 336 pixels, 32 frames, Kinetics-400. Paper 87.7 top-1, 97.8 top-5 (1x3 views, table 1)."""
-    return _k400(data, 32, L14_336)
+def evl_k400_l14_336_32f() -> Recipe[EVL]:
+    """EVL L/14 at 336 pixels, 32 frames, Kinetics-400."""
+    return _k400(32, L14_336, paper=(87.7, 97.8))
 
 
-def evl_ssv2_b16_8f(data: Path) -> Run[EVL]:
-    """EVL B/16, 8 frames, Something-Something v2, 12 decoder layers. Paper 61.0 top-1 (1x3 views, table 9)."""
-    return _ssv2(data, 8, 12)
+def evl_ssv2_b16_8f() -> Recipe[EVL]:
+    """EVL B/16, 8 frames, Something-Something v2, 12 decoder layers."""
+    return _ssv2(8, 12, paper=61.0)
 
 
-def evl_ssv2_b16_16f(data: Path) -> Run[EVL]:
-    """EVL B/16, 16 frames, Something-Something v2, 12 decoder layers. Paper 61.7 top-1 (1x3 views, table 9)."""
-    return _ssv2(data, 16, 12)
+def evl_ssv2_b16_16f() -> Recipe[EVL]:
+    """EVL B/16, 16 frames, Something-Something v2, 12 decoder layers."""
+    return _ssv2(16, 12, paper=61.7)
 
 
-def evl_ssv2_b16_32f(data: Path) -> Run[EVL]:
-    """EVL B/16, 32 frames, Something-Something v2, 12 decoder layers. Paper 62.4 top-1 (1x3 views, table 9)."""
-    return _ssv2(data, 32, 12)
+def evl_ssv2_b16_32f() -> Recipe[EVL]:
+    """EVL B/16, 32 frames, Something-Something v2, 12 decoder layers."""
+    return _ssv2(32, 12, paper=62.4)
 
 
-def evl_ssv2_l14_8f(data: Path) -> Run[EVL]:
-    """EVL L/14, 8 frames, Something-Something v2, 24 decoder layers. Paper 65.1 top-1 (1x3 views, table 9)."""
-    return _ssv2(data, 8, 24, L14)
+def evl_ssv2_l14_8f() -> Recipe[EVL]:
+    """EVL L/14, 8 frames, Something-Something v2, 24 decoder layers."""
+    return _ssv2(8, 24, L14, paper=65.1)
 
 
-def evl_ssv2_l14_32f(data: Path) -> Run[EVL]:
-    """EVL L/14, 32 frames, Something-Something v2, 24 decoder layers. Paper 66.7 top-1 (1x3 views, table 9)."""
-    return _ssv2(data, 32, 24, L14)
+def evl_ssv2_l14_32f() -> Recipe[EVL]:
+    """EVL L/14, 32 frames, Something-Something v2, 24 decoder layers."""
+    return _ssv2(32, 24, L14, paper=66.7)
 
 
-def evl_ssv2_l14_336_32f(data: Path) -> Run[EVL]:
-    """EVL L/14 at 336 pixels, 32 frames, Something-Something v2, 24 layers. Paper 68.0 top-1 (1x3 views, table 9)."""
-    return _ssv2(data, 32, 24, L14_336)
+def evl_ssv2_l14_336_32f() -> Recipe[EVL]:
+    """EVL L/14 at 336 pixels, 32 frames, Something-Something v2, 24 layers."""
+    return _ssv2(32, 24, L14_336, paper=68.0)

@@ -1,14 +1,11 @@
 """STEP's recipe."""
 
-from pathlib import Path
-
-from stillmotion.data.source import Data
 from stillmotion.methods import Step
-from stillmotion.recipes.base import Run
+from stillmotion.recipes.base import Recipe
 from stillmotion.train.config import Train
 
 
-def step(data: Path) -> Run[Step]:
+def step() -> Recipe[Step]:
     """STEP on a frozen CLIP for your own clips: a third of the attentive probe, and it sees the order of frames.
 
     stillmotion train step --data my_videos
@@ -16,8 +13,4 @@ def step(data: Path) -> Run[Step]:
     Rate and epochs are those of the recipe `evl`, and so is the feature cache, where `evl` ran before. Where order is
     all that tells classes apart, `--position-std 0.3` starts with positions as loud as the tokens.
     """
-    return Run(
-        method=Step(dropout=0.5),
-        data=Data(data=data),
-        train=Train(lr=4e-4, batch_size=8, epochs=15, label_smoothing=0.1),
-    )
+    return Recipe(method=Step(dropout=0.5), train=Train(lr=4e-4, batch_size=8, epochs=15, label_smoothing=0.1))

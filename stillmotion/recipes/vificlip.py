@@ -10,49 +10,52 @@ harmonic mean. The release mirrors clips of Something-Something v2 too, where le
 """
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Literal
 
 from stillmotion.methods import ViFiCLIP
-from stillmotion.recipes.base import Run
-from stillmotion.recipes.settings import (
+from stillmotion.recipes.base import Recipe
+from stillmotion.recipes.published import NOVEL, SHOTS, Published, printed
+from stillmotion.recipes.vifi_xclip import (
     BASE_TO_NOVEL,
     FEW_SHOT,
     SUPERVISED,
     TWELVE_VIEWS,
     ZERO_SHOT,
-    own_clips,
-    published,
+    of_a_paper,
+    of_own_clips,
 )
+from stillmotion.train.config import Train
 
+Values = tuple[float, ...]
 Tuned = Literal["full", "image", "text"]
 
 
-def vificlip(data: Path) -> Run[ViFiCLIP]:
+def vificlip() -> Recipe[ViFiCLIP]:
     """ViFi-CLIP for your own clips: fine-tunes all of CLIP, so it wants a GPU and weights with a text tower.
 
-    stillmotion train vificlip --data my_videos --clip ViT-B-16:openai
+    stillmotion train vificlip --data my_videos --backbone ViT-B-16:openai
 
     The paper's few-shot setting (32 frames, lr 2e-6, 50 epochs, batch 64) with 8 frames and no mixing.
     """
-    return own_clips(ViFiCLIP(num_frames=8), data)
+    return of_own_clips(ViFiCLIP(num_frames=8))
 
 
-def _supervised(data: Path, tuned: Tuned) -> Run[ViFiCLIP]:
+def _supervised(tuned: Tuned, *values: float) -> Recipe[ViFiCLIP]:
     train = replace(SUPERVISED, lr=2.2e-5, batch_size=512) if tuned == "full" else SUPERVISED
-    return published(ViFiCLIP(num_frames=16, tuned=tuned), data, train, TWELVE_VIEWS)
+    published = printed("table 4", setting="4x3 views", k400=values)
+    return of_a_paper(ViFiCLIP(num_frames=16, tuned=tuned), train, published, TWELVE_VIEWS)
 
 
-def _zero_shot(data: Path, tuned: Tuned) -> Run[ViFiCLIP]:
-    return published(ViFiCLIP(num_frames=32, tuned=tuned), data, ZERO_SHOT)
+def _one_view(tuned: Tuned, train: Train, published: tuple[Published, ...]) -> Recipe[ViFiCLIP]:
+    return of_a_paper(ViFiCLIP(num_frames=32, tuned=tuned), train, published)
 
 
-def _few_shot(data: Path, tuned: Tuned) -> Run[ViFiCLIP]:
-    return published(ViFiCLIP(num_frames=32, tuned=tuned), data, FEW_SHOT)
+def _few_shot(tuned: Tuned, hmdb: Values, ucf: Values, ssv2: Values) -> Recipe[ViFiCLIP]:
+    return _one_view(tuned, FEW_SHOT, printed("table 3", SHOTS, hmdb=hmdb, ucf=ucf, ssv2=ssv2))
 
 
-def _base_to_novel(data: Path, tuned: Tuned) -> Run[ViFiCLIP]:
-    return published(ViFiCLIP(num_frames=32, tuned=tuned), data, BASE_TO_NOVEL)
+def _base_to_novel(tuned: Tuned, k400: Values, hmdb: Values, ucf: Values, ssv2: Values) -> Recipe[ViFiCLIP]:
+    return _one_view(tuned, BASE_TO_NOVEL, printed("table 2", NOVEL, k400=k400, hmdb=hmdb, ucf=ucf, ssv2=ssv2))
 
 
 def _prompts(count: int, depth: int) -> ViFiCLIP:
@@ -66,107 +69,89 @@ def _prompts(count: int, depth: int) -> ViFiCLIP:
     )
 
 
-def vificlip_k400(data: Path) -> Run[ViFiCLIP]:
-    """ViFi-CLIP B/16, 16 frames, Kinetics-400, fully supervised. Paper 83.9 top-1, 96.3 top-5 (4x3 views, table 4)."""
-    return _supervised(data, "full")
+def vificlip_k400() -> Recipe[ViFiCLIP]:
+    """ViFi-CLIP B/16, 16 frames, Kinetics-400, fully supervised."""
+    return _supervised("full", 83.9, 96.3)
 
 
-def image_ft_k400(data: Path) -> Run[ViFiCLIP]:
-    """CLIP image-FT B/16, 16 frames, Kinetics-400, fully supervised. Paper 82.8 top-1, 96.2 top-5 (table 4)."""
-    return _supervised(data, "image")
+def image_ft_k400() -> Recipe[ViFiCLIP]:
+    """CLIP image-FT B/16, 16 frames, Kinetics-400, fully supervised."""
+    return _supervised("image", 82.8, 96.2)
 
 
-def text_ft_k400(data: Path) -> Run[ViFiCLIP]:
-    """CLIP text-FT B/16, 16 frames, Kinetics-400, fully supervised. Paper 73.1 top-1, 91.2 top-5 (table 4)."""
-    return _supervised(data, "text")
+def text_ft_k400() -> Recipe[ViFiCLIP]:
+    """CLIP text-FT B/16, 16 frames, Kinetics-400, fully supervised."""
+    return _supervised("text", 73.1, 91.2)
 
 
-def vificlip_zero_shot(data: Path) -> Run[ViFiCLIP]:
-    """ViFi-CLIP B/16, Kinetics-400, to be used on other classes. Paper UCF 76.8, HMDB 51.3, K600 71.2 (table 1).
+def vificlip_zero_shot() -> Recipe[ViFiCLIP]:
+    """ViFi-CLIP B/16, Kinetics-400, to be used on other classes.
 
     The first stage of the recipes `vificlip_prompts_...`.
     """
-    return _zero_shot(data, "full")
+    return _one_view("full", ZERO_SHOT, printed("table 1", hmdb=(51.3,), ucf=(76.8,), k600=(71.2,)))
 
 
-def image_ft_zero_shot(data: Path) -> Run[ViFiCLIP]:
-    """CLIP image-FT B/16, Kinetics-400, for other classes. Paper UCF 72.9, HMDB 49.0, K600 62.4 (table 1).
-
-    The release's page has 62.2 for K600.
-    """
-    return _zero_shot(data, "image")
+def image_ft_zero_shot() -> Recipe[ViFiCLIP]:
+    """CLIP image-FT B/16, Kinetics-400, for other classes."""
+    published = printed("table 1", hmdb=(49.0,), ucf=(72.9,), k600=(62.4,)) + printed("release", k600=(62.2,))
+    return _one_view("image", ZERO_SHOT, published)
 
 
-def text_ft_zero_shot(data: Path) -> Run[ViFiCLIP]:
-    """CLIP text-FT B/16, Kinetics-400, for other classes. Paper UCF 69.8, HMDB 48.5, K600 68.5 (table 1)."""
-    return _zero_shot(data, "text")
+def text_ft_zero_shot() -> Recipe[ViFiCLIP]:
+    """CLIP text-FT B/16, Kinetics-400, for other classes."""
+    return _one_view("text", ZERO_SHOT, printed("table 1", hmdb=(48.5,), ucf=(69.8,), k600=(68.5,)))
 
 
-def vificlip_few_shot(data: Path) -> Run[ViFiCLIP]:
-    """ViFi-CLIP B/16, few-shot. Paper HMDB 57.2 to 66.8, UCF 80.7 to 92.7, SSv2 6.2 to 12.4 (2 to 16 shots, table 3).
-
-    K = 2, 4, 8, 16: HMDB-51 57.2, 62.7, 64.5, 66.8; UCF-101 80.7, 85.1, 90.0, 92.7; SSv2 6.2, 7.4, 8.5, 12.4.
-    """
-    return _few_shot(data, "full")
+def vificlip_few_shot() -> Recipe[ViFiCLIP]:
+    """ViFi-CLIP B/16, few-shot."""
+    return _few_shot("full", (57.2, 62.7, 64.5, 66.8), (80.7, 85.1, 90.0, 92.7), (6.2, 7.4, 8.5, 12.4))
 
 
-def image_ft_few_shot(data: Path) -> Run[ViFiCLIP]:
-    """CLIP image-FT B/16, few-shot. Paper HMDB 49.6 to 62.0, UCF 74.4 to 90.5, SSv2 4.9 to 10.4 (table 3).
-
-    K = 2, 4, 8, 16: HMDB-51 49.6, 54.9, 57.8, 62.0; UCF-101 74.4, 79.1, 85.3, 90.5; SSv2 4.9, 6.0, 7.2, 10.4.
-    """
-    return _few_shot(data, "image")
+def image_ft_few_shot() -> Recipe[ViFiCLIP]:
+    """CLIP image-FT B/16, few-shot."""
+    return _few_shot("image", (49.6, 54.9, 57.8, 62.0), (74.4, 79.1, 85.3, 90.5), (4.9, 6.0, 7.2, 10.4))
 
 
-def text_ft_few_shot(data: Path) -> Run[ViFiCLIP]:
-    """CLIP text-FT B/16, few-shot. Paper HMDB 54.5 to 65.0, UCF 80.1 to 88.1, SSv2 6.2 to 9.1 (table 3).
-
-    K = 2, 4, 8, 16: HMDB-51 54.5, 61.6, 63.1, 65.0; UCF-101 80.1, 82.8, 85.8, 88.1; SSv2 6.2, 6.1, 6.3, 9.1.
-    """
-    return _few_shot(data, "text")
+def text_ft_few_shot() -> Recipe[ViFiCLIP]:
+    """CLIP text-FT B/16, few-shot."""
+    return _few_shot("text", (54.5, 61.6, 63.1, 65.0), (80.1, 82.8, 85.8, 88.1), (6.2, 6.1, 6.3, 9.1))
 
 
-def vificlip_base_to_novel(data: Path) -> Run[ViFiCLIP]:
-    """ViFi-CLIP B/16, base to novel. Paper HM K400 67.9, HMDB 61.9, UCF 78.3, SSv2 13.9 (table 2).
-
-    Base, novel: Kinetics-400 76.4, 61.1; HMDB-51 73.8, 53.3; UCF-101 92.9, 67.7; SSv2 16.2, 12.1.
-    """
-    return _base_to_novel(data, "full")
+def vificlip_base_to_novel() -> Recipe[ViFiCLIP]:
+    """ViFi-CLIP B/16, base to novel."""
+    return _base_to_novel("full", (76.4, 61.1, 67.9), (73.8, 53.3, 61.9), (92.9, 67.7, 78.3), (16.2, 12.1, 13.9))
 
 
-def image_ft_base_to_novel(data: Path) -> Run[ViFiCLIP]:
-    """CLIP image-FT B/16, base to novel. Paper HM K400 64.6, HMDB 54.0, UCF 74.4, SSv2 8.8 (table 2).
-
-    Base, novel: Kinetics-400 72.9, 58.0; HMDB-51 62.6, 47.5; UCF-101 86.4, 65.3; SSv2 9.2, 8.5.
-    """
-    return _base_to_novel(data, "image")
+def image_ft_base_to_novel() -> Recipe[ViFiCLIP]:
+    """CLIP image-FT B/16, base to novel."""
+    return _base_to_novel("image", (72.9, 58.0, 64.6), (62.6, 47.5, 54.0), (86.4, 65.3, 74.4), (9.2, 8.5, 8.8))
 
 
-def text_ft_base_to_novel(data: Path) -> Run[ViFiCLIP]:
-    """CLIP text-FT B/16, base to novel. Paper HM K400 65.8, HMDB 59.1, UCF 77.4, SSv2 10.8 (table 2).
-
-    Base, novel: Kinetics-400 73.4, 59.7; HMDB-51 70.0, 51.2; UCF-101 90.9, 67.4; SSv2 12.4, 9.5.
-    """
-    return _base_to_novel(data, "text")
+def text_ft_base_to_novel() -> Recipe[ViFiCLIP]:
+    """CLIP text-FT B/16, base to novel."""
+    return _base_to_novel("text", (73.4, 59.7, 65.8), (70.0, 51.2, 59.1), (90.9, 67.4, 77.4), (12.4, 9.5, 10.8))
 
 
-def vificlip_prompts_few_shot(data: Path) -> Run[ViFiCLIP]:
-    """Prompts for ViFi-CLIP, few-shot. Paper HMDB 63.0 to 72.0, UCF 91.0 to 96.4, SSv2 6.7 to 13.5 (table 7).
+def vificlip_prompts_few_shot() -> Recipe[ViFiCLIP]:
+    """Prompts for ViFi-CLIP, few-shot.
 
     stillmotion train vificlip_prompts_few_shot --data ucf.txt --start-from STAGE1/model.safetensors
 
     The second stage of *bridge and prompt*: STAGE1 is the run of `vificlip_zero_shot`, whose model is frozen here.
-    K = 2, 4, 8, 16: HMDB-51 63.0, 65.1, 69.6, 72.0; UCF-101 91.0, 93.7, 95.0, 96.4; SSv2 6.7, 7.9, 10.2, 13.5.
     """
-    return published(_prompts(10, depth=12), data, replace(FEW_SHOT, lr=8e-3))
+    published = printed(
+        "table 7", SHOTS, hmdb=(63.0, 65.1, 69.6, 72.0), ucf=(91.0, 93.7, 95.0, 96.4), ssv2=(6.7, 7.9, 10.2, 13.5)
+    )
+    return of_a_paper(_prompts(10, depth=12), replace(FEW_SHOT, lr=8e-3), published)
 
 
-def vificlip_prompts_base_to_novel(data: Path) -> Run[ViFiCLIP]:
-    """Prompts for ViFi-CLIP, base to novel. Paper HM HMDB 64.1, UCF 83.6, SSv2 13.3 (table 8).
+def vificlip_prompts_base_to_novel() -> Recipe[ViFiCLIP]:
+    """Prompts for ViFi-CLIP, base to novel.
 
     stillmotion train vificlip_prompts_base_to_novel --data ucf.txt --start-from STAGE1/model.safetensors
 
     The second stage of *bridge and prompt*: STAGE1 is the run of `vificlip_zero_shot`, whose model is frozen here.
-    Base, novel: HMDB-51 77.1, 54.9; UCF-101 95.9, 74.1; SSv2 15.8, 11.5.
     """
-    return published(_prompts(16, depth=9), data, replace(BASE_TO_NOVEL, lr=4e-2))
+    published = printed("table 8", NOVEL, hmdb=(77.1, 54.9, 64.1), ucf=(95.9, 74.1, 83.6), ssv2=(15.8, 11.5, 13.3))
+    return of_a_paper(_prompts(16, depth=9), replace(BASE_TO_NOVEL, lr=4e-2), published)

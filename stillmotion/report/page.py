@@ -3,10 +3,14 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
+from stillmotion.errors import missing
 from stillmotion.files import atomic_write
 from stillmotion.version import __version__
+
+try:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+except ImportError as error:
+    raise missing("report") from error
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ HEADER = ("model", "top-1", "within reversed pairs", "trained parameters", "trai
 
 
 @dataclass(frozen=True)
-class Sample:
+class Example:
     """One clip of the page: what it is, what the model says, and a figure of its attention."""
 
     title: str
@@ -49,7 +53,7 @@ class Page:
     confusion: str
     confusion_of: str
     curves: str
-    samples: list[Sample] = field(default_factory=list)
+    examples: list[Example] = field(default_factory=list)
     command: str = ""
 
 

@@ -41,9 +41,9 @@ class Train:
     precision: Precision = "fp32"
     """Precision of the forward pass."""
     seed: int = 0
-    """Of initialization, order, dropout and augmentation."""
+    """Decides initialization, order, dropout and augmentation."""
     workers: int | None = None
-    """Processes that decode; None: 0 on a CPU, up to 8 with a GPU."""
+    """Processes that decode; None: 0 on a CPU, 8 with a GPU."""
     eval_every: int = 1
     """Epochs between evaluations on the validation clips; 0: only at the end."""
     save_minutes: float = 2.0
@@ -52,10 +52,6 @@ class Train:
     """Where to run: the GPU if there is one, or the CPU."""
     tensorboard: bool = False
     """Write TensorBoard files too (JSON lines are always written)."""
-
-    def data_workers(self, device: str) -> int:
-        """Processes that decode for a kind of device: as asked, or none for a CPU and 8 for a GPU."""
-        return self.workers if self.workers is not None else 0 if device == "cpu" else 8
 
     def __post_init__(self) -> None:
         for name in ("lr", "weight_decay"):

@@ -1,6 +1,6 @@
 """Which parameters train, and how fast: one ordered list of name patterns per method."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal, NamedTuple
@@ -24,8 +24,8 @@ class Tune:
     decay: float = 1.0
 
 
-def select(model: nn.Module, tunes: Sequence[Tune]) -> dict[str, Tune]:
-    """Freeze every parameter that no pattern selects; return the rule of each one that trains, by name.
+def rules(model: nn.Module, tunes: Sequence[Tune]) -> dict[str, Tune]:
+    """The rule of each parameter that trains, by name; the others are to be frozen.
 
     Raises:
         StillmotionError: a pattern that matches nothing (a typing error must not freeze silently).
@@ -34,17 +34,17 @@ def select(model: nn.Module, tunes: Sequence[Tune]) -> dict[str, Tune]:
     for tune in tunes:
         if not any(fnmatchcase(name, tune.pattern) for name in names):
             raise StillmotionError(f"tuning pattern {tune.pattern!r} matches no parameter; see named_parameters()")
-    rules = {}
+    last = {name: next((t for t in reversed(tunes) if fnmatchcase(name, t.pattern)), None) for name in names}
+    return {name: rule for name, rule in last.items() if rule is not None and rule.lr_scale > 0}
+
+
+def freeze(model: nn.Module, trained: Container[str]) -> None:
+    """Freeze every parameter but those that are named."""
     for name, parameter in model.named_parameters():
-        rule = next((t for t in reversed(tunes) if fnmatchcase(name, t.pattern)), None)
-        trains = rule is not None and rule.lr_scale > 0
-        parameter.requires_grad_(trains)
-        if rule is not None and trains:
-            rules[name] = rule
-    return rules
+        parameter.requires_grad_(name in trained)
 
 
-class Part(NamedTuple):
+class TunedPart(NamedTuple):
     """A part of a model, as far as it is tuned alike."""
 
     name: str
@@ -54,34 +54,42 @@ class Part(NamedTuple):
     weight_decay: float
 
 
-def explain(model: nn.Module, tunes: Sequence[Tune], lr: float, weight_decay: float, decay: Decay) -> list[Part]:
-    """Say for every part of a model what trains, at what rate and with what decay, and what is frozen."""
-    rules = select(model, tunes)
+def explain(
+    model: nn.Module,
+    trained: Mapping[str, Tune],
+    new: Sequence[str],
+    lr: float,
+    weight_decay: float,
+    decay: Decay,
+) -> list[TunedPart]:
+    """Say for every part of a model what trains, at what rate and with what decay, and what is frozen.
+
+    Args:
+        trained: what `rules` returns.
+        new: name patterns of the parameters that the backbone does not hold.
+    """
     found: dict[tuple[str, float, float], list[int]] = {}
     for name, parameter in model.named_parameters():
-        rule = rules.get(name)
+        rule = trained.get(name)
         rate = lr * rule.lr_scale if rule else 0.0
         decayed = weight_decay * rule.decay if rule and not _spared(parameter, decay) else 0.0
-        found.setdefault((_part(name), rate, decayed), []).append(parameter.numel())
-    return [Part(name, len(sizes), sum(sizes), rate, wd) for (name, rate, wd), sizes in found.items()]
+        found.setdefault((_part(name, new), rate, decayed), []).append(parameter.numel())
+    return [TunedPart(name, len(sizes), sum(sizes), rate, wd) for (name, rate, wd), sizes in found.items()]
 
 
-def _part(name: str) -> str:
-    """The tower or module that a parameter is in, and its kind where blocks hold parts of several methods."""
-    words = [w for w in name.split(".")[:-1] if not w.isdigit() and w not in ("transformer", "resblocks")]
-    kept = (
-        words[:2]
-        if len(words) > 1 and words[1].startswith(("message", "stem", "temporal", "cross", "decoder"))
-        else words[:1]
-    )
-    return ".".join(kept) + (".VPT_shallow" if name.endswith("VPT_shallow") else "")
+def _part(name: str, new: Sequence[str]) -> str:
+    """The tower that a parameter is in, and of new ones the module in it too."""
+    words = [w for w in name.split(".") if not w.isdigit() and w not in ("transformer", "resblocks")]
+    return ".".join(words[:2] if any(fnmatchcase(name, pattern) for pattern in new) else words[:1])
 
 
 def _spared(parameter: nn.Parameter, decay: Decay) -> bool:
     return decay == "matrices" and parameter.ndim < 2
 
 
-def param_groups(model: nn.Module, tunes: Sequence[Tune], weight_decay: float, decay: Decay) -> list[dict[str, Any]]:
+def param_groups(
+    model: nn.Module, trained: Mapping[str, Tune], weight_decay: float, decay: Decay
+) -> list[dict[str, Any]]:
     """Group what trains by rate and decay, for an optimizer: each group has `params`, `lr_scale`, `weight_decay`.
 
     Args:
@@ -90,7 +98,7 @@ def param_groups(model: nn.Module, tunes: Sequence[Tune], weight_decay: float, d
     """
     parameters = dict(model.named_parameters())
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, rule in select(model, tunes).items():
+    for name, rule in trained.items():
         parameter = parameters[name]
         decayed = 0.0 if _spared(parameter, decay) else weight_decay * rule.decay
         groups.setdefault((rule.lr_scale, decayed), []).append(parameter)

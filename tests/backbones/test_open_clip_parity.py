@@ -7,9 +7,10 @@ import open_clip
 import pytest
 import torch
 
-from stillmotion.backbones.clip import TextTransformer, VisionTransformer
+from stillmotion.backbones.clip import TextTransformer, VisionTransformer, describe
+from stillmotion.backbones.clip_files import clip_weights
 from stillmotion.backbones.config import CLIPConfig
-from stillmotion.backbones.weights import ClipWeights, check, load_into
+from stillmotion.backbones.weights import check, load_into
 from stillmotion.errors import WeightsError
 from stillmotion.weights.names import to_openai
 
@@ -64,7 +65,7 @@ def test_equal_to_open_clip(name: str) -> None:
             parameter.add_(0.05 * torch.randn_like(parameter))
     config = CLIPConfig.from_open_clip(raw, name)
     state = to_openai(theirs.state_dict())
-    weights = ClipWeights(name=name, config=config, state=state)
+    weights = clip_weights(name, config, state)
     check(weights)
     visual, text = VisionTransformer(config).eval(), TextTransformer(config).eval()
     visual.load_state_dict({k.removeprefix("visual."): v for k, v in state.items() if k.startswith("visual.")})
@@ -78,7 +79,7 @@ def test_equal_to_open_clip(name: str) -> None:
     with torch.no_grad():
         frames = theirs.encode_image(video.flatten(0, 1)).unflatten(0, (2, 3))
         words = theirs.encode_text(tokens)
-        assert (visual(video).frames_BTE - frames).abs().max() <= 1e-5
+        assert (visual(video)["frames"] - frames).abs().max() <= 1e-5
         assert (text(tokens) - words).abs().max() <= 1e-5
 
 
@@ -124,6 +125,6 @@ def test_load_into_is_strict() -> None:
     from stillmotion.methods import ZeroShot
 
     config = CLIPConfig.from_open_clip(small(PUBLISHED["ViT-B-16"]))
-    model = ZeroShot().build(config, ["a"])
+    model = ZeroShot().build(describe(config), ["a"])
     with pytest.raises(WeightsError, match=r"missing .*visual\.proj"):
         load_into(model, {}, new=(), source="nothing")

@@ -1,5 +1,7 @@
 """What has a name: `stillmotion list`, and the recipes that `stillmotion train` shows."""
 
+import re
+
 import pytest
 
 from stillmotion.recipes import OWN_CLIPS, PUBLISHED, RECIPES
@@ -9,9 +11,15 @@ from tests.cli.test_cli import run
 def test_each_kind_alone_and_all_together(capsys: pytest.CaptureFixture[str]) -> None:
     parts = [run(capsys, "list", part)[1] for part in ("methods", "recipes", "weights")]
     assert "".join(parts) == run(capsys, "list")[1]
-    lines = {line.split()[0]: line for line in parts[1].splitlines() if line.startswith("  ")}
-    assert set(lines) == set(RECIPES)
-    assert "Paper 83.8 top-1, 96.7 top-5 (4x3 views, table 1)" in lines["xclip_k400_b16_8f"]
+    lines = [line.strip() for line in parts[1].splitlines()]
+    assert {line.split()[0] for line in parts[1].splitlines() if re.match("  [a-z]", line)} == set(RECIPES)
+    (start,) = [i for i, line in enumerate(lines) if line.startswith("xclip_k400_b16_8f ")]
+    assert lines[start + 1 : start + 3] == [
+        "table 1: Kinetics-400 83.8 top-1, 96.7 top-5 (4x3 views)",
+        "release: Kinetics-400 95.7 top-5 (4x3 views)",
+    ]
+    shots = "80.7, 85.1, 90.0, 92.7 top-1 (K=2, K=4, K=8, K=16)"
+    assert any(line.startswith("table 3: ") and f"; UCF-101 {shots}; " in line for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,16 @@ def timesformer(tmp_path_factory: pytest.TempPathFactory) -> str:
 def probe(videos: Path, tiny_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of ours whose validation clips are the `val` folder."""
     out = tmp_path_factory.mktemp("runs") / "probe"
-    data = ["--data", videos / "test", "--val", videos / "val", "--clip", tiny_clip, "--cache", out.parent / "cache"]
+    data = [
+        "--data",
+        videos / "test",
+        "--val",
+        videos / "val",
+        "--backbone",
+        tiny_clip,
+        "--cache",
+        out.parent / "cache",
+    ]
     words = ["train", "linear_probe", *data, "--out", out, "--epochs", 1, "--num-frames", 2, "--device", "cpu"]
     main([str(w) for w in words])
     return out
@@ -189,7 +198,7 @@ def test_mistakes_are_one_line(
         (["ensemble", a, b, "--weights", 1, 1, "--choose-on", a, b], "pass one of them"),
         (["ensemble", a, b, "--weight", 1], "unknown option"),
         (["eval", timesformer, "--data", tmp_path / "v"], "'sideways' (the nearest is '"),
-        (["eval", timesformer, *data, "--clip", "x"], "go with CLIP"),
+        (["eval", timesformer, *data, "--backbone", "x"], "go with CLIP"),
         (["eval", timesformer, *data, "--stride", 0], "stride is 0; it must be at least 1"),
         (["eval", model, *data, "--stride", 2], "--stride goes with transformers: and torchvision: models"),
         (["predict", "torchvision:swin3d", videos / "test/left/0.mp4"], "did you mean 'swin3d_"),

@@ -20,7 +20,7 @@ def fails(words: list[object], capsys: pytest.CaptureFixture[str]) -> str:
 def test_a_mistyped_option_leaves_the_folder_free(
     folder_of_videos: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["train", "evl", "--data", folder_of_videos, "--clip", tiny_clip, "--out", tmp_path / "run"]
+    words = ["train", "evl", "--data", folder_of_videos, "--backbone", tiny_clip, "--out", tmp_path / "run"]
     words += ["--layers", 2, "--num-frames", 2, "--epochs", 1]
     assert "7 heads do not divide" in fails([*words, "--heads", 7], capsys)
     main(list(map(str, words)))
@@ -33,7 +33,7 @@ def test_numbers_are_printed_before_a_folder_that_cannot_be_made(
     out = Path("/proc/nothing")
     if not out.parent.is_dir():
         pytest.skip("there is no folder here that nobody can write to")
-    words = ["eval", "zero_shot", "--data", folder_of_videos, "--clip", tiny_clip, "--out", out]
+    words = ["eval", "zero_shot", "--data", folder_of_videos, "--backbone", tiny_clip, "--out", out]
     with pytest.raises(SystemExit) as stop:
         main(list(map(str, words)))
     said = capsys.readouterr()
@@ -48,7 +48,7 @@ def test_a_cache_that_is_a_file_is_refused_before_encoding(
     folder_of_videos: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("x")
-    words = ["train", "evl", "--data", folder_of_videos, "--clip", tiny_clip, "--cache", tmp_path / "file"]
+    words = ["train", "evl", "--data", folder_of_videos, "--backbone", tiny_clip, "--cache", tmp_path / "file"]
     error = fails([*words, "--out", tmp_path / "run", "--layers", 2], capsys)
     assert "is a file; pass a folder as --cache" in error and "encoding" not in error
 
@@ -63,7 +63,7 @@ def test_a_method_of_ones_own_from_train_to_predict(
     (tmp_path / "own_method.py").write_text(blocks("docs/adding-a-method.md")[1])
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", [*__import__("sys").path])
-    words = ["train", "own_method:recipe", "--data", folder_of_videos, "--clip", tiny_clip, "--epochs", 6]
+    words = ["train", "own_method:recipe", "--data", folder_of_videos, "--backbone", tiny_clip, "--epochs", 6]
     main(list(map(str, [*words, "--num-frames", 2])))
     model = Path("runs/own_method.recipe/model.safetensors")
     video = next(folder_of_videos.rglob("*.mp4"))

@@ -9,7 +9,7 @@ from stillmotion.data.sampling import Sampling
 from stillmotion.data.source import Data
 from stillmotion.errors import StillmotionError
 from stillmotion.methods import METHODS, LinearProbe
-from stillmotion.recipes.base import Run
+from stillmotion.recipes.base import Recipe
 from stillmotion.train.config import Train
 
 VALUES = [
@@ -62,6 +62,15 @@ def test_every_method_needs_a_frame(method: str) -> None:
 
 def test_the_ends_of_the_ranges_are_allowed() -> None:
     data = Data(data=Path("x"), max_bad=1)
-    run = Run(method=LinearProbe(num_frames=1), data=data, train=Train(workers=0), flip=1, cached_views=0)
+    recipe = Recipe(method=LinearProbe(num_frames=1), train=Train(workers=0), flip=1, cached_views=0)
     assert Sampling(stride=1, views=1) == Sampling(stride=1)
-    assert (run.flip, run.data.max_bad, Data(data=Path("x"), max_bad=0).max_bad) == (1, 1, 0)
+    assert (recipe.flip, data.max_bad, Data(data=Path("x"), max_bad=0).max_bad) == (1, 1, 0)
+
+
+def test_published_numbers_are_no_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "evl_k400_b16_8f", "--data", "x", "--published", "99"])
+    assert (stop.value.code, "unknown option --published" in capsys.readouterr().err) == (2, True)
+    with pytest.raises(SystemExit):
+        main(["train", "evl_k400_b16_8f", "--help"])
+    assert "published" not in capsys.readouterr().out

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from stillmotion.data.dataset import Batch
+from stillmotion.data.sampling import Sampling
 from stillmotion.data.seeds import item_seed, view_of_epoch
 from stillmotion.data.transforms import Augment, Preprocess
 from stillmotion.features.dataset import FeatureDataset
@@ -52,10 +53,10 @@ def test_every_view_once_in_each_n_epochs_in_an_order_of_its_own() -> None:
 
 
 def test_cached_features_are_drawn_so() -> None:
-    views = [[View(None, f"{i}", n, "crop") for n in range(N)] for i in range(CLIPS)]
-    dataset = FeatureDataset(None, [None] * CLIPS, views, test_views=1, taps=(), train=True)
+    views = [[View(None, f"{i}", Sampling(), n, "crop") for n in range(N)] for i in range(CLIPS)]
+    dataset = FeatureDataset(None, [None] * CLIPS, views, (), train=True)
     for epoch in range(2 * N):
-        items = [dataset._items(epoch, i) for i in range(CLIPS)]
+        items = [dataset.items(epoch, i) for i in range(CLIPS)]
         assert items == [[f"{i}/crop{n}"] for i, n in enumerate(drawn(epoch))]
 
 

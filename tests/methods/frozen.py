@@ -11,7 +11,7 @@ from stillmotion.data.source import Data
 from stillmotion.experiment import Result, fit
 from stillmotion.features.encode import Encoder
 from stillmotion.methods import EVL, Method
-from stillmotion.recipes.base import Run
+from stillmotion.recipes.base import Place, Recipe
 from stillmotion.train.config import Train
 
 TRAIN = Train(lr=1e-3, epochs=2, batch_size=4, device="cpu", workers=0)
@@ -22,22 +22,17 @@ def train_from_evls_cache(
 ) -> Result:
     """Train a method without encoding anything: EVL has filled the cache with two taps, the last block among them."""
 
-    def run(method: Method, name: str) -> Run[Method]:
-        return Run(
-            method=method,
-            data=Data(data=videos),
-            train=TRAIN,
-            clip=str(clip),
-            out=folder / name,
-            cache=folder / "cache",
-        )
+    def run(method: Method, name: str) -> Result:
+        recipe = Recipe(method=method, train=TRAIN, backbone=str(clip))
+        return fit(recipe, Data(data=videos), Place(out=folder / name, cache=folder / "cache"))
 
-    fit(run(EVL(num_frames=method.num_frames, layers=2), "evl"), "evl")
+    run(EVL(num_frames=method.num_frames, layers=2), "evl")
     (cache,) = (folder / "cache").iterdir()
-    assert json.loads((cache / "spec.json").read_text())["taps"] == [1, 2]
+    held = {name for index in cache.glob("shard-*.json") for name in json.loads(index.read_text())["outputs"]}
+    assert held == {"out.1", "out.2", "affinity.1", "affinity.2"}, "and no frames"
     with monkeypatch.context() as patch:
         patch.setattr(Encoder, "encode", lambda *_: pytest.fail("encoded again"))
-        result = fit(run(method, "probe"), "probe")
+        result = run(method, "probe")
     assert list((folder / "cache").iterdir()) == [cache], "it has no cache of its own"
     return result
 

@@ -6,15 +6,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import stillmotion
+from stillmotion.backbones.clip import describe
 from stillmotion.backbones.config import CLIPConfig
 from stillmotion.errors import StillmotionError, WeightsError
 from stillmotion.methods import ActionCLIP
 from stillmotion.methods.actionclip import ConvPool, ShiftBlock
 from stillmotion.models.video_clip import VideoCLIP
+from stillmotion.releases import actionclip
 from stillmotion.train.config import Train
 from stillmotion.train.objective import Contrastive, make_objective
-from stillmotion.train.tuning import select
-from tests.conftest import tiny_config
+from tests.conftest import select, tiny_backbone
 from tests.golden.recipe import load, video, weight
 from tests.methods.golden_clip import clip_state, close, token_ids
 
@@ -55,7 +56,7 @@ def test_equals_the_release(clip: dict[str, Tensor], head: str) -> None:
         assert token_ids(tokens.flatten(0, 1)) == golden["tokens"]
     with torch.no_grad():
         text, features = model.encode_text(tokens), model.visual(clips)
-        close(features.frames_BTE, golden["outputs"]["frame_features"])
+        close(features["frames"], golden["outputs"]["frame_features"])
         close(model.text(tokens.flatten(0, 1)), golden["outputs"]["text_features"])
         close(model.temporal(features), golden["outputs"]["video_features"])
         prob = model.classify(clips, text).softmax(dim=-1)
@@ -72,7 +73,7 @@ def test_the_convolution_starts_as_the_release_does() -> None:
 def test_the_scramble_of_conv1d_is_a_switch() -> None:
     torch.manual_seed(0)
     x = torch.randn(2, 4, 16)
-    features = type("F", (), {"frames_BTE": x})()
+    features = {"frames": x}
     over_time, scrambled = ConvPool(16, faithful=False), ConvPool(16, faithful=True)
     quarter = over_time(features)[:, :4]  # the first channels come from the previous frame
     assert torch.allclose(quarter, (x + F.pad(x, (0, 0, 1, 0))[:, :-1]).mean(dim=1)[:, :4])
@@ -97,7 +98,7 @@ def test_the_loss_equals_the_release() -> None:
 def test_goes_back_to_the_release(clip: dict[str, Tensor], head: str) -> None:
     theirs, model = checkpoint(clip, head), loaded(clip, head)
     shift, pool = head == "tsm_meanP", head.removeprefix("tsm_")
-    written = ActionCLIP(shift=shift, pool=pool).release(model.state_dict())
+    written = actionclip.write(ActionCLIP(shift=shift, pool=pool), model.state_dict())
     for part in theirs:
         assert written[part].keys() == theirs[part].keys()
         unread = {"module.frame_position_embeddings.weight"} if pool != "Transf" else set()
@@ -119,19 +120,19 @@ def test_reads_the_port_of_mmaction2(clip: dict[str, Tensor]) -> None:
 def test_published_parameter_counts() -> None:
     method = ActionCLIP()
     with torch.device("meta"):
-        model = method.build(CLIPConfig(), ["a"])
+        model = method.build(describe(CLIPConfig()), ["a"])
     rules = select(model, method.tune())
     count = {name: p.numel() for name, p in model.named_parameters()}
     assert set(rules) == set(count)
     assert sum(count.values()) == 168_574_465
     assert sum(n for k, n in count.items() if k.startswith("temporal.")) == 18_953_728
     assert {k for k, rule in rules.items() if rule.lr_scale == 10} == {k for k in count if k.startswith("temporal.")}
-    assert select(ActionCLIP(pool="meanP").build(tiny_config(), ["a"]), ActionCLIP(pool="meanP").tune())
+    assert select(ActionCLIP(pool="meanP").build(tiny_backbone(), ["a"]), ActionCLIP(pool="meanP").tune())
 
 
 def test_logits_are_those_of_the_averaged_probabilities() -> None:
     torch.manual_seed(0)
-    model = ActionCLIP(num_frames=2, layers=1).build(tiny_config(), ["run", "jump"]).eval()
+    model = ActionCLIP(num_frames=2, layers=1).build(tiny_backbone(), ["run", "jump"]).eval()
     clip, tokens = torch.randn(2, 2, 3, 32, 32), model.prompt(["run", "jump"])
     with torch.no_grad():
         each = [model.classify(clip, model.encode_text(t)).softmax(-1) for t in tokens]
@@ -142,10 +143,10 @@ def test_logits_are_those_of_the_averaged_probabilities() -> None:
 def test_the_fixed_scale_is_of_the_test_alone() -> None:
     torch.manual_seed(0)
     clip, text = torch.randn(1, 2, 3, 32, 32), torch.randn(2, 32)
-    model = ActionCLIP(pool="meanP").build(tiny_config(), ["a", "b"])
+    model = ActionCLIP(pool="meanP").build(tiny_backbone(), ["a", "b"])
     learned = model.train().classify(clip, text)
     assert torch.allclose(model.eval().classify(clip, text), learned * 100 / model.head.logit_scale.exp())
-    plain = ActionCLIP(pool="meanP", test_scale=None).build(tiny_config(), ["a", "b"]).eval()
+    plain = ActionCLIP(pool="meanP", test_scale=None).build(tiny_backbone(), ["a", "b"]).eval()
     plain.load_state_dict(model.state_dict())
     assert torch.allclose(plain.classify(clip, text), learned)
 
@@ -162,7 +163,7 @@ def test_shifted_blocks_move_patches_and_not_the_class_token() -> None:
 @pytest.mark.parametrize("pool", ["Transf", "Transf_cls"])
 def test_another_number_of_frames_is_one_call_away(pool: str) -> None:
     torch.manual_seed(0)
-    model = ActionCLIP(num_frames=2, pool=pool, layers=1).build(tiny_config(), ["a", "b"]).eval()
+    model = ActionCLIP(num_frames=2, pool=pool, layers=1).build(tiny_backbone(), ["a", "b"]).eval()
     clip, text = torch.randn(1, 3, 3, 32, 32), torch.randn(2, 32)
     with pytest.raises(StillmotionError, match=r"resize_time\(3\)"):
         model.classify(clip, text)
@@ -200,10 +201,29 @@ def test_each_clip_draws_a_template_of_its_own_class() -> None:
 
 def test_attention_starts_as_pytorchs() -> None:
     torch.manual_seed(0)
-    for block in ActionCLIP(num_frames=2).build(CLIPConfig(), ["a"]).temporal.transformer.resblocks:
+    for block in ActionCLIP(num_frames=2).build(describe(CLIPConfig()), ["a"]).temporal.transformer.resblocks:
         assert block.attn.in_proj_weight.abs().max() <= (6 / (4 * 512)) ** 0.5 + 1e-6  # Xavier of a (3D, D) matrix
         assert not block.attn.in_proj_bias.any() and not block.attn.out_proj.bias.any()
         assert block.ln_1.eps == block.ln_2.eps == 1e-12
+
+
+def test_shifting_is_what_the_names_say_or_what_is_asked_for(clip: dict[str, Tensor]) -> None:
+    """The file of TSM differs from the plain one in its names alone, so an option may overrule them, and does so."""
+    files = {"tsm": checkpoint(clip, "tsm_meanP"), "plain": checkpoint(clip, "meanP")}
+    frames, found = torch.randn(1, 3, 3, 64, 64), {}
+    for name, options in {
+        "tsm": {},
+        "plain": {},
+        "tsm unshifted": {"shift": False},
+        "plain shifted": {"shift": True},
+    }.items():
+        model = stillmotion.from_official("actionclip", files[name.split()[0]], **options)
+        shifted = [isinstance(block, ShiftBlock) for block in model.visual.transformer.resblocks]
+        assert shifted == [name in ("tsm", "plain shifted")] * len(shifted) and shifted
+        with torch.no_grad():
+            found[name] = model.temporal(model.visual(frames))
+    assert torch.equal(found["tsm"], found["plain shifted"]) and torch.equal(found["plain"], found["tsm unshifted"])
+    assert (found["tsm"] - found["plain"]).abs().max() > 1e-2
 
 
 def test_bad_options_and_files(clip: dict[str, Tensor]) -> None:
@@ -211,7 +231,6 @@ def test_bad_options_and_files(clip: dict[str, Tensor]) -> None:
         ActionCLIP(pool="mean")  # type: ignore[arg-type]
     with pytest.raises(StillmotionError, match="num-frames is 80, positions 77; raise --positions"):
         ActionCLIP(num_frames=80)
-    assert stillmotion.from_official("actionclip", checkpoint(clip, "tsm_meanP"), shift=False).visual is not None
     broken = checkpoint(clip, "Transf")
     del broken["fusion_model_state_dict"]["module.frame_position_embeddings.weight"]
     with pytest.raises(WeightsError, match="frame_position_embeddings"):

@@ -9,15 +9,16 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from stillmotion.backbones.clip import describe
 from stillmotion.backbones.config import CLIPConfig
 from stillmotion.errors import StillmotionError
 from stillmotion.methods import AttentiveProbe
 from stillmotion.methods.attentive_probe import AttentivePooler
+from stillmotion.models.features import Reads, last_out
 from stillmotion.models.layers import Block
 from stillmotion.models.query_attention import QueryAttention
 from stillmotion.models.video_clip import VideoCLIP
-from stillmotion.train.tuning import select
-from tests.conftest import tiny_config
+from tests.conftest import select, tiny_backbone
 from tests.methods.frozen import assert_predicts_the_same, train_from_evls_cache
 
 
@@ -25,7 +26,7 @@ def probe(blocks: int = 1, num_frames: int = 4) -> VideoCLIP:
     """A probe of a tiny CLIP in float64, away from the zeros and ones that it starts at."""
     torch.manual_seed(blocks)
     method = AttentiveProbe(num_frames=num_frames, blocks=blocks, heads=2)
-    model = method.build(tiny_config(text=False), ["a", "b", "c"]).double().eval()
+    model = method.build(tiny_backbone(text=False), ["a", "b", "c"]).double().eval()
     with torch.no_grad():
         for parameter in model.temporal.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -76,7 +77,7 @@ def test_equals_the_plain_equations_in_float64(blocks: int) -> None:
     model = probe(blocks)
     clip = torch.randn(2, 4, 3, 32, 32, dtype=torch.float64)
     with torch.no_grad():
-        tokens_BTLD = model.visual(clip).tokens_BTLD
+        tokens_BTLD = last_out(model.visual(clip))
     ours, plain = model.classify(clip), plain_logits(model, tokens_BTLD)
     assert len(model.temporal.blocks) == blocks - 1
     assert (ours - plain).abs().max() <= 1e-10
@@ -108,7 +109,7 @@ def test_parameter_counts() -> None:
 
     def count(blocks: int) -> int:
         with torch.device("meta"):
-            model = AttentiveProbe(blocks=blocks).build(CLIPConfig(text=None), names)
+            model = AttentiveProbe(blocks=blocks).build(describe(CLIPConfig(text=None)), names)
         return sum(p.numel() for n, p in model.named_parameters() if not n.startswith("visual."))
 
     assert count(1) == 7_397_776
@@ -118,7 +119,7 @@ def test_parameter_counts() -> None:
 @pytest.mark.parametrize("blocks", [1, 3])
 def test_the_gradient_reaches_what_tune_names(blocks: int) -> None:
     method = AttentiveProbe(num_frames=4, blocks=blocks, heads=2)
-    model = method.build(tiny_config(text=False), ["a", "b", "c"])
+    model = method.build(tiny_backbone(text=False), ["a", "b", "c"])
     rules = select(model, method.tune())
     model.classify(torch.randn(2, 4, 3, 32, 32)).square().sum().backward()
     reached = {n for n, p in model.named_parameters() if p.grad is not None}
@@ -156,7 +157,7 @@ def test_it_starts_as_the_release_does() -> None:
 )
 def test_bad_sizes(options: dict[str, float], message: str) -> None:
     with pytest.raises(StillmotionError, match=message):
-        AttentiveProbe(**options).build(tiny_config(text=False), ["a"])
+        AttentiveProbe(**options).build(tiny_backbone(text=False), ["a"])
 
 
 def test_trains_from_evls_cache_and_loads(
@@ -171,4 +172,4 @@ def test_trains_from_evls_cache_and_loads(
 
 def test_method_is_plain_data() -> None:
     assert replace(AttentiveProbe(), blocks=4) == AttentiveProbe(blocks=4)
-    assert AttentiveProbe().cached_taps() == (-1,)
+    assert AttentiveProbe().reads() == Reads(out=(-1,))

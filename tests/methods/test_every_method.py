@@ -1,7 +1,6 @@
 """What every method must do: train, save, load, predict the same, export, and meet another number of frames."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,16 +25,15 @@ from stillmotion.methods import (
     ViFiCLIP,
     ZeroShot,
 )
-from stillmotion.recipes.base import Run
+from stillmotion.recipes.base import Place, Recipe
 from stillmotion.train.config import Train
-from stillmotion.train.tuning import select
-from tests.conftest import tiny_config
+from tests.conftest import select, tiny_backbone
 
 PROMPTS = {"vision_prompts": 2, "text_prompts": 2, "vision_depth": 2, "text_depth": 2}
 CASES: dict[str, Method] = {
     "linear_probe": LinearProbe(num_frames=4),
     "evl": EVL(num_frames=4, layers=2),
-    "evl_frame_means": EVL(num_frames=4, layers=1, taps=(-2,), reads="frame_means"),
+    "evl_frame_means": EVL(num_frames=4, layers=1, taps=(-2,), tokens="frame_means"),
     "attentive_probe": AttentiveProbe(num_frames=4, blocks=2),
     "step": Step(num_frames=4),
     "vificlip": ViFiCLIP(num_frames=4),
@@ -71,8 +69,8 @@ def trained(
     name, method = request.param, CASES[request.param]
     out = tmp_path_factory.getbasetemp() / "every" / name
     train = Train(lr=1e-3, epochs=2, batch_size=3, device="cpu", workers=0)
-    run = Run(method=method, data=Data(data=actors), train=train, clip=str(tiny_clip), out=out)
-    fit(replace(run, cache=out.parent / "cache"), name)
+    recipe = Recipe(method=method, train=train, backbone=str(tiny_clip))
+    fit(recipe, Data(data=actors), Place(out=out, cache=out.parent / "cache"))
     return name, out
 
 
@@ -92,10 +90,10 @@ def test_what_training_moved_is_what_the_method_names(trained: tuple[str, Path],
     """The parameters that differ from the start are those that `tune` names, and all of them."""
     name, out = trained
     after, card = load_model(out / "model.safetensors")
-    again = Run(method=CASES[name], data=Data(data=out), train=Train(seed=0), clip=str(tiny_clip))
-    from stillmotion.experiment import build, clip_weights
+    again = Recipe(method=CASES[name], train=Train(seed=0), backbone=str(tiny_clip))
+    from stillmotion.experiment import backbone_weights, build
 
-    before = build(again, clip_weights(again), card.classes)
+    before = build(again, backbone_weights(again), card.classes)
     moved = {k for k, p in after.named_parameters() if not torch.equal(p, dict(before.named_parameters())[k])}
     named = set(select(before, CASES[name].tune()))
     assert moved <= named
@@ -107,7 +105,7 @@ def test_what_training_moved_is_what_the_method_names(trained: tuple[str, Path],
 def test_gradients_reach_exactly_what_trains(name: str) -> None:
     torch.manual_seed(0)
     method = CASES[name]
-    model = method.build(tiny_config(), NAMES).train()
+    model = method.build(tiny_backbone(), NAMES).train()
     rules = select(model, method.tune())
     clip = torch.randn(2, 4, 3, 32, 32)
     tokens = model.prompt(NAMES) if method.needs_text else None
@@ -122,7 +120,7 @@ def test_gradients_reach_exactly_what_trains(name: str) -> None:
 def test_exports_with_a_dynamic_batch(name: str) -> None:
     torch.manual_seed(0)
     method = CASES[name]
-    model = method.build(tiny_config(), NAMES).eval()
+    model = method.build(tiny_backbone(), NAMES).eval()
     text = None
     with torch.no_grad():
         if method.needs_text:
@@ -138,7 +136,7 @@ def test_another_number_of_frames(name: str) -> None:
     """It runs, or says in one line what to call."""
     torch.manual_seed(0)
     method = CASES[name]
-    model = method.build(tiny_config(), NAMES).eval()
+    model = method.build(tiny_backbone(), NAMES).eval()
     clip = torch.randn(1, 6, 3, 32, 32)
     with torch.no_grad():
         text = model.encode_text(model.prompt(NAMES)) if method.needs_text else None

@@ -9,14 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import stillmotion
-from stillmotion.backbones.clip import VisualFeatures
+from stillmotion.backbones.clip import VisionTransformer, describe
 from stillmotion.backbones.config import CLIPConfig
 from stillmotion.errors import StillmotionError
 from stillmotion.methods import EVL
-from stillmotion.methods.evl import EVLDecoder
+from stillmotion.methods.evl import EVLDecoder, Init
 from stillmotion.models.video_clip import VideoCLIP
-from stillmotion.train.tuning import select
-from tests.conftest import tiny_config, tiny_state
+from stillmotion.releases import evl
+from stillmotion.releases.base import Sizes
+from tests.conftest import select, tiny_backbone, tiny_state
 from tests.golden.recipe import load, picked, video, weight
 from tests.models.test_affinity_and_table import plain_affinity, plain_attention, plain_offsets
 
@@ -87,16 +88,18 @@ def test_equals_the_release(name: str) -> None:
     outputs = case["outputs"]
     with torch.no_grad():
         features = model.visual(clip)
-        for i, tap in enumerate(features.taps):
-            close(tap.out_BTLD.flatten(0, 1), outputs[f"features/{i}/out"])
-            close(tap.q_BTHLd.flatten(0, 1).transpose(1, 2), outputs[f"features/{i}/q"])
-            close(tap.k_BTHLd.flatten(0, 1).transpose(1, 2), outputs[f"features/{i}/k"])
+        for i, (out, q, k) in enumerate(tapped(decoder, model.visual, clip)):
+            close(out.flatten(0, 1), outputs[f"features/{i}/out"])
+            close(q.flatten(0, 1).transpose(1, 2), outputs[f"features/{i}/q"])
+            close(k.flatten(0, 1).transpose(1, 2), outputs[f"features/{i}/k"])
         query = decoder.cls_token.expand(2, -1)
-        for i, (layer, tap) in enumerate(zip(decoder.layers, features.taps)):
+        for i, layer in enumerate(decoder.layers):
             if decoder.table is not None:
-                motion = decoder.cross_attention[i](torch.zeros_like(tap.out_BTLD), tap, decoder.table)
+                block = decoder.blocks[i]
+                still = torch.zeros_like(features[f"out.{block}"])
+                motion = decoder.cross_attention[i](still, features[f"affinity.{block}"], decoder.table)
                 close(motion, outputs[f"cross_attention/{i}"])
-            query = layer(query, decoder.memory(i, tap).flatten(1, 2))
+            query = layer(query, decoder.memory(i, features).flatten(1, 2))
             close(query[:, None], outputs[f"decoder_layer{i}"])
         logits = model.classify(clip)
     assert (logits - torch.tensor(case["logits"])).abs().max() <= 1e-5
@@ -109,7 +112,7 @@ def close(tensor: Tensor, expected: list[float]) -> None:
 @pytest.mark.golden
 def test_modules_are_inferred_from_the_keys() -> None:
     for case in GOLDEN["cases"].values():
-        method = EVL.official(golden_checkpoint(case), golden_trunk(), image_size=(48, 64), num_frames=4).method
+        method = evl.read(golden_checkpoint(case), golden_trunk(), Sizes(image_size=(48, 64)), num_frames=4).method
         assert [method.conv, method.positions, method.cross_attention] == [bool(f) for f in case["flags"]]
         assert (method.layers, method.inner_width, method.mlp_ratio, method.num_frames) == (3, 32, 2.0, 4)
 
@@ -118,16 +121,28 @@ def test_modules_are_inferred_from_the_keys() -> None:
 @pytest.mark.parametrize("name", GOLDEN["cases"])
 def test_goes_back_to_the_release(name: str) -> None:
     theirs, model = golden_checkpoint(GOLDEN["cases"][name]), golden_model(GOLDEN["cases"][name])
-    written = EVL().release(model.state_dict())["model"]
+    written = evl.write(EVL(), model.state_dict())["model"]
     assert written.keys() == theirs.keys()
     assert all(torch.equal(written[k], theirs[k]) for k in theirs)
 
 
-def plain_decoder(decoder: EVLDecoder, features: VisualFeatures) -> Tensor:
+Tapped = list[tuple[Tensor, Tensor, Tensor]]
+
+
+def tapped(decoder: EVLDecoder, tower: VisionTransformer, video: Tensor) -> Tapped:
+    """Of the block of every layer: its output, and the unscaled queries and keys of its attention."""
+    found: Tapped = []
+    x = tower.embed(video)
+    for block in tower.transformer.resblocks:
+        found.append(block.tap(x))
+        x = found[-1][0]
+    return [found[block] for block in decoder.blocks]
+
+
+def plain_decoder(decoder: EVLDecoder, found: Tapped) -> Tensor:
     """Sections 2.2 and 2.3 of the method, as equations: full projections, a gather, a transposed convolution."""
-    query = decoder.cls_token.expand(features.frames_BTE.shape[0], -1)
-    for i, (layer, tap) in enumerate(zip(decoder.layers, features.taps)):
-        X = tap.out_BTLD
+    query = decoder.cls_token.expand(found[0][0].shape[0], -1)
+    for i, (layer, (X, q, k)) in enumerate(zip(decoder.layers, found)):
         B, T, L, D = X.shape
         Y = X
         if len(decoder.temporal_conv):
@@ -138,7 +153,7 @@ def plain_decoder(decoder: EVLDecoder, features: VisualFeatures) -> Tensor:
         if len(decoder.temporal_pos_embed):
             Y = Y + decoder.temporal_pos_embed[i][None, :, None]
         if decoder.table is not None:
-            back, ahead = plain_affinity(tap.q_BTHLd[..., 1:, :], tap.k_BTHLd[..., 1:, :])
+            back, ahead = plain_affinity(q[..., 1:, :], k[..., 1:, :])
             offsets, cross = plain_offsets(decoder.table.grid), decoder.cross_attention[i]
             motion = torch.zeros_like(X)
             motion[:, 1:, 1:] += torch.einsum("btqr,qrd->btqd", back, cross.w1[offsets])
@@ -154,7 +169,7 @@ def test_fast_forms_equal_the_plain_equations_in_float64(switches: tuple[int, in
     torch.manual_seed(3)
     conv, positions, cross = map(bool, switches)
     method = EVL(num_frames=6, layers=2, conv=conv, positions=positions, cross_attention=cross, heads=2, dropout=0.0)
-    config = tiny_config(text=False, image_size=(32, 40))
+    config = tiny_backbone(text=False, image_size=(32, 40))
     model = method.build(config, ["a", "b", "c"]).double().eval()
     with torch.no_grad():  # away from the zeros it starts at
         for parameter in model.temporal.parameters():
@@ -163,7 +178,9 @@ def test_fast_forms_equal_the_plain_equations_in_float64(switches: tuple[int, in
     with torch.no_grad():
         features = model.visual(clip)
     parameters = dict(model.temporal.named_parameters())
-    fast, plain = model.temporal(features), plain_decoder(model.temporal, features)
+    fast = model.temporal(features)
+    model.visual.requires_grad_(False)
+    plain = plain_decoder(model.temporal, tapped(model.temporal, model.visual, clip))
     assert (fast - plain).abs().max() <= 1e-12
     weights = torch.randn_like(fast)
     ours = torch.autograd.grad(fast, list(parameters.values()), weights)
@@ -177,8 +194,8 @@ def test_fine_tuning_the_backbone_works_and_is_exact(switches: dict[str, bool]) 
     """The release crashes here: it adds motion in place to features that the backward pass still needs."""
     torch.manual_seed(4)
     method = EVL(num_frames=4, layers=3, heads=2, dropout=0.0, backbone_rate=0.1, **switches)
-    model = method.build(tiny_config(text=False), ["a", "b"]).double()
-    assert method.cached_taps() is None
+    model = method.build(tiny_backbone(text=False), ["a", "b"]).double()
+    assert method.frozen is False
     rules = select(model, method.tune())
     assert "visual.conv1.weight" in rules
     assert rules["visual.conv1.weight"].lr_scale == 0.1
@@ -188,7 +205,9 @@ def test_fine_tuning_the_backbone_works_and_is_exact(switches: dict[str, bool]) 
     clip = torch.randn(2, 4, 3, 32, 32, dtype=torch.float64)
     trunk = [p for n, p in model.visual.named_parameters()]
     ours = torch.autograd.grad(model.temporal(model.visual(clip)).square().sum(), trunk)
-    theirs = torch.autograd.grad(plain_decoder(model.temporal, model.visual(clip)).square().sum(), trunk)
+    theirs = torch.autograd.grad(
+        plain_decoder(model.temporal, tapped(model.temporal, model.visual, clip)).square().sum(), trunk
+    )
     for a, b in zip(ours, theirs):
         assert (a - b).abs().max() <= 1e-11 * max(1.0, b.abs().max().item())
     assert all(a.abs().sum() > 0 for a in ours)
@@ -196,19 +215,19 @@ def test_fine_tuning_the_backbone_works_and_is_exact(switches: dict[str, bool]) 
 
 def test_the_towers_own_output_is_never_changed() -> None:
     for switches in ({}, {"conv": False}, {"conv": False, "positions": False}):
-        model = EVL(num_frames=4, layers=2, heads=2, **switches).build(tiny_config(text=False), ["a", "b"]).eval()
+        model = EVL(num_frames=4, layers=2, heads=2, **switches).build(tiny_backbone(text=False), ["a", "b"]).eval()
         with torch.no_grad():
             for parameter in model.temporal.parameters():
                 parameter.add_(0.1 * torch.randn_like(parameter))
             features = model.visual(torch.randn(1, 4, 3, 32, 32))
-            before = [tap.out_BTLD.clone() for tap in features.taps]
+            before = {name: x.clone() for name, x in features.items()}
             model.temporal(features)
-        assert all(torch.equal(a, tap.out_BTLD) for a, tap in zip(before, features.taps))
+        assert all(torch.equal(x, features[name]) for name, x in before.items())
 
 
 def test_initializations() -> None:
     torch.manual_seed(0)
-    config = tiny_config(text=False)
+    config = tiny_backbone(text=False)
     release, identity = (
         EVL(layers=2, heads=2, init=i).build(config, ["a", "b"]).temporal for i in ("release", "identity")
     )
@@ -224,7 +243,7 @@ def test_initializations() -> None:
 
 
 def test_identity_starts_as_the_decoder_without_motion() -> None:
-    config = tiny_config(text=False)
+    config = tiny_backbone(text=False)
     torch.manual_seed(0)
     full = EVL(num_frames=4, layers=2, heads=2, init="identity").build(config, ["a", "b"]).eval()
     none = EVL(num_frames=4, layers=2, heads=2, conv=False, positions=False, cross_attention=False)
@@ -240,16 +259,18 @@ def test_motion_tables_start_blind_to_a_still_scene() -> None:
     """With `init="motion"` the cross-attention adds nothing to frames that have equal neighbors on both sides."""
     torch.manual_seed(0)
     method = EVL(num_frames=5, layers=2, heads=2, init="motion", conv=False, positions=False)
-    model = method.build(tiny_config(text=False), ["a", "b"]).eval()
+    model = method.build(tiny_backbone(text=False), ["a", "b"]).eval()
     still = torch.randn(2, 1, 3, 32, 32).expand(-1, 5, -1, -1, -1)
     moving = torch.randn(2, 5, 3, 32, 32)
     with torch.no_grad():
         for clip, sees in ((still, False), (moving, True)):
             features = model.visual(clip)
-            added = model.temporal.memory(0, features.taps[0]) - features.taps[0].out_BTLD
+            added = model.temporal.memory(0, features) - features["out.1"]
             assert (added[:, 1:-1].abs().max() > 1e-2) == sees
             assert added[:, [0, -1]].abs().max() > 1e-2, "the first frame has no past, the last one no future"
-    positions = EVL(num_frames=8, layers=4, heads=2, taps=(0, 1, 2, 2), init="motion").build(tiny_config(False), ["a"])
+    positions = EVL(num_frames=8, layers=4, heads=2, taps=(0, 1, 2, 2), init="motion").build(
+        tiny_backbone(False), ["a"]
+    )
     table = torch.stack(list(positions.temporal.temporal_pos_embed))
     assert 0.25 < table.std() < 0.35
     assert torch.count_nonzero(positions.temporal.temporal_conv[0].weight) == 0
@@ -263,7 +284,7 @@ def test_published_parameter_counts() -> None:
 
     def count(**switches: Any) -> int:
         with torch.device("meta"):
-            model = EVL(**switches).build(CLIPConfig(text=None), names)
+            model = EVL(**switches).build(describe(CLIPConfig(text=None)), names)
         return sum(p.numel() for n, p in model.named_parameters() if not n.startswith("visual."))
 
     assert round(count(cross_attention=False) / 1e6, 3) == 28.704
@@ -277,27 +298,27 @@ def test_any_size_builds_and_runs_on_the_meta_device() -> None:
     for name, layers in (("ViT-L-14-336-quickgelu", 24), ("ViT-B-32-quickgelu", 4)):
         config = CLIPConfig.published(name)
         with torch.device("meta"):
-            model = EVL(layers=layers, num_frames=2).build(config, ["a"] * 174).eval()
+            model = EVL(layers=layers, num_frames=2).build(describe(config), ["a"] * 174).eval()
             h, w = config.vision.image_size
             assert model.classify(torch.empty(1, 2, 3, h, w)).shape == (1, 174)
 
 
 def test_taps_by_index() -> None:
-    config = tiny_config(text=False)
+    config = tiny_backbone(text=False)
     model = EVL(num_frames=2, layers=3, heads=2, taps=(-1, 0, -1)).build(config, ["a", "b"]).eval()
     with torch.no_grad():
         features = model.visual(torch.randn(1, 2, 3, 32, 32))
-    assert torch.equal(features.taps[0].out_BTLD, features.taps[2].out_BTLD)
-    assert torch.equal(features.taps[0].out_BTLD, features.tokens_BTLD)
-    assert not torch.equal(features.taps[0].out_BTLD, features.taps[1].out_BTLD)
+    assert model.temporal.blocks == (2, 0, 2)
+    assert list(features) == ["affinity.0", "out.0", "affinity.2", "out.2"]
+    assert not torch.equal(features["out.0"], features["out.2"])
     with pytest.raises(StillmotionError, match=r"2 taps \(-1, -2\) for 3 decoder layers; give one tap per layer"):
         EVL(layers=3, taps=(-1, -2)).build(config, ["a"])
-    with pytest.raises(StillmotionError, match=r"tap -9 is outside a tower of 3 blocks; use -3 to 2"):
+    with pytest.raises(StillmotionError, match=r"block -9 is outside a tower of 3 blocks; use -3 to 2"):
         EVL(layers=1, taps=(-9,)).build(config, ["a"])
 
 
 def test_another_number_of_frames() -> None:
-    model = EVL(num_frames=4, layers=2, heads=2).build(tiny_config(text=False), ["a", "b"]).eval()
+    model = EVL(num_frames=4, layers=2, heads=2).build(tiny_backbone(text=False), ["a", "b"]).eval()
     clip = torch.randn(1, 8, 3, 32, 32)
     with pytest.raises(
         StillmotionError, match=r"positions for 4 frames, the video has 8; sample 4 frames, or call .*resize_time\(8\)"
@@ -314,7 +335,7 @@ def test_another_number_of_frames() -> None:
 
 
 def test_exports_with_a_dynamic_batch() -> None:
-    model = EVL(num_frames=4, layers=2, heads=2).build(tiny_config(text=False), ["a", "b", "c"]).eval()
+    model = EVL(num_frames=4, layers=2, heads=2).build(tiny_backbone(text=False), ["a", "b", "c"]).eval()
     with torch.no_grad():
         for parameter in model.temporal.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -326,7 +347,7 @@ def test_exports_with_a_dynamic_batch() -> None:
 
 
 def test_attention_sums_to_one_and_reads_what_the_forward_reads() -> None:
-    model = EVL(num_frames=4, layers=2, heads=2).build(tiny_config(text=False), ["a", "b"]).eval()
+    model = EVL(num_frames=4, layers=2, heads=2).build(tiny_backbone(text=False), ["a", "b"]).eval()
     with torch.no_grad():
         features = model.visual(torch.randn(3, 4, 3, 32, 32))
         weights = model.temporal.attention(features)
@@ -334,15 +355,17 @@ def test_attention_sums_to_one_and_reads_what_the_forward_reads() -> None:
     assert torch.allclose(weights.sum(dim=(-2, -1)), torch.ones(3, 2, 2))
 
 
-def test_half_precision_and_autocast_agree_with_float32() -> None:
-    torch.manual_seed(0)
-    model = EVL(num_frames=4, layers=2, heads=2).build(tiny_config(text=False), ["a", "b"]).eval()
+@pytest.mark.parametrize("init", ["release", "motion"])
+def test_autocast_agrees_with_float32(init: Init) -> None:
+    """A value of bfloat16 is right to 0.4 %; the logits, of order one, to 4 % of their size."""
+    torch.manual_seed(3)
+    model = EVL(num_frames=4, layers=2, heads=2, init=init).build(tiny_backbone(text=False), ["a", "b"]).eval()
     clip = torch.randn(2, 4, 3, 32, 32)
     with torch.no_grad():
         exact = model.classify(clip)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             rough = model.classify(clip)
-    assert (exact - rough).abs().max() < 0.1
+    assert exact.abs().min() > 0.05 and 0 < (exact - rough).norm() <= 0.04 * exact.norm()
     model.train()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         model.classify(clip).float().sum().backward()
@@ -367,7 +390,7 @@ def test_method_is_plain_data() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reads", "pool"),
+    ("tokens", "pool"),
     [
         ("all", lambda y: y.flatten(1, 2)),
         ("class_tokens", lambda y: y[:, :, 0]),
@@ -375,16 +398,16 @@ def test_method_is_plain_data() -> None:
         ("time_means", lambda y: y.mean(dim=1)),
     ],
 )
-def test_feature_shapes_of_table_6c(reads: str, pool: Any) -> None:
+def test_feature_shapes_of_table_6c(tokens: str, pool: Any) -> None:
     """The query reads what the table names, after the temporal modules."""
     torch.manual_seed(0)
-    model = EVL(num_frames=4, layers=1, reads=reads).build(tiny_config(text=False), ["a", "b"]).eval()
+    model = EVL(num_frames=4, layers=1, tokens=tokens).build(tiny_backbone(text=False), ["a", "b"]).eval()
     decoder = model.temporal
     assert isinstance(decoder, EVLDecoder)
     with torch.no_grad():
         features = model.visual(torch.randn(2, 4, 3, 32, 32))
         query = decoder.cls_token.expand(2, -1)
-        expected = decoder.layers[0](query, pool(decoder.memory(0, features.taps[0])))
+        expected = decoder.layers[0](query, pool(decoder.memory(0, features)))
         assert (decoder(features) - expected).abs().max() <= 1e-6
         seen = decoder.attention(features)
     assert torch.allclose(seen.sum(dim=(-1, -2)), torch.ones(2, 1, 1))
@@ -392,15 +415,15 @@ def test_feature_shapes_of_table_6c(reads: str, pool: Any) -> None:
 
 def test_unknown_feature_shapes_are_refused() -> None:
     with pytest.raises(StillmotionError, match="choose one of all, class_tokens, frame_means, time_means"):
-        EVL(reads="tokens")  # type: ignore[arg-type]
+        EVL(tokens="some")  # type: ignore[arg-type]
 
 
 def test_the_largest_published_setting_builds() -> None:
     """SSv2, L/14 at 336 pixels: 24 layers read all 24 blocks, tables for a 24 x 24 grid (412 M new parameters)."""
     with torch.device("meta"):
-        clip = replace(CLIPConfig.published("ViT-L-14-336"), text=None)
+        clip = describe(replace(CLIPConfig.published("ViT-L-14-336"), text=None))
         model = EVL(num_frames=32, layers=24).build(clip, [str(i) for i in range(174)])
     assert model.temporal.cross_attention[0].w1.shape == (2209, 1024)
-    assert model.visual.taps == tuple(range(24))
+    assert {f"out.{i}" for i in range(24)} <= model.visual.reads
     new = sum(p.numel() for p in model.temporal.parameters()) + sum(p.numel() for p in model.head.parameters())
     assert round(new / 1e6) == 412

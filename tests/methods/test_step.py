@@ -8,19 +8,20 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
+from stillmotion.backbones.clip import describe
 from stillmotion.backbones.config import CLIPConfig
 from stillmotion.errors import StillmotionError
 from stillmotion.methods import Step
+from stillmotion.models.features import Reads, last_out
 from stillmotion.models.video_clip import VideoCLIP
-from stillmotion.train.tuning import select
-from tests.conftest import tiny_config
+from tests.conftest import select, tiny_backbone
 from tests.methods.frozen import assert_predicts_the_same, train_from_evls_cache
 
 
 def probe(num_frames: int = 4) -> VideoCLIP:
     """A probe of a tiny CLIP in float64, away from the zeros that its biases start at."""
     torch.manual_seed(5)
-    model = Step(num_frames=num_frames, heads=2).build(tiny_config(text=False), ["a", "b", "c"]).double().eval()
+    model = Step(num_frames=num_frames, heads=2).build(tiny_backbone(text=False), ["a", "b", "c"]).double().eval()
     with torch.no_grad():
         for parameter in model.temporal.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -49,7 +50,7 @@ def test_equals_full_self_attention_in_float64() -> None:
     model = probe()
     clip = torch.randn(2, 4, 3, 32, 32, dtype=torch.float64)
     with torch.no_grad():
-        tokens_BTLD = model.visual(clip).tokens_BTLD
+        tokens_BTLD = last_out(model.visual(clip))
     ours, plain = model.classify(clip), plain_logits(model, tokens_BTLD)
     assert (ours - plain).abs().max() <= 1e-10
     parameters = {n: p for n, p in model.named_parameters() if not n.startswith("visual.")}
@@ -73,7 +74,7 @@ def test_parameter_counts() -> None:
     """B/16, 8 frames, 400 classes: 2.678 M; without the head a third of a transformer block."""
     names = [str(i) for i in range(400)]
     with torch.device("meta"):
-        model = Step().build(CLIPConfig(text=None), names)
+        model = Step().build(describe(CLIPConfig(text=None)), names)
     temporal = sum(p.numel() for p in model.temporal.parameters())
     assert temporal == (1 + 8) * 768 + 4 * (768**2 + 768) == 2_369_280
     assert temporal + sum(p.numel() for p in model.head.parameters()) == 2_678_416
@@ -82,7 +83,7 @@ def test_parameter_counts() -> None:
 
 def test_the_gradient_reaches_what_tune_names() -> None:
     method = Step(num_frames=4, heads=2)
-    model = method.build(tiny_config(text=False), ["a", "b", "c"])
+    model = method.build(tiny_backbone(text=False), ["a", "b", "c"])
     rules = select(model, method.tune())
     model.classify(torch.randn(2, 4, 3, 32, 32)).square().sum().backward()
     reached = {n for n, p in model.named_parameters() if p.grad is not None}
@@ -93,7 +94,7 @@ def test_the_gradient_reaches_what_tune_names() -> None:
 
 def test_how_it_starts() -> None:
     torch.manual_seed(0)
-    config = tiny_config(text=False)
+    config = tiny_backbone(text=False)
     quiet, loud = (Step(num_frames=64, heads=2, position_std=std).build(config, ["a"]).temporal for std in (0.02, 0.3))
     assert quiet.positions.detach().std() == pytest.approx(0.02, rel=0.1)
     assert loud.positions.detach().std() == pytest.approx(0.3, rel=0.1)
@@ -102,7 +103,7 @@ def test_how_it_starts() -> None:
 
 
 def test_another_number_of_frames() -> None:
-    model = Step(num_frames=4, heads=2).build(tiny_config(text=False), ["a", "b"]).eval()
+    model = Step(num_frames=4, heads=2).build(tiny_backbone(text=False), ["a", "b"]).eval()
     clip = torch.randn(1, 8, 3, 32, 32)
     with pytest.raises(StillmotionError, match=r"positions for 4 frames, the video has 8; .*resize_time\(8\)") as error:
         model.classify(clip)
@@ -126,7 +127,7 @@ def test_another_number_of_frames() -> None:
 )
 def test_bad_sizes(options: dict[str, float], message: str) -> None:
     with pytest.raises(StillmotionError, match=message):
-        Step(**options).build(tiny_config(text=False), ["a"])
+        Step(**options).build(tiny_backbone(text=False), ["a"])
 
 
 def test_trains_from_evls_cache_and_loads(
@@ -144,4 +145,4 @@ def test_trains_from_evls_cache_and_loads(
 
 def test_method_is_plain_data() -> None:
     assert Step(num_frames=8) == Step()
-    assert Step().cached_taps() == (-1,)
+    assert Step().reads() == Reads(out=(-1,))

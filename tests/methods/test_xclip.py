@@ -5,13 +5,15 @@ import torch
 from torch import Tensor
 
 import stillmotion
+from stillmotion.backbones.clip import describe
 from stillmotion.backbones.config import CLIPConfig
 from stillmotion.errors import StillmotionError, WeightsError
 from stillmotion.methods import XCLIP
 from stillmotion.methods.xclip import VideoPromptHead
-from stillmotion.train.tuning import param_groups, select
+from stillmotion.releases import xclip
+from stillmotion.train.tuning import param_groups, rules
 from stillmotion.weights import hugging_face
-from tests.conftest import tiny_config
+from tests.conftest import select, tiny_backbone
 from tests.golden.recipe import load, video, weight
 from tests.methods.golden_clip import clip_state, close, token_ids
 
@@ -34,8 +36,8 @@ def test_equals_the_release(checkpoint: dict[str, Tensor]) -> None:
     with torch.no_grad():
         text, features = model.encode_text(tokens), model.visual(clip)
         close(text, outputs["text_features"])
-        close(features.frames_BTE.flatten(0, 1), outputs["visual/0"])
-        close(features.tokens_BTLD.flatten(0, 1)[:, 1:], outputs["visual/1"])
+        close(features["frames"].flatten(0, 1), outputs["visual/0"])
+        close(features["out.2"].flatten(0, 1)[:, 1:], outputs["visual/1"])
         close(model.temporal(features), outputs["video_features"])
         assert isinstance(model.head, VideoPromptHead)
         close(model.head.prompts(text.expand(2, -1, -1), features), outputs["prompts"])
@@ -46,7 +48,7 @@ def test_equals_the_release(checkpoint: dict[str, Tensor]) -> None:
 @pytest.mark.golden
 def test_goes_back_to_the_release(checkpoint: dict[str, Tensor]) -> None:
     model = stillmotion.from_official("xclip", checkpoint)
-    written = XCLIP(num_frames=4).release(model.state_dict())["model"]
+    written = xclip.write(XCLIP(num_frames=4), model.state_dict())["model"]
     assert written.keys() == checkpoint.keys()
     assert all(torch.equal(written[k], checkpoint[k]) for k in checkpoint)
 
@@ -89,7 +91,7 @@ def test_equals_hugging_face_in_both_directions(small: bool) -> None:
     assert expected.std() > 1e-3
     assert (logits - expected).abs().max() <= 1e-4
     clip_config = CLIPConfig.from_state(hugging_face.from_hugging_face(state))
-    config, back = XCLIP(num_frames=2).hugging_face(ours.state_dict(), clip_config)
+    config, back = xclip.to_hugging_face(XCLIP(num_frames=2), ours.state_dict(), clip_config)
     assert config["vision_config"]["num_frames"] == 2
     kept = {k: v for k, v in state.items() if not k.endswith("position_ids")}
     assert back.keys() == kept.keys()
@@ -99,7 +101,7 @@ def test_equals_hugging_face_in_both_directions(small: bool) -> None:
 def test_trains_what_the_release_trains() -> None:
     method = XCLIP()
     with torch.device("meta"):
-        model = method.build(CLIPConfig(), ["a"])
+        model = method.build(describe(CLIPConfig()), ["a"])
     rules = select(model, method.tune())
     count = {name: p.numel() for name, p in model.named_parameters()}
     assert sum(count.values()) == 194_929_153  # towers, messages, integration, prompts and the temperature
@@ -114,8 +116,8 @@ def test_trains_what_the_release_trains() -> None:
 
 def test_norms_biases_and_positions_are_not_decayed() -> None:
     method = XCLIP(num_frames=2)
-    model = method.build(tiny_config(), ["a"])
-    groups = param_groups(model, method.tune(), 0.001, "matrices")
+    model = method.build(tiny_backbone(), ["a"])
+    groups = param_groups(model, rules(model, method.tune()), 0.001, "matrices")
     decayed = {id(p) for g in groups if g["weight_decay"] for p in g["params"]}
     names = {n for n, p in model.named_parameters() if id(p) in decayed}
     assert not any(n.endswith(("bias", "positional_embedding")) or ".ln_" in n for n in names)
@@ -124,7 +126,7 @@ def test_norms_biases_and_positions_are_not_decayed() -> None:
 
 def test_another_number_of_frames_is_one_call_away() -> None:
     torch.manual_seed(0)
-    model = XCLIP(num_frames=2).build(tiny_config(), ["run", "jump"]).eval()
+    model = XCLIP(num_frames=2).build(tiny_backbone(), ["run", "jump"]).eval()
     text, clip = model.encode_text(model.prompt(["run", "jump"])), torch.randn(1, 3, 3, 32, 32)
     with pytest.raises(StillmotionError, match=r"positions for 2 frames, the video has 3.*resize_time\(3\)"):
         model.classify(clip, text)

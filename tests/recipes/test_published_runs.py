@@ -19,7 +19,16 @@ from stillmotion.cli import main
 def test_a_small_run(
     name: str, options: list[str], scheme: str, bgr: bool, folder_of_videos: Path, tiny_clip: Path, tmp_path: Path
 ) -> None:
-    shared = ["--data", folder_of_videos, "--clip", tiny_clip, "--out", tmp_path / "run", "--cache", tmp_path / "cache"]
+    shared = [
+        "--data",
+        folder_of_videos,
+        "--backbone",
+        tiny_clip,
+        "--out",
+        tmp_path / "run",
+        "--cache",
+        tmp_path / "cache",
+    ]
     main(["train", name, *map(str, shared), "--epochs", "1", "--num-frames", "4", *options])
     classifier = stillmotion.load(tmp_path / "run" / "model.safetensors")
     assert (classifier.sampling.scheme, classifier.preprocess.bgr) == (scheme, bgr)

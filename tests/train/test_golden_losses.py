@@ -13,7 +13,7 @@ import pytest
 from stillmotion.data.source import Data
 from stillmotion.experiment import fit
 from stillmotion.methods import EVL, XCLIP, ActionCLIP, Method, ViFiCLIP
-from stillmotion.recipes.base import Run
+from stillmotion.recipes.base import Place, Recipe
 from stillmotion.train.config import Train
 from tests.golden.recipe import HERE
 
@@ -31,8 +31,8 @@ CASES: dict[str, tuple[Method, Train]] = {
 
 def curve(name: str, data: Path, clip: Path, out: Path) -> list[float]:
     method, train = CASES[name]
-    run = Run(method=method, data=Data(data=data), train=train, clip=str(clip), out=out / name, cache=out / "cache")
-    fit(run, name)
+    recipe = Recipe(method=method, train=train, backbone=str(clip))
+    fit(recipe, Data(data=data), Place(out=out / name, cache=out / "cache"))
     lines = [json.loads(line) for line in (out / name / "metrics.jsonl").read_text().splitlines()]
     return [round(line["loss"], 5) for line in lines if "loss" in line]
 

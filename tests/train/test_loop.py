@@ -18,7 +18,8 @@ from stillmotion.data.source import Data
 from stillmotion.errors import DiskError, StillmotionError
 from stillmotion.experiment import fit
 from stillmotion.methods import EVL, LinearProbe, ViFiCLIP
-from stillmotion.recipes.base import Run
+from stillmotion.recipes.base import Place, Recipe
+from stillmotion.recipes.published import Published
 from stillmotion.train.config import Train
 from stillmotion.train.loop import Stopped
 from stillmotion.train.run_folder import RunFolder
@@ -28,16 +29,20 @@ TRAIN = Train(lr=1e-3, epochs=2, batch_size=4, device="cpu", workers=0)
 SMALL = EVL(num_frames=4, layers=2, init="release")
 
 
-def evl_run(folder: Path, clip: Path, out: Path, **train: Any) -> Run[EVL]:
-    return Run(method=SMALL, data=Data(data=folder), train=replace(TRAIN, **train), clip=str(clip), out=out)
+Job = tuple[Recipe[Any], Data, Place]
+
+
+def evl_run(folder: Path, clip: Path, out: Path, **train: Any) -> Job:
+    recipe = Recipe(method=SMALL, train=replace(TRAIN, **train), backbone=str(clip))
+    return recipe, Data(data=folder), Place(out=out)
 
 
 @pytest.mark.parametrize("method", [SMALL, LinearProbe(num_frames=4), ViFiCLIP(num_frames=4)])
 def test_every_method_trains_saves_and_evaluates(
     method: Any, folder_of_videos: Path, tiny_clip: Path, tmp_path: Path
 ) -> None:
-    run = Run(method=method, data=Data(data=folder_of_videos), train=TRAIN, clip=str(tiny_clip), out=tmp_path / "run")
-    result = fit(run, "x")
+    recipe = Recipe(method=method, train=TRAIN, backbone=str(tiny_clip))
+    result = fit(recipe, Data(data=folder_of_videos), Place(out=tmp_path / "run"))
     assert result.report.scored == result.report.videos == len(result.scores.labels)
     assert {p.name for p in (tmp_path / "run").iterdir()} == {
         "config.json", "metrics.jsonl", "model.safetensors", "predictions.jsonl", "results.json",
@@ -50,21 +55,18 @@ def test_every_method_trains_saves_and_evaluates(
     assert bool(frozen) is isinstance(method, ViFiCLIP), "a frozen backbone is not stored"
 
 
-def final(run: Run[Any]) -> dict[str, torch.Tensor]:
-    fit(run, "x")
-    return load_file(run.out / "model.safetensors")
+def final(recipe: Recipe[Any], data: Data, place: Place) -> dict[str, torch.Tensor]:
+    fit(recipe, data, place)
+    return load_file(place.out / "model.safetensors")
 
 
 def test_accumulation_equals_the_whole_batch(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
     """Without dropout, four passes of one clip make the step of one pass of four, the small last batch included."""
-    runs = [
-        replace(
-            evl_run(folder_of_videos, tiny_clip, tmp_path / f"m{micro}", micro_batch=micro),
-            method=replace(SMALL, dropout=0.0),
-        )
-        for micro in (None, 1, 3)
-    ]
-    whole, *parts = (final(run) for run in runs)
+    found = []
+    for micro in (None, 1, 3):
+        recipe, data, place = evl_run(folder_of_videos, tiny_clip, tmp_path / f"m{micro}", micro_batch=micro)
+        found.append(final(replace(recipe, method=replace(SMALL, dropout=0.0)), data, place))
+    whole, *parts = found
     for part in parts:
         for name in whole:
             assert (whole[name] - part[name]).abs().max() <= 2e-5, name
@@ -86,7 +88,7 @@ if int(kill_at) >= 0:
             os.kill(os.getpid(), signal.SIGKILL)
         return step(self, number, *rest)
     loop.Trainer._step = kill
-fit(evl_run(Path(folder), Path(clip), Path(out), epochs=3, save_minutes=float(sys.argv[5])), "x")
+fit(*evl_run(Path(folder), Path(clip), Path(out), epochs=3, save_minutes=float(sys.argv[5])))
 """
 
 
@@ -125,20 +127,20 @@ def test_stopping_saves_and_the_next_call_goes_on(
             os.kill(os.getpid(), signal.SIGTERM)
         return step(self, number, *rest)
 
-    whole = final(evl_run(folder_of_videos, tiny_clip, tmp_path / "whole"))
+    whole = final(*evl_run(folder_of_videos, tiny_clip, tmp_path / "whole"))
     monkeypatch.setattr(loop.Trainer, "_step", interrupt)
     with pytest.raises(Stopped, match="stopped after step 3 of 6; run again to go on"):
-        fit(evl_run(folder_of_videos, tiny_clip, tmp_path / "run"), "x")
+        fit(*evl_run(folder_of_videos, tiny_clip, tmp_path / "run"))
     monkeypatch.setattr(loop.Trainer, "_step", step)
-    resumed = final(evl_run(folder_of_videos, tiny_clip, tmp_path / "run"))
+    resumed = final(*evl_run(folder_of_videos, tiny_clip, tmp_path / "run"))
     assert all(torch.equal(whole[k], resumed[k]) for k in whole)
 
 
-def shared_run(folder: Path, clip: Path, out: Path) -> Run[EVL]:
+def shared_run(folder: Path, clip: Path, out: Path) -> Job:
     """One clip a pass, so that the pass with the bad clip has no other."""
     data = Data(data=folder / "train.txt", val=folder / "val.txt", max_bad=0.2)
-    run = evl_run(folder, clip, out, micro_batch=1)
-    return replace(run, data=data, method=replace(SMALL, dropout=0.0))
+    recipe, _, place = evl_run(folder, clip, out, micro_batch=1)
+    return replace(recipe, method=replace(SMALL, dropout=0.0)), data, place
 
 
 def test_two_processes_give_the_step_of_one(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
@@ -155,7 +157,7 @@ def test_two_processes_give_the_step_of_one(folder_of_videos: Path, tiny_clip: P
         "import sys\nfrom pathlib import Path\n"
         "from tests.train.test_loop import shared_run\nfrom stillmotion.experiment import fit\n"
         "if __name__ == '__main__':\n"
-        "    fit(shared_run(*map(Path, sys.argv[1:4])), 'x')\n"
+        "    fit(*shared_run(*map(Path, sys.argv[1:4])))\n"
     )
     arguments = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
     arguments += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
@@ -163,7 +165,7 @@ def test_two_processes_give_the_step_of_one(folder_of_videos: Path, tiny_clip: P
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    one = final(shared_run(tmp_path, tiny_clip, tmp_path / "one"))
+    one = final(*shared_run(tmp_path, tiny_clip, tmp_path / "one"))
     two = load_file(tmp_path / "two" / "model.safetensors")
     for name in one:
         assert (one[name] - two[name]).abs().max() <= 2e-5, name
@@ -173,15 +175,17 @@ def test_two_processes_give_the_step_of_one(folder_of_videos: Path, tiny_clip: P
 
 
 def test_settings_must_agree_to_resume(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
-    run = evl_run(folder_of_videos, tiny_clip, tmp_path / "run", epochs=1)
-    fit(run, "x")
+    recipe, data, place = evl_run(folder_of_videos, tiny_clip, tmp_path / "run", epochs=1)
+    fit(recipe, data, place)
     with pytest.raises(StillmotionError, match=r"holds this run, finished; .* --overwrite"):
-        fit(run, "x")
-    assert fit(run, "x", keep=True).report.scored == 2
-    other = replace(run, train=replace(run.train, lr=5e-4))
-    with pytest.raises(StillmotionError, match=r"other settings \(train\.lr was 0\.001, is 0\.0005\)"):
-        fit(other, "x")
-    fit(replace(other, overwrite=True), "x")
+        fit(recipe, data, place)
+    free = replace(place, cache=tmp_path / "elsewhere", explain=True)
+    published = replace(recipe, published=(Published("UCF-101", "top-1", 99.9),))
+    assert fit(published, replace(data, max_bad=0.5), free, keep=True).report.scored == 2
+    other = replace(recipe, train=replace(recipe.train, lr=5e-4))
+    with pytest.raises(StillmotionError, match=r"other settings \(recipe\.train\.lr was 0\.001, is 0\.0005\)"):
+        fit(other, data, place)
+    fit(other, data, replace(place, overwrite=True))
 
 
 def test_a_run_goes_on_only_with_the_same_clips(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
@@ -189,23 +193,23 @@ def test_a_run_goes_on_only_with_the_same_clips(folder_of_videos: Path, tiny_cli
     clips = tmp_path / "clips.txt"
     lines = [f"{p} {p.parent.name}" for p in sorted(folder_of_videos.rglob("*.mp4"))]
     clips.write_text("\n".join(lines))
-    run = replace(evl_run(folder_of_videos, tiny_clip, tmp_path / "run", epochs=1), data=Data(data=clips))
-    fit(run, "x")
+    recipe, _, place = evl_run(folder_of_videos, tiny_clip, tmp_path / "run", epochs=1)
+    fit(recipe, Data(data=clips), place)
     clips.write_text("\n".join(lines[1:]))
     with pytest.raises(StillmotionError, match="other settings \\(clips was"):
-        fit(run, "x", keep=True)
+        fit(recipe, Data(data=clips), place, keep=True)
 
 
 def test_overwriting_leaves_other_files(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
-    run = evl_run(folder_of_videos, tiny_clip, tmp_path, epochs=1)
-    fit(run, "x")
-    fit(replace(run, overwrite=True), "x")
+    recipe, data, place = evl_run(folder_of_videos, tiny_clip, tmp_path, epochs=1)
+    fit(recipe, data, place)
+    fit(recipe, data, replace(place, overwrite=True))
     assert (tmp_path / "mine.txt").read_text() == "keep"
 
 
 def test_tensorboard_files_are_written_on_request(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
-    fit(evl_run(folder_of_videos, tiny_clip, tmp_path / "run", epochs=1, tensorboard=True), "x")
+    fit(*evl_run(folder_of_videos, tiny_clip, tmp_path / "run", epochs=1, tensorboard=True))
     assert list((tmp_path / "run").rglob("events.out.tfevents.*"))
 
 
@@ -222,15 +226,14 @@ def test_bad_videos_are_skipped_counted_and_listed(
         (tmp_path / f"{part}.txt").write_text("".join(f"{p} {p.parent.name}\n" for p in keep))
     for name, method in (("cached", SMALL), ("streamed", ViFiCLIP(num_frames=2))):
         data = Data(data=tmp_path / "train.txt", val=tmp_path / "val.txt", max_bad=0.2)
-        run = Run(method=method, data=data, train=replace(TRAIN, epochs=1), clip=str(tiny_clip), out=tmp_path / name)
-        result = fit(run, name)
+        recipe = Recipe(method=method, train=replace(TRAIN, epochs=1), backbone=str(tiny_clip))
+        result = fit(recipe, data, Place(out=tmp_path / name))
         listed = [json.loads(line) for line in (tmp_path / name / "bad_videos.jsonl").read_text().splitlines()]
         assert {Path(line["path"]).name for line in listed} == {"empty.mp4", "text.mp4"}
         assert result.report.scored + len(result.report.bad) == result.report.videos
         assert "2 of 14 videos could not be read and were skipped" in capsys.readouterr().err
-        strict = replace(run, data=replace(data, max_bad=0.01), out=tmp_path / f"strict_{name}")
         with pytest.raises(StillmotionError, match=r"of 14 videos cannot be read, more than --max-bad 0\.01 allows"):
-            fit(strict, name)
+            fit(recipe, replace(data, max_bad=0.01), Place(out=tmp_path / f"strict_{name}"))
 
 
 def test_a_full_disk_is_one_line_and_keeps_the_last_state(tmp_path: Path) -> None:
@@ -246,24 +249,24 @@ def test_a_full_disk_is_one_line_and_keeps_the_last_state(tmp_path: Path) -> Non
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert folder.load_state() == {"step": 1}
+    folder.close()
     assert {p.name for p in folder.path.iterdir()} == {"config.json", "state.pt"}
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
-    run = evl_run(folder_of_videos, tiny_clip, tmp_path / "run", lr=1e30, epochs=3)
     with pytest.raises(StillmotionError, match=r"the loss is (nan|inf) at step \d; lower --lr"):
-        fit(run, "x")
+        fit(*evl_run(folder_of_videos, tiny_clip, tmp_path / "run", lr=1e30, epochs=3))
     assert not (tmp_path / "run" / "model.safetensors").exists()
 
 
-def test_features_that_are_not_finite_are_bad(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
+def test_weights_that_are_not_finite_are_refused(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     state = load_file(tiny_clip)
     state["visual.ln_post.weight"][0] = float("nan")
     save_file(state, tmp_path / "nan.safetensors")
-    with pytest.raises(StillmotionError, match=r"features are not finite"):
-        fit(evl_run(folder_of_videos, tmp_path / "nan.safetensors", tmp_path / "run"), "x")
+    with pytest.raises(StillmotionError, match=r"nan\.safetensors.*visual\.ln_post\.weight"):
+        fit(*evl_run(folder_of_videos, tmp_path / "nan.safetensors", tmp_path / "run"))
 
 
 @pytest.mark.parametrize(
@@ -283,39 +286,33 @@ def test_impossible_settings(settings: dict[str, Any], message: str) -> None:
 
 
 def test_augmentation_of_cached_features_needs_views(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
-    run = evl_run(folder_of_videos, tiny_clip, tmp_path / "run")
+    recipe, data, place = evl_run(folder_of_videos, tiny_clip, tmp_path / "run")
     with pytest.raises(StillmotionError, match="--cached-views"):
-        fit(replace(run, augment="crop"), "x")
+        fit(replace(recipe, augment="crop"), data, place)
     with pytest.raises(StillmotionError, match="--mix blends pixels"):
-        fit(replace(run, train=replace(run.train, mix=True), out=tmp_path / "mix"), "x")
-    result = fit(replace(run, augment="crop", cached_views=3, out=tmp_path / "views", overwrite=True), "x")
+        fit(replace(recipe, train=replace(recipe.train, mix=True)), data, Place(out=tmp_path / "mix"))
+    result = fit(replace(recipe, augment="crop", cached_views=3), data, Place(out=tmp_path / "views", overwrite=True))
     assert result.report.scored == 2
 
 
 def test_mixing_and_bf16_train_clip_itself(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
     train = replace(TRAIN, mix=True, precision="bf16", epochs=1, label_smoothing=0.1, clip_grad=1.0, decay="matrices")
-    run = Run(
-        method=ViFiCLIP(num_frames=2), data=Data(data=folder_of_videos), train=train, clip=str(tiny_clip),
-        out=tmp_path / "run", augment="vificlip", flip=0.5, statistics="imagenet",
+    recipe = Recipe(
+        method=ViFiCLIP(num_frames=2), train=train, backbone=str(tiny_clip),
+        augment="vificlip", flip=0.5, statistics="imagenet",
     )  # fmt: skip
-    assert fit(run, "x").report.scored == 2
+    assert fit(recipe, Data(data=folder_of_videos), Place(out=tmp_path / "run")).report.scored == 2
 
 
 def test_text_towers_are_asked_for(folder_of_videos: Path, tiny_image_tower: Path, tmp_path: Path) -> None:
-    run = Run(
-        method=ViFiCLIP(),
-        data=Data(data=folder_of_videos),
-        train=TRAIN,
-        clip=str(tiny_image_tower),
-        out=tmp_path / "run",
-    )
+    recipe = Recipe(method=ViFiCLIP(), train=TRAIN, backbone=str(tiny_image_tower))
     with pytest.raises(StillmotionError, match="holds an image tower only"):
-        fit(run, "x")
+        fit(recipe, Data(data=folder_of_videos), Place(out=tmp_path / "run"))
 
 
 def test_time_is_not_part_of_the_result(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
     """Two runs, one saving at every step and slower for it, give the same bits."""
-    a = final(evl_run(folder_of_videos, tiny_clip, tmp_path / "a", save_minutes=0.0))
+    a = final(*evl_run(folder_of_videos, tiny_clip, tmp_path / "a", save_minutes=0.0))
     time.sleep(0.01)
-    b = final(evl_run(folder_of_videos, tiny_clip, tmp_path / "b", save_minutes=1e9))
+    b = final(*evl_run(folder_of_videos, tiny_clip, tmp_path / "b", save_minutes=1e9))
     assert all(torch.equal(a[k], b[k]) for k in a)

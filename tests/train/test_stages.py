@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import stillmotion
-from stillmotion.backbones.weights import load_clip
+from stillmotion.backbones.load import load_backbone
 from stillmotion.checkpoint import read_card
 from stillmotion.cli import main
 from tests.conftest import tiny_config
@@ -18,7 +18,7 @@ from tests.conftest import tiny_config
 def stage1(folder_of_videos: Path, tiny_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A ViFi-CLIP of which only the image tower trained, so that its file needs CLIP's text tower besides."""
     out = tmp_path_factory.mktemp("stage1")
-    train(out, "vificlip", folder_of_videos, "--clip", tiny_clip, "--tuned", "image", "--lr", 0.001)
+    train(out, "vificlip", folder_of_videos, "--backbone", tiny_clip, "--tuned", "image", "--lr", 0.001)
     return out / "model.safetensors"
 
 
@@ -34,14 +34,14 @@ def test_prompts_are_learned_on_the_fine_tuned_towers(stage1: Path, folder_of_vi
     train(tmp_path / "s2", "vificlip", folder_of_videos, "--start-from", stage1, *PROMPTS, "--lr", 0.01)
     path = tmp_path / "s2" / "model.safetensors"
     card, kept = read_card(path), load_file(path)
-    assert card.clip_name == str(stage1)
+    assert card.backbone_name == str(stage1)
     assert all("VPT" in k or "ctx" in k or k == "head.logit_scale" for k in kept), "only the prompts are stored"
     model = stillmotion.load(path, device="cpu").model
     first = stillmotion.load(stage1, device="cpu").model.state_dict()
     own = model.state_dict()
     assert all(torch.equal(own[k], v) for k, v in first.items()), "the towers are those of stage 1"
     before = json.loads((tmp_path / "s2" / "config.json").read_text())
-    assert before["start_from"] == str(stage1)
+    assert before["place"]["start_from"] == str(stage1)
 
 
 def test_other_towers_than_those_of_stage_1_are_refused(stage1: Path, folder_of_videos: Path, tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_other_towers_than_those_of_stage_1_are_refused(stage1: Path, folder_of_
         metadata = file.metadata()
     try:
         save_file(moved, stage1, metadata)
-        with pytest.raises(stillmotion.StillmotionError, match="is not the CLIP this model was trained on"):
+        with pytest.raises(stillmotion.StillmotionError, match="is not the backbone this model was trained on"):
             stillmotion.load(tmp_path / "s2" / "model.safetensors")
     finally:
         stage1.write_bytes(original)
@@ -68,7 +68,7 @@ def test_another_base_than_that_of_stage_1_is_refused(
     """Stage 1 left the text tower out of its file; what lies there now must be what lay there then."""
     base = tmp_path / "clip.safetensors"
     base.write_bytes(tiny_clip.read_bytes())
-    train(tmp_path / "s1", "vificlip", folder_of_videos, "--clip", base, "--tuned", "image")
+    train(tmp_path / "s1", "vificlip", folder_of_videos, "--backbone", base, "--tuned", "image")
     first = tmp_path / "s1" / "model.safetensors"
     other = load_file(base)
     save_file({k: v + 1 if k == "text_projection" else v for k, v in other.items()}, base)
@@ -76,17 +76,17 @@ def test_another_base_than_that_of_stage_1_is_refused(
         train(tmp_path / "s2", "vificlip", folder_of_videos, "--start-from", first, *PROMPTS)
     assert "its text tower has hash" in capsys.readouterr().err
     base.unlink()
-    train(tmp_path / "s3", "vificlip", folder_of_videos, "--start-from", first, *PROMPTS, "--clip", tiny_clip)
-    assert (tmp_path / "s3" / "model.safetensors").is_file(), "--clip says where the base is now"
+    train(tmp_path / "s3", "vificlip", folder_of_videos, "--start-from", first, *PROMPTS, "--backbone", tiny_clip)
+    assert (tmp_path / "s3" / "model.safetensors").is_file(), "--backbone says where the base is now"
 
 
 def test_a_changed_stage_1_is_another_run(
     folder_of_videos: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train(tmp_path / "s1", "vificlip", folder_of_videos, "--clip", tiny_clip)
+    train(tmp_path / "s1", "vificlip", folder_of_videos, "--backbone", tiny_clip)
     first = tmp_path / "s1" / "model.safetensors"
     train(tmp_path / "s2", "vificlip", folder_of_videos, "--start-from", first, *PROMPTS)
-    train(tmp_path / "s1", "vificlip", folder_of_videos, "--clip", tiny_clip, "--lr", 0.01, "--overwrite")
+    train(tmp_path / "s1", "vificlip", folder_of_videos, "--backbone", tiny_clip, "--lr", 0.01, "--overwrite")
     with pytest.raises(SystemExit):
         train(tmp_path / "s2", "vificlip", folder_of_videos, "--start-from", first, *PROMPTS)
     assert "holds a run with other settings (start" in capsys.readouterr().err
@@ -96,7 +96,7 @@ def test_a_fine_tuned_backbone_can_be_started_from(
     folder_of_videos: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ("--layers", 2, "--backbone-rate", 0.1)
-    train(tmp_path / "a", "evl", folder_of_videos, "--clip", tiny_clip, *options)
+    train(tmp_path / "a", "evl", folder_of_videos, "--backbone", tiny_clip, *options)
     first = tmp_path / "a" / "model.safetensors"
     train(tmp_path / "b", "evl", folder_of_videos, "--start-from", first, "--layers", 2)
     towers = [stillmotion.load(tmp_path / n / "model.safetensors").model.visual.state_dict() for n in "ab"]
@@ -113,7 +113,7 @@ def test_damaged_descriptions_are_one_line(
 ) -> None:
     path = tmp_path / "m.safetensors"
     save_file({"head.2.weight": torch.zeros(2, 2)}, path, {"stillmotion": text})
-    for words in (["--start-from", path], ["--clip", path]):
+    for words in (["--start-from", path], ["--backbone", path]):
         with pytest.raises(SystemExit) as stop:
             train(tmp_path / "x", "evl", folder_of_videos, *words)
         error = capsys.readouterr().err
@@ -123,27 +123,26 @@ def test_damaged_descriptions_are_one_line(
 
 
 def test_a_trained_file_is_clip_weights_too(stage1: Path, tiny_clip: Path) -> None:
-    weights, base = load_clip(str(stage1)), load_clip(str(tiny_clip))
+    weights, base = load_backbone(str(stage1)), load_backbone(str(tiny_clip))
     assert weights.fingerprint("text.") == base.fingerprint("text.")
     assert weights.fingerprint("visual.") != base.fingerprint("visual.")
-    assert weights.config == base.config
+    assert weights.backbone == base.backbone
 
 
 def test_the_same_method_goes_on_with_all_that_it_learned(
     folder_of_videos: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """From a first data set to a second: integration and prompts are taken over; a head of other classes is not."""
-    from stillmotion.data.source import Data
-    from stillmotion.experiment import build, clip_weights
+    from stillmotion.experiment import backbone_weights, build
     from stillmotion.methods import EVL
-    from stillmotion.recipes.base import Run
+    from stillmotion.recipes.base import Place, Recipe
     from stillmotion.train.config import Train
 
-    train(tmp_path / "a", "evl", folder_of_videos, "--clip", tiny_clip, "--layers", 2, "--lr", 0.01)
+    train(tmp_path / "a", "evl", folder_of_videos, "--backbone", tiny_clip, "--layers", 2, "--lr", 0.01)
     path = tmp_path / "a" / "model.safetensors"
     assert read_card(path).classes == ("left", "right")
-    run = Run(method=EVL(num_frames=2, layers=2), data=Data(data=tmp_path), train=Train(), start_from=path)
-    model = build(run, clip_weights(run), ("a", "b", "c"))
+    recipe = Recipe(method=EVL(num_frames=2, layers=2), train=Train())
+    model = build(recipe, backbone_weights(recipe, path), ("a", "b", "c"), place=Place(start_from=path))
     kept, own = load_file(path), model.state_dict()
     same = {k for k in kept if k in own and kept[k].shape == own[k].shape and torch.equal(kept[k], own[k])}
     assert {k for k in set(kept) - same if not k.startswith("head.")} == set(), "all but the head of other classes"
@@ -160,7 +159,7 @@ def test_start_from_something_else(folder_of_videos: Path, tmp_path: Path, capsy
 def test_explain_says_what_trains_and_what_is_frozen(
     folder_of_videos: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train(tmp_path / "x", "vificlip", folder_of_videos, "--clip", tiny_clip, *PROMPTS, "--explain", "--lr", 0.01)
+    train(tmp_path / "x", "vificlip", folder_of_videos, "--backbone", tiny_clip, *PROMPTS, "--explain", "--lr", 0.01)
     said = {line.split()[0]: line for line in capsys.readouterr().err.splitlines() if "tensors:" in line}
     assert said["visual"].endswith("frozen") and said["text"].endswith("frozen")
     assert "lr 0.01, weight decay 0.001" in said["visual.stem"]

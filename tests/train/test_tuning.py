@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from stillmotion.errors import StillmotionError
-from stillmotion.train.tuning import Tune, param_groups, select
+from stillmotion.train.tuning import Tune, param_groups, rules
+from tests.conftest import select
 
 
 def model() -> nn.Module:
@@ -26,7 +27,7 @@ def test_a_pattern_must_match_something() -> None:
 @pytest.mark.parametrize(("decay", "spared"), [("all", set()), ("matrices", {"visual.bias", "head.bias"})])
 def test_groups(decay: str, spared: set[str]) -> None:
     net = model()
-    groups = param_groups(net, [Tune("*"), Tune("head.*", 10, 2)], 0.1, decay)
+    groups = param_groups(net, rules(net, [Tune("*"), Tune("head.*", 10, 2)]), 0.1, decay)
     names = {id(p): n for n, p in net.named_parameters()}
     found = {names[id(p)]: (g["lr_scale"], g["weight_decay"]) for g in groups for p in g["params"]}
     assert found.keys() == {n for n, _ in net.named_parameters()}

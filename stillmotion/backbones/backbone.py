@@ -1,0 +1,117 @@
+"""A backbone: what a pretrained model is, what it can give, and how its towers are built; no tensors."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from torch import nn
+
+from stillmotion.backbones.config import TextConfig
+from stillmotion.errors import StillmotionError
+from stillmotion.models.features import Reads
+
+CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+PLAIN = frozenset({"frames", "out", "affinity"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pixels:
+    """What a backbone reads: `size` is (height, width) in pixels, mean and std are of RGB values in [0, 1]."""
+
+    size: tuple[int, int] = (224, 224)
+    mean: tuple[float, float, float] = CLIP_MEAN
+    std: tuple[float, float, float] = CLIP_STD
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone:
+    """A pretrained model's sizes, and two factories for its towers; `backbones/load.py` has the table of kinds.
+
+    Equal if kind, sizes and pixels are: all else follows from them.
+    """
+
+    kind: str
+    """Its name in the table of kinds."""
+    sizes: dict[str, Any]
+    """What its kind builds it from, JSON-ready."""
+    pixels: Pixels
+    width: int = field(compare=False)
+    """D of the tokens."""
+    layers: int = field(compare=False)
+    """Blocks of the image tower."""
+    grid: tuple[int, int] = field(compare=False)
+    """Patch rows and columns."""
+    prefix_tokens: int = field(default=1, compare=False)
+    """Class and register tokens before the patches."""
+    time_stride: int = field(default=1, compare=False)
+    """Frames in one step of time: 1 for images, 2 for tubelets."""
+    embed_dim: int = field(compare=False)
+    """E of `frames`: of the space that images and texts share, where there is one."""
+    offers: frozenset[str] = field(default=PLAIN, compare=False)
+    """Kinds of outputs that its image tower gives."""
+    text: TextConfig | None = field(default=None, compare=False)
+    """Sizes of the text tower; None: there is none."""
+    tokenizer: str = field(default="ViT-B-16", compare=False)
+    """The open_clip model, or folder, whose tokenizer the text tower was trained with."""
+    sigmoid: bool = field(default=False, compare=False)
+    """Whether it was trained to say yes or no to every pair (SigLIP), so that its logits have a learned bias."""
+    seams: bool = field(default=False, compare=False)
+    """Whether methods may change what is inside its towers."""
+    make_visual: Callable[..., nn.Module] = field(repr=False, compare=False)
+    make_text: Callable[..., nn.Module] | None = field(default=None, repr=False, compare=False)
+
+    def visual(self, reads: Reads, **seams: Any) -> nn.Module:
+        """Build the image tower: normalized (B, T, 3, H, W) videos to the `Features` that `reads` names.
+
+        Args:
+            seams: changes inside the tower; which there are is up to the kind.
+
+        Raises:
+            StillmotionError: an output or a seam that this kind of backbone does not have.
+        """
+        for kind in ("frames", "out", "affinity"):
+            if getattr(reads, kind) and kind not in self.offers:
+                raise StillmotionError(
+                    f"a backbone of kind {self.kind} gives no {kind!r}, {', '.join(sorted(self.offers))} alone; choose "
+                    "a method that does not read it, or a CLIP backbone"
+                )
+        self._check_seams("image", seams)
+        return self.make_visual(reads, **seams)
+
+    def text_tower(self, **seams: Any) -> nn.Module | None:
+        """Build the text tower: token ids (K, S) to class embeddings (K, E); None where there is none."""
+        if self.make_text is None:
+            return None
+        self._check_seams("text", seams)
+        return self.make_text(**seams)
+
+    def steps(self, num_frames: int) -> int:
+        """Steps of time that so many frames make.
+
+        Raises:
+            StillmotionError: frames that make no whole number of steps.
+        """
+        if num_frames % self.time_stride:
+            raise StillmotionError(
+                f"num-frames is {num_frames}; this backbone takes {self.time_stride} frames a step: choose a multiple"
+            )
+        return num_frames // self.time_stride
+
+    def shape(self, output: str, num_frames: int) -> tuple[int, ...]:
+        """Shape of a named output of one view of so many frames, without the batch axis."""
+        T, P = self.steps(num_frames), self.grid[0] * self.grid[1]
+        if output == "frames":
+            return (T, self.embed_dim)
+        return (T, self.prefix_tokens + P, self.width) if output.startswith("out.") else (T - 1, 2, P, P)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; `backbones.load.backbone_of` reads it back."""
+        return {"kind": self.kind, "sizes": self.sizes, "pixels": asdict(self.pixels)}
+
+    def _check_seams(self, tower: str, seams: dict[str, Any]) -> None:
+        if seams and not self.seams:
+            raise StillmotionError(
+                f"this method changes the {tower} tower ({', '.join(seams)}), which a backbone of kind {self.kind} "
+                "does not allow; use a CLIP backbone"
+            )

@@ -1,0 +1,137 @@
+"""CLIP's own files: a name or a path in, sizes and tensors with OpenAI's names out."""
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stillmotion.backbones.backbone import Pixels
+from stillmotion.backbones.clip import describe
+from stillmotion.backbones.config import CLIPConfig
+from stillmotion.backbones.weights import Weights
+from stillmotion.errors import WeightsError
+from stillmotion.progress import say
+from stillmotion.weights import hub
+from stillmotion.weights.folders import (
+    folder_pixels,
+    folder_sizes,
+    folder_tokenizer,
+    interpolation,
+    read_object,
+    read_sharded,
+)
+from stillmotion.weights.int8_wheel import openai_int8
+from stillmotion.weights.names import to_openai
+from stillmotion.weights.readers import read_state
+
+INT8 = "ViT-B-16:openai-int8"
+OPENAI = "ViT-B-16:openai"
+
+
+def cache_folder() -> Path:
+    """Where weights and features are kept: $STILLMOTION_CACHE, or the user's cache folder of this system."""
+    return Path(os.environ.get("STILLMOTION_CACHE") or platformdirs.user_cache_dir("stillmotion", appauthor=False))
+
+
+def clip_config(weights: Weights) -> CLIPConfig:
+    """The sizes of weights whose backbone is a CLIP.
+
+    Raises:
+        WeightsError: it is of another kind.
+    """
+    if weights.backbone.kind != "clip":
+        raise WeightsError(f"{weights.name} is a backbone of kind {weights.backbone.kind}; pass one of CLIP's own kind")
+    return CLIPConfig.from_dict(weights.backbone.sizes)
+
+
+def clip_weights(name: str, config: CLIPConfig, state: Mapping[str, Tensor], pixels: Pixels | None = None) -> Weights:
+    """Tensors with OpenAI's names as the weights of a CLIP of these sizes."""
+    return Weights(name=name, backbone=describe(config, pixels), state=dict(state))
+
+
+def load(name: str, image_size: int | tuple[int, int] | None, sizes: Mapping[str, Any]) -> Weights:
+    """Find and read CLIP weights.
+
+    Args:
+        name: see the table of `backbones/load.py`.
+        image_size: another input size in pixels, (height, width) or one side; the position table is interpolated.
+        sizes: of a local file, what its tensors do not show: activation, vision_heads, text_heads.
+
+    Raises:
+        WeightsError: the weights cannot be found or read.
+    """
+    weights = _resolve(name, {k: v for k, v in sizes.items() if v is not None})
+    return weights if image_size is None else resized(weights, image_size)
+
+
+def resized(weights: Weights, image_size: int | tuple[int, int]) -> Weights:
+    """Return CLIP weights for another input size, square or not: positions interpolated (bicubic, antialiased)."""
+    before = clip_config(weights)
+    config = before.at(image_size)
+    if config == before:
+        return weights
+    (old_h, old_w), (new_h, new_w) = before.vision.grid, config.vision.grid
+    table = weights.state["visual.positional_embedding"]
+    patches_1DHW = table[1:].T.unflatten(-1, (old_h, old_w))[None]
+    resized_1DHW = F.interpolate(patches_1DHW, (new_h, new_w), mode="bicubic", antialias=True, align_corners=False)
+    positions = torch.cat([table[:1], resized_1DHW[0].flatten(1).T])
+    state = weights.state | {"visual.positional_embedding": positions}
+    return clip_weights(weights.name, config, state, weights.backbone.pixels)
+
+
+def _resolve(name: str, sizes: dict[str, Any]) -> Weights:
+    if name == "auto":
+        try:
+            return _resolve(INT8, sizes)
+        except WeightsError as error:
+            say(f"{error}; trying {OPENAI}")
+            return _resolve(OPENAI, sizes)
+    if Path(name).exists():
+        return _local(name, Path(name), None, sizes)
+    model, colon, tag = name.partition(":")
+    if name == INT8:
+        # OpenAI trained the temperature up to its bound, 100; the file leaves it out.
+        state = openai_int8(cache_folder() / "weights") | {"logit_scale": torch.tensor(math.log(100))}
+        return clip_weights(name, CLIPConfig.from_state(state), state)
+    if not colon:
+        raise WeightsError(
+            f"{name!r} is neither a file or folder nor MODEL:TAG; pass a path, or a name such as {OPENAI} or {INT8}"
+        )
+    file = Path(tag).expanduser()
+    # A folder named like a tag must not hide the tag: what is no file is a path only where it is written as one.
+    if file.is_file() or (file.exists() and any(mark in tag for mark in "/\\")):
+        return _local(name, file, CLIPConfig.published(model), sizes)
+    if any(mark in tag for mark in "/\\") or tag.endswith((".pt", ".safetensors", ".bin")):
+        raise WeightsError(f"no weights file {tag}; pass an existing path")
+    if sizes:
+        raise WeightsError(f"{', '.join(sizes)} go with local files; {name} has sizes of its own: leave them out")
+    entry = hub.published(model, tag)
+    config = CLIPConfig.published(model)
+    config = replace(config, activation="quick_gelu" if entry.get("quick_gelu") else config.activation)
+    state = _float32(to_openai(read_state(hub.fetch(model, tag))))
+    statistics: dict[str, Any] = {k: tuple(entry[k]) for k in ("mean", "std") if k in entry}
+    return clip_weights(name, config, state, Pixels(**statistics, **interpolation(entry)))
+
+
+def _local(name: str, path: Path, config: CLIPConfig | None, sizes: dict[str, Any]) -> Weights:
+    pixels: dict[str, Any] = {}
+    if path.is_dir():
+        state, pixels = read_sharded(path), folder_pixels(path)
+        if raw := read_object(path / "open_clip_config.json", "model_cfg"):
+            config = config or CLIPConfig.from_open_clip(raw, folder_tokenizer(path))
+        sizes = folder_sizes(path) | sizes
+    else:
+        state = read_state(path)
+    state = _float32(to_openai(state))
+    return clip_weights(name, config or CLIPConfig.from_state(state, **sizes), state, Pixels(**pixels))
+
+
+def _float32(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k: v.float().contiguous() for k, v in state.items()}

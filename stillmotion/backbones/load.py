@@ -1,0 +1,146 @@
+"""The table of backbones: a name or a path in, a backbone and its tensors out.
+
+ViT-B-16:openai          any open_clip model and pretrained tag, from the hub or its local cache
+ViT-B-16:openai-int8     OpenAI's image tower from the package index, for machines without a hub
+auto                     the int8 image tower, or where it cannot be had ViT-B-16:openai
+path/to/ViT-B-16.pt      OpenAI's TorchScript archive (read, never run), or any state dict of open_clip's
+path/model.safetensors   the backbone inside a model that was trained here (ViFi-CLIP's, before prompts are learned)
+path/to/folder           a Hugging Face CLIPModel, or an open_clip model folder
+ViT-B-16:path/to/file    a file, with the sizes and activation of that open_clip model
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from stillmotion.backbones import clip, clip_files
+from stillmotion.backbones.backbone import Backbone, Pixels
+from stillmotion.backbones.config import CLIPConfig
+from stillmotion.backbones.weights import Weights, check, check_fingerprints, tower_tensors
+from stillmotion.errors import WeightsError, did_you_mean
+from stillmotion.weights.names import to_openai
+from stillmotion.weights.readers import check_finite, read_metadata, read_safetensors
+
+FORMAT = "stillmotion/2"
+Seen = tuple[Path, ...]
+"""Trained files on the way to this one."""
+
+
+class Kind(NamedTuple):
+    """A family of backbones."""
+
+    load: Callable[[str, int | tuple[int, int] | None, Mapping[str, Any]], Weights]
+    """Name, input size and sizes that tensors do not show, to weights."""
+    describe: Callable[[Mapping[str, Any], Pixels], Backbone]
+    """Sizes and pixels, as a checkpoint holds them, to a backbone."""
+
+
+KINDS: dict[str, Kind] = {
+    "clip": Kind(clip_files.load, lambda sizes, pixels: clip.describe(CLIPConfig.from_dict(sizes), pixels)),
+}
+
+
+def load_backbone(
+    name: str = clip_files.OPENAI,
+    *,
+    image_size: int | tuple[int, int] | None = None,
+    activation: Literal["quick_gelu", "gelu"] | None = None,
+    vision_heads: int | None = None,
+    text_heads: int | None = None,
+    base: str | None = None,
+) -> Weights:
+    """Find, read and check a backbone.
+
+    Args:
+        name: see the module's table.
+        image_size: another input size in pixels, (height, width) or one side; positions are interpolated.
+        activation: of a local file, where it is not OpenAI's QuickGELU.
+        vision_heads, text_heads: of a local file whose heads are not 64 wide.
+        base: where to find the towers that a trained file does not hold, if that is not where they came from any more.
+
+    Raises:
+        WeightsError: the weights cannot be found, read or matched.
+    """
+    sizes = {"activation": activation, "vision_heads": vision_heads, "text_heads": text_heads}
+    return _load(name, image_size, sizes, base, ())
+
+
+def _load(
+    name: str, image_size: int | tuple[int, int] | None, sizes: Mapping[str, Any], base: str | None, seen: Seen
+) -> Weights:
+    path = Path(name)
+    if path.suffix == ".safetensors" and path.is_file() and "stillmotion" in read_metadata(path):
+        weights = _inside(name, path, base, seen)
+        weights = weights if image_size is None else clip_files.resized(weights, image_size)
+    else:
+        kind, colon, rest = name.partition(":")
+        if colon and kind in KINDS:
+            weights = KINDS[kind].load(rest, image_size, sizes)
+        else:
+            weights = KINDS["clip"].load(name, image_size, sizes)
+    check(weights)
+    check_finite(weights.state, weights.name)
+    return weights
+
+
+def backbone_of(raw: Any, source: str) -> Backbone:
+    """Rebuild a backbone from `Backbone.to_dict`.
+
+    Raises:
+        WeightsError: not one, or of a kind that this version does not have.
+    """
+    try:
+        kind, sizes, pixels = raw["kind"], raw["sizes"], dict(raw["pixels"])
+        if kind not in KINDS:
+            raise WeightsError(f"{source} has a backbone of kind {kind!r}{did_you_mean(str(kind), KINDS)}")
+        tuples: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in pixels.items()}
+        return KINDS[kind].describe(sizes, Pixels(**tuples))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, WeightsError):
+            raise
+        raise WeightsError(f"{source} has a damaged description ({error!r}); train or convert it again") from error
+
+
+def read_card_json(path: Path) -> dict[str, Any]:
+    """Read what a checkpoint of ours says of itself, as JSON.
+
+    Raises:
+        WeightsError: it was not written by stillmotion, by a newer version, or is damaged.
+    """
+    text = read_metadata(path).get("stillmotion")
+    if text is None:
+        raise WeightsError(f"{path} was not written by stillmotion; pass a model.safetensors of a run")
+    try:
+        raw = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise WeightsError(f"{path} has a damaged description ({error}); train or convert it again") from error
+    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
+        found = raw.get("format") if isinstance(raw, dict) else type(raw).__name__
+        raise WeightsError(f"{path} has format {found!r}; this version reads {FORMAT!r}: train or convert it again")
+    return raw
+
+
+def _inside(name: str, path: Path, base: str | None, seen: Seen) -> Weights:
+    """The backbone in a trained file; towers that it does not hold are fetched and must be the same as then."""
+    if path.resolve() in seen:
+        raise WeightsError(f"{path} takes its backbone from itself; pass --backbone with the original weights")
+    card = read_card_json(path)
+    try:
+        backbone = backbone_of(card["backbone"], str(path))
+        source, fingerprints = str(card["backbone_name"]), dict(card["fingerprints"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path} has a damaged description ({error!r}); train or convert it again") from error
+    known, state = tower_tensors(backbone), to_openai(read_safetensors(path))
+    if known.keys() - state.keys():
+        size, seen = backbone.pixels.size, (*seen, path.resolve())
+        try:
+            weights = _load(source, size, {}, None, seen)
+        except WeightsError:
+            if base is None:
+                raise
+            weights = _load(base, size, {}, None, seen)
+        check_fingerprints(fingerprints, source, weights)
+        state = weights.state | state
+    kept = {k: v.float().contiguous() for k, v in state.items() if k in known or k in ("logit_scale", "logit_bias")}
+    return Weights(name=name, backbone=backbone, state=kept)

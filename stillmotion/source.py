@@ -1,0 +1,130 @@
+"""Where a run's batches come from: videos, or outputs that a frozen backbone gave once."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from accelerate import Accelerator
+from torch import nn
+
+from stillmotion.backbones.clip_files import cache_folder
+from stillmotion.backbones.weights import Weights
+from stillmotion.data.bad import BadVideos
+from stillmotion.data.dataset import VideoDataset
+from stillmotion.data.loader import data_workers
+from stillmotion.data.manifest import Manifest
+from stillmotion.data.transforms import Augment, Preprocess
+from stillmotion.errors import StillmotionError
+from stillmotion.features.dataset import CachedTower, FeatureDataset
+from stillmotion.features.encode import Encoder, encode, plan, views_of
+from stillmotion.features.store import FeatureSpec, FeatureStore
+from stillmotion.models.features import Reads
+from stillmotion.progress import say
+from stillmotion.recipes.base import Recipe
+
+
+class Source(Protocol):
+    """Training and validation clips, as data sets that are indexed by (epoch, index) and have a `collate`."""
+
+    train: Any
+    val: Any
+
+    def fill(self) -> None:
+        """Compute what batches need and is not there yet."""
+
+    def visual(self, tower: nn.Module) -> nn.Module:
+        """What reads the batches in the place of a model's image tower: the tower, or what passes its outputs on."""
+
+
+def preprocess_of(recipe: Recipe[Any], weights: Weights) -> Preprocess:
+    """How a recipe makes frames into what a backbone reads."""
+    return recipe.preprocess(Preprocess(**asdict(weights.backbone.pixels)))
+
+
+class PixelSource:
+    """Videos, decoded for every batch: for methods that train the backbone."""
+
+    def __init__(self, recipe: Recipe[Any], weights: Weights, train: Manifest, val: Manifest):
+        preprocess, T = preprocess_of(recipe, weights), recipe.method.num_frames
+        augment = Augment(recipe.augment, preprocess, recipe.flip)
+        one_view = replace(recipe.sampling, views=1, crops=1)
+        self.train = VideoDataset(train, T, one_view, preprocess, augment, recipe.train.seed)
+        self.val = VideoDataset(val, T, recipe.sampling, preprocess)
+
+    def fill(self) -> None:
+        """Nothing is kept."""
+
+    def visual(self, tower: nn.Module) -> nn.Module:
+        """The tower itself."""
+        return tower
+
+
+class FeatureSource:
+    """Outputs of a frozen backbone from a cache; `fill` computes those that are lacking.
+
+    Args:
+        recipe: what is trained; its method leaves the backbone as it is.
+        weights: of the backbone.
+        train, val: the clips. Training clips have one view, or `cached_views` random ones; validation clips all test
+            views.
+        cache: folder of the cache; None: the user's.
+        accelerator: where the backbone runs; processes share the work.
+        bad: takes the videos that cannot be read.
+        reads: outputs to compute; None: those that the method reads.
+
+    Raises:
+        StillmotionError: augmentation that cached features cannot have.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe[Any],
+        weights: Weights,
+        clips: tuple[Manifest, Manifest],
+        cache: Path | None,
+        accelerator: Accelerator,
+        bad: BadVideos,
+        reads: Reads | None = None,
+    ):
+        if recipe.train.mix:
+            raise StillmotionError("--mix blends pixels, cached features have none; leave it out, or train CLIP too")
+        if recipe.cached_views == 0 and (recipe.augment != "none" or recipe.flip):
+            raise StillmotionError("augmentation with a frozen CLIP needs cached views; pass --cached-views 4, say")
+        preprocess = preprocess_of(recipe, weights)
+        self.accelerator, self.bad = accelerator, bad
+        self.workers = data_workers(recipe.train.workers, accelerator.device.type)
+        self.augment = Augment(recipe.augment, preprocess, recipe.flip)
+        spec = FeatureSpec(
+            backbone=weights.fingerprint(),
+            num_frames=recipe.method.num_frames,
+            preprocess=preprocess,
+            sampling=recipe.sampling,
+            runtime=recipe.train.precision if accelerator.device.type == "cuda" else "fp32",
+        )
+        self.encoder = Encoder(weights, spec, reads or recipe.method.reads(), accelerator.device)
+        self.store = FeatureStore(cache or cache_folder() / "features", spec)
+        name, one_view = f"{recipe.augment}-flip{recipe.flip:g}-", replace(recipe.sampling, views=1, crops=1)
+        train, val = (m.clips for m in clips)
+        views = views_of(train, one_view, bad, recipe.cached_views, name), views_of(val, recipe.sampling, bad)
+        self.views = [view for part in views for clip in part for view in clip]
+        names = recipe.method.reads().names(weights.backbone.layers)
+        self.train = FeatureDataset(self.store, train, views[0], names, train=True, seed=recipe.train.seed)
+        self.val = FeatureDataset(self.store, val, views[1], names, train=False)
+
+    def fill(self) -> None:
+        """Say what it will take, then encode what the cache lacks.
+
+        Raises:
+            DataError: too many videos that cannot be read.
+            StillmotionError: outputs that are not finite, or that float16 cannot hold.
+            DiskError: not enough room.
+        """
+        rank, processes = self.accelerator.process_index, self.accelerator.num_processes
+        say(str(plan(self.views, self.encoder, self.store, processes)))
+        encode(self.views[rank::processes], self.encoder, self.store, self.bad, self.augment, self.workers)
+        self.accelerator.wait_for_everyone()
+        self.store.refresh()
+
+    def visual(self, tower: nn.Module) -> nn.Module:
+        """What passes cached outputs on."""
+        return CachedTower()

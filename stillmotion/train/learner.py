@@ -1,0 +1,124 @@
+"""One model that learns: takes batches, makes steps. It knows nothing of files or loops; one loop can drive many."""
+
+import contextlib
+import math
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import send_to_device
+from torch import Tensor, nn
+
+from stillmotion.data.dataset import Batch
+from stillmotion.errors import StillmotionError
+from stillmotion.train.batches import BatchPlan
+from stillmotion.train.config import Train
+from stillmotion.train.objective import Objective, step_seed
+from stillmotion.train.schedule import schedule
+from stillmotion.train.tuning import Tune, freeze, param_groups, rules
+
+
+class Learner:
+    """A model, what of it trains, its optimizer and its objective.
+
+    Args:
+        model: the model; what `tunes` does not name is frozen.
+        tunes: name patterns of what trains.
+        objective: the loss.
+        config: rates, decay, schedule, precision.
+        plan: the steps of the run.
+        accelerator: where it runs.
+        tokens: prompts (K, S) or class embeddings (K, E) for a model that reads text; None for a closed set.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tunes: tuple[Tune, ...],
+        objective: Objective,
+        config: Train,
+        plan: BatchPlan,
+        accelerator: Accelerator,
+        tokens: Tensor | None = None,
+    ):
+        trained = rules(model, tunes)
+        freeze(model, trained)
+        groups = param_groups(model, trained, config.weight_decay, config.decay)
+        optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=1e-8, fused=True)
+        self.model, self.objective, self.config = model, objective, config
+        self.plan, self.accelerator = plan, accelerator
+        self.wrapped, self.optimizer = accelerator.prepare(model, optimizer)
+        self.curve = schedule(config.schedule, config.lr, plan.total_steps, round(config.warmup * plan.steps_per_epoch))
+        self.tokens = None if tokens is None else tokens.to(accelerator.device)
+        self._total = torch.zeros((), device=accelerator.device)
+
+    @property
+    def rate(self) -> float:
+        """Learning rate of the first group."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def accumulate(self, batch: Batch, step: int, part: int, counts: bool = True) -> None:
+        """Add the gradients of one forward pass, part `part` of a step; what is random in it comes from its place.
+
+        Args:
+            counts: off where none of its clips can be read: others stand in for them, and other processes wait for the
+                gradients, which are zero.
+        """
+        parts = len(self.plan.micro_batches(step))
+        seed = step_seed(self.config.seed, step, self.plan.rank * parts + part)
+        torch.manual_seed(seed)
+        self.wrapped.train()
+        if part == 0:
+            self.optimizer.zero_grad()
+            self._total = torch.zeros((), device=self.accelerator.device)
+        last = part == parts - 1
+        with contextlib.nullcontext() if last else self.accelerator.no_sync(self.wrapped):
+            loss = self._loss(batch, self.plan.weight(step, part) if counts else 0.0, seed)
+            self.accelerator.backward(loss)
+        self._total += loss.detach()
+
+    def update(self, step: int, stop: bool = False) -> tuple[float, bool]:
+        """Take the optimizer step; returns the mean loss, and whether any process was asked to stop.
+
+        Raises:
+            StillmotionError: the loss is not finite.
+        """
+        told = torch.stack([self._total, torch.full_like(self._total, stop)])
+        mean, stopped = self.accelerator.reduce(told, "mean").tolist()
+        if not math.isfinite(mean):
+            raise StillmotionError(
+                f"the loss is {mean} at step {step}; lower --lr, set --clip-grad 1, or use --precision fp32"
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.curve(group["lr_scale"], step)
+        if self.config.clip_grad is not None:
+            self.accelerator.clip_grad_norm_(self.wrapped.parameters(), self.config.clip_grad)
+        self.optimizer.step()
+        return mean, stopped > 0
+
+    def state(self) -> dict[str, Any]:
+        """Everything that steps change, to go on from."""
+        trained = {name for name, p in self.model.named_parameters() if p.requires_grad}
+        scaler = self.accelerator.scaler
+        return {
+            "model": {k: v for k, v in self.model.state_dict().items() if k in trained},
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": scaler.state_dict() if scaler else None,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self.model.load_state_dict(state["model"], strict=False)
+        self.optimizer.load_state_dict(state["optimizer"])
+        if state["scaler"] and self.accelerator.scaler:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+
+    def _loss(self, batch: Batch, weight: float, seed: int) -> Tensor:
+        device = self.accelerator.device
+        views = send_to_device(batch.views, device, non_blocking=True)
+        batch = batch._replace(labels=batch.labels.to(device), views=views)
+        prompts = self.objective.prompts(self.tokens, batch.labels, seed)
+        inputs, targets = self.objective.targets(batch, seed)
+        with self.accelerator.autocast():
+            logits = self.wrapped(inputs, prompts)
+        return self.objective.losses(logits, targets).sum() * weight
