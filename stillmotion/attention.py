@@ -16,9 +16,10 @@ from stillmotion.methods.evl import EVLDecoder
 class AttentionMap:
     """Attention of the video query.
 
-    frames: (T, 3, H, W) float32 RGB in [0, 1], the pixels that the model read.
+    frames: (T, 3, H, W) float32 RGB in [0, 1], the pixels that the model read; of a tubelet the first frame.
     weights: (layers, heads, T, gh, gw), the part of each head's attention that falls on each patch.
-    class_tokens: (layers, heads, T), the part that falls on each frame's class token; with `weights` it sums to one.
+    class_tokens: (layers, heads, T), the part that falls on each frame's class and register tokens; with `weights` it
+        sums to one.
     """
 
     frames: Tensor
@@ -50,9 +51,9 @@ def attention_map(classifier: Classifier, path: str | Path) -> AttentionMap:
     one_view = replace(classifier.sampling, views=1, crops=1)
     video = read_views(Path(path), classifier.num_frames, one_view, classifier.preprocess)
     weights = decoder.attention(classifier.model.visual(video.to(classifier.device)))[0].cpu()  # (M, H, T, L)
-    tower = classifier.model.visual
-    grid = tower.grid
+    grid, prefix = classifier.model.visual.grid, decoder.prefix
     mean, std = (torch.tensor(v)[:, None, None] for v in (classifier.preprocess.mean, classifier.preprocess.std))
     frames = (video[0] * std + mean).clamp(0, 1)
     frames = frames.flip(-3) if classifier.preprocess.bgr else frames
-    return AttentionMap(frames, weights[..., 1:].unflatten(-1, grid), weights[..., 0])
+    frames = frames[:: len(frames) // weights.shape[2]]  # one for each step of time
+    return AttentionMap(frames, weights[..., prefix:].unflatten(-1, grid), weights[..., :prefix].sum(dim=-1))

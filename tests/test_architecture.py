@@ -38,8 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "libraries": BASE | {"data", "weights", "models", "backbones", "classifier"},
     "count": BASE | {"models", "backbones", "train", "methods"},
     "source": BASE | {"data", "models", "backbones", "features", "recipes"},
-    "experiment": BASE
-    | {"data", "models", "backbones", "train", "eval", "recipes", "source", "checkpoint", "start"},
+    "experiment": BASE | {"data", "models", "backbones", "train", "eval", "recipes", "source", "checkpoint", "start"},
     "report": BASE | {"attention"},
     "demo": BASE | {"actors", "attention", "classifier", "data", "eval", "experiment", "recipes", "report"},
 }

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from stillmotion.backbones import clip, clip_files
+from stillmotion.backbones import clip, clip_files, timm_towers
 from stillmotion.backbones.backbone import Backbone, Pixels
 from stillmotion.backbones.config import CLIPConfig
 from stillmotion.backbones.weights import Weights, check, check_fingerprints, tower_tensors
@@ -38,6 +38,7 @@ class Kind(NamedTuple):
 
 KINDS: dict[str, Kind] = {
     "clip": Kind(clip_files.load, lambda sizes, pixels: clip.describe(CLIPConfig.from_dict(sizes), pixels)),
+    "timm": Kind(timm_towers.load, timm_towers.describe),
 }
 
 
