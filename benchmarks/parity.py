@@ -10,6 +10,7 @@ from functools import cache
 from proofs import PROOFS, proof_line
 from sections import ROOT, markdown
 
+from stillmotion.backbones.clip import describe
 from stillmotion.backbones.config import CLIPConfig
 from stillmotion.count import Counts, Part, count
 from stillmotion.methods import (
@@ -124,7 +125,7 @@ EVL_ROWS = (
 @cache
 def counts(method: Method, clip: str = B16, classes: int = 400, text_tokens: int | None = None) -> Counts:
     """Count once what several rows read."""
-    return count(method, CLIPConfig.published(clip), classes, text_tokens)
+    return count(method, describe(CLIPConfig.published(clip)), classes, text_tokens)
 
 
 def evl(row: EVLRow, cross_attention: bool) -> Counts:

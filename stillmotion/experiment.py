@@ -156,7 +156,7 @@ def make_learner(
     """Build a run's model and what trains it; `names` are the classes as prompts write them."""
     train, method = recipe.train, recipe.method
     objective = make_objective(method.objective, len(clips.classes), train, accelerator.num_processes)
-    model = build(recipe, weights, clips.classes, names, place.start_from)
+    model = build(recipe, weights, clips.classes, names, place)
     trained = rules(model, method.tune())
     if place.explain:
         for part in explain(model, trained, method.new_parameters(), train.lr, train.weight_decay, train.decay):
@@ -213,9 +213,9 @@ def build(
     weights: Weights,
     classes: tuple[str, ...],
     names: tuple[str, ...] | None = None,
-    start: Path | None = None,
+    place: Place = HERE,
 ) -> VideoCLIP:
-    """Build a run's model: new parts from the seed, the rest from the backbone, or a trained file `start`.
+    """Build a run's model: new parts from the seed, what `place.start_from` shares from there, the rest as it came.
 
     Args:
         names: the classes as prompts write them; None: as they are.
@@ -224,8 +224,8 @@ def build(
     model: VideoCLIP = recipe.method.build(weights.backbone, names or classes)
     load_into(model, weights.state, new=recipe.method.new_parameters(), source=weights.name)
     recipe.method.init_from_backbone(model)
-    if start is not None:
-        start_from(model, start, recipe.method, classes)
+    if place.start_from is not None:
+        start_from(model, place.start_from, recipe.method, classes)
     return model
 
 

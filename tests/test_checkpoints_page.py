@@ -7,8 +7,8 @@ from types import ModuleType
 
 import pytest
 
-from stillmotion.cli.convert import RELEASED, Convert
-from stillmotion.cli.parse import parse
+from stillmotion.cli.convert import read_options
+from stillmotion.releases import RELEASES
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -24,12 +24,12 @@ def test_the_page_is_up_to_date(script: ModuleType) -> None:
 
 
 def test_every_command_is_understood(script: ModuleType) -> None:
-    assert {release.method for release in script.RELEASES} == set(RELEASED)
+    assert {release.method for release in script.RELEASES} == set(RELEASES)
     for release in script.RELEASES:
         for checkpoint in release.checkpoints:
             words = shlex.split(script.command(release, checkpoint))
             assert words[:2] == ["stillmotion", "convert"]
-            options: Convert = parse(Convert, words[2:], "stillmotion convert")
+            options, _ = read_options(words[2:])
             assert options.checkpoint == Path(checkpoint.file or "FILE")
             assert (options.method, options.out, options.to) == (release.method, Path("OUT.safetensors"), None)
             # EVL's and ViFi-CLIP's files lack parts of CLIP

@@ -71,7 +71,7 @@ def test_towers_that_were_not_trained_are_not_stored(trained: dict[str, Path]) -
 def test_the_card_says_everything(trained: dict[str, Path], tiny_clip: Path) -> None:
     card = read_card(trained["evl"])
     assert card.method == METHODS["evl"]
-    assert card.clip_name == str(tiny_clip)
+    assert card.backbone_name == str(tiny_clip)
     assert card.preprocess.size == (32, 32)
     assert card.training["run"]["recipe"]["train"]["seed"] == 0
     assert card.training["videos"] == 2
@@ -81,7 +81,9 @@ def test_other_backbones_are_refused(trained: dict[str, Path], tiny_clip: Path, 
     state = load_file(tiny_clip)
     state["visual.proj"] += 1e-3
     save_file(state, tmp_path / "other.safetensors")
-    with pytest.raises(WeightsError, match=r"is not the CLIP this model was trained on .*: its visual tower has hash"):
+    with pytest.raises(
+        WeightsError, match=r"is not the backbone this model was trained on .*: its visual tower has hash"
+    ):
         stillmotion.load(trained["evl"], clip=str(tmp_path / "other.safetensors"))
     moved = tmp_path / "moved.safetensors"
     save_file(load_file(tiny_clip), moved)
@@ -154,7 +156,7 @@ def test_checkpoints_of_another_method_size_or_version(
             r"does not fit the model: .*not in the model: .*temporal\.cls_token",
         ),
         ({"method": "evil"}, r"holds method 'evil', which .*STILLMOTION_IMPORT=my_module"),
-        ({"format": "stillmotion/9"}, "update stillmotion to read it"),
+        ({"format": "stillmotion/9"}, "this version reads"),
         ({"classes": ["a"], "names": ["a"]}, r"misshapen: head\.2\.bias"),
     ):
         with pytest.raises(WeightsError, match=message) as error:
@@ -193,7 +195,7 @@ def test_attention_map(trained: dict[str, Path], video: Path) -> None:
     with pytest.raises(StillmotionError, match="needs a model of method evl"):
         stillmotion.attention_map(stillmotion.load(trained["linear_probe"], device="cpu"), video)
     pooled = stillmotion.load(trained["evl"], device="cpu")
-    pooled.model.temporal.reads = "time_means"
+    pooled.model.temporal.tokens = "time_means"
     with pytest.raises(StillmotionError, match="reads time_means, not single patches"):
         stillmotion.attention_map(pooled, video)
 

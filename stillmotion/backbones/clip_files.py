@@ -19,10 +19,17 @@ from stillmotion.backbones.weights import Weights
 from stillmotion.errors import WeightsError
 from stillmotion.progress import say
 from stillmotion.weights import hub
-from stillmotion.weights.folders import folder_pixels, folder_sizes, interpolation, read_json
+from stillmotion.weights.folders import (
+    folder_pixels,
+    folder_sizes,
+    folder_tokenizer,
+    interpolation,
+    read_object,
+    read_sharded,
+)
 from stillmotion.weights.int8_wheel import openai_int8
 from stillmotion.weights.names import to_openai
-from stillmotion.weights.readers import read_sharded, read_state
+from stillmotion.weights.readers import read_state
 
 INT8 = "ViT-B-16:openai-int8"
 OPENAI = "ViT-B-16:openai"
@@ -117,9 +124,8 @@ def _local(name: str, path: Path, config: CLIPConfig | None, sizes: dict[str, An
     pixels: dict[str, Any] = {}
     if path.is_dir():
         state, pixels = read_sharded(path), folder_pixels(path)
-        settings = read_json(path / "open_clip_config.json")
-        if "model_cfg" in settings:
-            config = config or CLIPConfig.from_open_clip(settings["model_cfg"])
+        if raw := read_object(path / "open_clip_config.json", "model_cfg"):
+            config = config or CLIPConfig.from_open_clip(raw, folder_tokenizer(path))
         sizes = folder_sizes(path) | sizes
     else:
         state = read_state(path)

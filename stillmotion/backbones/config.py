@@ -1,12 +1,14 @@
 """Sizes of CLIP models: from open_clip's published list, or read off the tensors of a checkpoint."""
 
 import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from torch import Tensor
 
+from stillmotion.backbones.bounds import check_grid, check_sizes
 from stillmotion.errors import WeightsError, did_you_mean
 
 OPENAI_HEAD_WIDTH = 64
@@ -25,6 +27,10 @@ class VisionConfig:
     layer_scale: bool = False
     ln_pre: bool = True
     pool: Literal["class", "mean"] = "class"
+
+    def __post_init__(self) -> None:
+        check_sizes(self)
+        check_grid(self.image_size, self.patch_size)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -47,16 +53,26 @@ class TextConfig:
     pool: Literal["argmax", "last", "eos"] = "argmax"
     eos_id: int = 2
 
+    def __post_init__(self) -> None:
+        check_sizes(self)
+
 
 @dataclass(frozen=True, kw_only=True)
 class CLIPConfig:
-    """Sizes of a CLIP model. `text` is None for an image tower alone; `tokenizer` is an open_clip model name."""
+    """Sizes of a CLIP model. `text` is None for an image tower alone.
+
+    `tokenizer` is an open_clip model name, or `local-dir:` and an open_clip model folder with its own tokenizer. Sizes
+    of another type or out of bounds raise `WeightsError`, here as in the towers.
+    """
 
     embed_dim: int = 512
     vision: VisionConfig = VisionConfig()
     text: TextConfig | None = TextConfig()
     activation: Literal["quick_gelu", "gelu"] = "quick_gelu"
     tokenizer: str = "ViT-B-16"
+
+    def __post_init__(self) -> None:
+        check_sizes(self)
 
     @classmethod
     def published(cls, name: str) -> "CLIPConfig":
@@ -74,7 +90,22 @@ class CLIPConfig:
 
     @classmethod
     def from_open_clip(cls, raw: Mapping[str, Any], tokenizer: str = "ViT-B-16") -> "CLIPConfig":
-        """Translate one of open_clip's JSON model configurations."""
+        """Translate one of open_clip's JSON model configurations.
+
+        Raises:
+            WeightsError: it is of another class, damaged or out of bounds.
+        """
+        try:
+            return cls._from_open_clip(raw, tokenizer)
+        except WeightsError:
+            raise
+        except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+            raise WeightsError(
+                f"{tokenizer}: its open_clip configuration is damaged ({error!r}); correct it"
+            ) from error
+
+    @classmethod
+    def _from_open_clip(cls, raw: Mapping[str, Any], tokenizer: str) -> "CLIPConfig":
         vision, text = dict(raw.get("vision_cfg", {})), dict(raw.get("text_cfg", {}))
         reason = _unsupported(raw, vision, text)
         if reason:
@@ -127,15 +158,16 @@ class CLIPConfig:
         Heads (64 wide unless given), a non-square image size and the activation leave no trace in the tensors.
 
         Raises:
-            WeightsError: the image tower is absent, or the position table does not fit the image size.
+            WeightsError: the image tower is absent, a tensor that shows a size is absent or of another rank, or the
+                position table does not fit the image size.
         """
         if "visual.conv1.weight" not in state:
             raise WeightsError(
                 "no tensor 'visual.conv1.weight': this is not a CLIP ViT state dict with OpenAI's names; "
                 "pass an OpenAI, open_clip or Hugging Face CLIP checkpoint"
             )
-        width, patch = state["visual.conv1.weight"].shape[0], state["visual.conv1.weight"].shape[-1]
-        patches = state["visual.positional_embedding"].shape[0] - 1
+        width, _, _, patch = _shape(state, "visual.conv1.weight", 4)
+        patches = _shape(state, "visual.positional_embedding", 2)[0] - 1
         size = _image_size(image_size, patches, patch)
         blocks = _count_blocks(state, "visual.")
         vision = VisionConfig(
@@ -144,45 +176,53 @@ class CLIPConfig:
             width=width,
             layers=blocks,
             heads=vision_heads or width // OPENAI_HEAD_WIDTH,
-            mlp_width=state["visual.transformer.resblocks.0.mlp.c_fc.weight"].shape[0],
+            mlp_width=_shape(state, "visual.transformer.resblocks.0.mlp.c_fc.weight", 2)[0],
             layer_scale="visual.transformer.resblocks.0.ls_1.gamma" in state,
             ln_pre="visual.ln_pre.weight" in state,
         )
         text = None
         if "positional_embedding" in state:
-            context, text_width = state["positional_embedding"].shape
-            table = state.get("token_embedding.weight")
+            context, text_width = _shape(state, "positional_embedding", 2)
+            table = "token_embedding.weight"
             text = TextConfig(
                 context_length=context,
-                vocab_size=49408 if table is None else table.shape[0],
+                vocab_size=_shape(state, table, 2)[0] if table in state else 49408,
                 width=text_width,
                 layers=_count_blocks(state, ""),
                 heads=text_heads or text_width // OPENAI_HEAD_WIDTH,
-                mlp_width=state["transformer.resblocks.0.mlp.c_fc.weight"].shape[0],
+                mlp_width=_shape(state, "transformer.resblocks.0.mlp.c_fc.weight", 2)[0],
                 layer_scale="transformer.resblocks.0.ls_1.gamma" in state,
             )
-        embed_dim = state["visual.proj"].shape[1] if "visual.proj" in state else width
+        embed_dim = _shape(state, "visual.proj", 2)[1] if "visual.proj" in state else width
         return cls(embed_dim=embed_dim, vision=vision, text=text, activation=activation)
 
     @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> "CLIPConfig":
-        """Rebuild a configuration from `to_dict`."""
-        vision = dict(raw["vision"])
-        vision["image_size"] = tuple(vision["image_size"])
-        text = None if raw["text"] is None else TextConfig(**raw["text"])
-        rest = {k: v for k, v in raw.items() if k not in ("vision", "text")}
-        return cls(vision=VisionConfig(**vision), text=text, **rest)
+    def from_dict(cls, raw: Mapping[str, Any], source: str = "the description of the backbone") -> "CLIPConfig":
+        """Rebuild a configuration from `to_dict`.
+
+        Raises:
+            WeightsError: a size is absent, unknown, of another type or out of bounds; `source` is named.
+        """
+        try:
+            vision = {**raw["vision"], "image_size": tuple(raw["vision"]["image_size"])}
+            text = None if raw["text"] is None else TextConfig(**raw["text"])
+            rest = {k: v for k, v in raw.items() if k not in ("vision", "text")}
+            return cls(vision=VisionConfig(**vision), text=text, **rest)
+        except (LookupError, TypeError, AttributeError, WeightsError) as error:
+            reason = error if isinstance(error, WeightsError) else repr(error)
+            raise WeightsError(f"{source} has damaged sizes ({reason}); train or convert it again") from error
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready dictionary."""
         return asdict(self)
 
     def at(self, image_size: int | tuple[int, int]) -> "CLIPConfig":
-        """Return the same model for another input size; its position table must then be interpolated."""
+        """Return the same model for another input size; its position table must then be interpolated.
+
+        Raises:
+            WeightsError: the size is smaller than one patch, or has too many.
+        """
         size = (image_size, image_size) if isinstance(image_size, int) else image_size
-        patch = self.vision.patch_size
-        if size[0] < patch or size[1] < patch:
-            raise WeightsError(f"image size {size} is smaller than one {patch}x{patch} patch; choose a larger one")
         return replace(self, vision=replace(self.vision, image_size=size))
 
 
@@ -205,7 +245,23 @@ def _image_size(asked: int | tuple[int, int] | None, patches: int, patch: int) -
 
 def _count_blocks(state: Mapping[str, Tensor], prefix: str) -> int:
     start = f"{prefix}transformer.resblocks."
-    return 1 + max((int(k[len(start) :].split(".")[0]) for k in state if k.startswith(start)), default=-1)
+    numbers = {key[len(start) :].split(".")[0] for key in state if key.startswith(start)}
+    odd = numbers - {str(i) for i in range(len(numbers))}
+    if odd or not numbers:
+        found = f"one of {reprlib.repr(min(odd))}" if odd else "none"
+        raise WeightsError(
+            f"the blocks of {start[:-1]} must be numbered from 0 without a gap, there is {found} among {len(numbers)}; "
+            "pass a whole checkpoint"
+        )
+    return len(numbers)
+
+
+def _shape(state: Mapping[str, Tensor], name: str, rank: int) -> tuple[int, ...]:
+    shape = tuple(state[name].shape) if name in state else ()
+    if len(shape) != rank or 0 in shape:
+        found = f"it has shape {shape}" if name in state else "it is absent"
+        raise WeightsError(f"tensor {name!r} shows a size by its {rank} axes, {found}; pass a whole CLIP checkpoint")
+    return shape
 
 
 def _unsupported(raw: Mapping[str, Any], vision: Mapping[str, Any], text: Mapping[str, Any]) -> str | None:

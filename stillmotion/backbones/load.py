@@ -20,7 +20,7 @@ from stillmotion.backbones.config import CLIPConfig
 from stillmotion.backbones.weights import Weights, check, check_fingerprints, tower_tensors
 from stillmotion.errors import WeightsError, did_you_mean
 from stillmotion.weights.names import to_openai
-from stillmotion.weights.readers import read_metadata, read_safetensors
+from stillmotion.weights.readers import check_finite, read_metadata, read_safetensors
 
 FORMAT = "stillmotion/2"
 Seen = tuple[Path, ...]
@@ -81,6 +81,7 @@ def _load(
         else:
             weights = KINDS["clip"].load(name, image_size, sizes)
     check(weights)
+    check_finite(weights.state, weights.name)
     return weights
 
 

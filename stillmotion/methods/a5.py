@@ -3,31 +3,24 @@
 CLIP stays frozen; vectors around the class name and a small transformer over the frames are learned.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from stillmotion.backbones.backbone import Backbone
-from stillmotion.backbones.config import CLIPConfig
-from stillmotion.errors import StillmotionError, WeightsError
-from stillmotion.methods.base import Method, Official
+from stillmotion.errors import StillmotionError
+from stillmotion.methods.base import Method
 from stillmotion.models.features import Features
 from stillmotion.models.layers import Block, Transformer
 from stillmotion.models.positions import check_frames, interpolate
 from stillmotion.models.video_clip import CosineHead, MeanPool, VideoCLIP
 from stillmotion.train.tuning import Tune
-from stillmotion.weights.names import OPENAI, count_parts, translate
 
 TABLE_STD = 0.01
 HEAD_WIDTH = 64  # 8 heads at width 512
-NAMES = (
-    ("embedding.", "text.stem."),
-    ("temporalEmbedding.", "temporal.temporalEmbedding."),
-    ("temporalModelling.", "temporal.temporalModelling."),
-)
 
 
 class LearnedContext(nn.Module):
@@ -160,35 +153,3 @@ class A5(Method):
     def frozen(self) -> bool:
         """The backbone is only read."""
         return True
-
-    @classmethod
-    def official(cls, checkpoint: Mapping[str, Tensor], clip: Mapping[str, Tensor] | None, **sizes: Any) -> Official:
-        """Read a checkpoint of the release; CLIP comes from it, or from `clip` where it holds the new parts alone."""
-        state = {key.removeprefix("module."): value for key, value in checkpoint.items()}
-        inside = {k.removeprefix("clipmodel."): v for k, v in state.items() if k.startswith("clipmodel.")}
-        if "embedding.weight" not in state:
-            raise WeightsError("no 'embedding.weight': this is not a checkpoint of A5's release (Efficient-Prompt)")
-        towers = inside or dict(clip or {})
-        if not towers:
-            raise WeightsError(
-                "this A5 checkpoint holds no CLIP ('clipmodel.*'); pass clip=, the OpenAI ViT-B/16 weights"
-            )
-        new = translate({k: v for k, v in state.items() if not k.startswith("clipmodel.")}, NAMES)
-        own = {k: sizes.pop(k) for k in ("num_frames", "prefix", "postfix", "temperature", "layers") if k in sizes}
-        own.setdefault("layers", count_parts(new, "temporal.temporalModelling.resblocks."))
-        if not own["layers"]:  # the release keeps a table of positions that its first four models do not read
-            new = {k: v for k, v in new.items() if not k.startswith("temporal.")}
-        elif "temporal.temporalEmbedding.weight" in new:
-            own["num_frames"] = new["temporal.temporalEmbedding.weight"].shape[0]
-        config = CLIPConfig.from_state(towers, **sizes)
-        plain = {k: v for k, v in translate(towers, OPENAI).items() if k != "head.logit_scale"}
-        return Official(method=cls(**own), clip=config, state=plain | new)
-
-    def release(self, state: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Content of a file for the release."""
-        new = {k: v for k, v in state.items() if k.startswith(("temporal.", "text.stem."))}
-        clip = translate({k: v for k, v in state.items() if k not in new}, OPENAI, back=True)
-        if not self.layers:  # the release has this table in all of its models
-            new["temporal.temporalEmbedding.weight"] = torch.zeros(self.num_frames, clip["text_projection"].shape[1])
-        clip["logit_scale"] = torch.tensor(100.0).log()  # CLIP's own, which the release loads and does not use
-        return {"state_dict": {f"clipmodel.{k}": v for k, v in clip.items()} | translate(new, NAMES, back=True)}

@@ -1,25 +1,22 @@
 """ActionCLIP (Wang et al., 2021): fine-tune CLIP with many prompts per class, and a temporal head on the frames."""
 
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stillmotion.backbones.backbone import Backbone
-from stillmotion.backbones.config import CLIPConfig
-from stillmotion.errors import StillmotionError, WeightsError
-from stillmotion.methods.base import Method, Official
+from stillmotion.errors import StillmotionError
+from stillmotion.methods.base import Method
 from stillmotion.models.features import Features
 from stillmotion.models.layers import Block, Transformer
 from stillmotion.models.positions import check_frames, interpolate
 from stillmotion.models.video_clip import CosineHead, MeanPool, VideoCLIP
 from stillmotion.train.tuning import Tune
-from stillmotion.weights.names import OPENAI, count_parts, translate
 
 Pool = Literal["meanP", "Transf", "Transf_cls", "LSTM", "Conv_1D"]
 MAX_FRAMES = 77  # rows of the release's frame position table
@@ -250,52 +247,3 @@ class ActionCLIP(Method):
     def new_parameters(self) -> tuple[str, ...]:
         """The temporal head."""
         return ("temporal.*",)
-
-    @classmethod
-    def official(cls, checkpoint: Mapping[str, Tensor], clip: Mapping[str, Tensor] | None, **sizes: Any) -> Official:
-        """Read a checkpoint of the release (`fusion.` before the names of its second state dict), or of mmaction2."""
-        state = {key.removeprefix("module."): value for key, value in checkpoint.items()}
-        if any(key.startswith("adapter.") for key in state):  # mmaction2's port
-            sizes = {"eps": 1e-5} | sizes
-            state = {k.removeprefix("clip.").replace("adapter.", "fusion.", 1): v for k, v in state.items()}
-        fusion = {k.removeprefix("fusion.").removeprefix("module."): v for k, v in state.items() if "fusion." in k}
-        state = {k: v for k, v in state.items() if "fusion." not in k}
-        shift = any(".net." in k for k in state)
-        state = {k.replace(".net.", "."): v for k, v in state.items()}
-        names = [f.name for f in cls.__dataclass_fields__.values()]
-        own = {k: sizes.pop(k) for k in names if k in sizes}
-        own.setdefault("pool", _pool_of(fusion))
-        table = fusion.pop("frame_position_embeddings.weight", None)
-        if own["pool"] == "Transf":
-            if table is None:
-                raise WeightsError("no 'frame_position_embeddings.weight' beside the transformer of this checkpoint")
-            fusion["frame_position_embeddings.weight"] = table
-            own = {"positions": table.shape[0], "layers": count_parts(fusion, "transformer.resblocks.")} | own
-            if table.shape[0] < MAX_FRAMES:  # mmaction2's table has a row for each frame
-                own["num_frames"] = table.shape[0]
-        if own["pool"] == "Transf_cls":
-            own["num_frames"] = fusion["transformer.pos_embed"].shape[1] - 1
-            own["layers"] = count_parts(fusion, "transformer.transformer_enc.layers.")
-        config = CLIPConfig.from_state(state, **sizes)
-        ours = translate(state, OPENAI) | {f"temporal.{k}": v for k, v in fusion.items()}
-        return Official(method=cls(**{"shift": shift} | own), clip=config, state=ours)
-
-    def release(self, state: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Content of a file for the release: two state dicts."""
-        fusion = {k[9:]: v for k, v in state.items() if k.startswith("temporal.")}
-        clip = translate({k: v for k, v in state.items() if not k.startswith("temporal.")}, OPENAI, back=True)
-        if self.shift:
-            clip = {re.sub(r"^(visual\.transformer\.resblocks\.\d+)", r"\1.net", k): v for k, v in clip.items()}
-        if fusion and self.pool != "Transf":  # every head of the release has this table, and only `Transf` reads it
-            fusion["frame_position_embeddings.weight"] = torch.zeros(MAX_FRAMES, clip["text_projection"].shape[1])
-        return {"model_state_dict": clip, "fusion_model_state_dict": {f"module.{k}": v for k, v in fusion.items()}}
-
-
-def _pool_of(fusion: Mapping[str, Tensor]) -> Pool:
-    if "lstm_visual.weight_ih_l0" in fusion:
-        return "LSTM"
-    if "shift.weight" in fusion:
-        return "Conv_1D"
-    if "transformer.cls_token" in fusion:
-        return "Transf_cls"
-    return "Transf" if any(k.startswith("transformer.resblocks.") for k in fusion) else "meanP"

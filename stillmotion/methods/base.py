@@ -1,14 +1,11 @@
 """What the rest of the package knows about a method."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
-
-from torch import Tensor
+from typing import ClassVar, Literal
 
 from stillmotion.backbones.backbone import Backbone
-from stillmotion.backbones.config import CLIPConfig
-from stillmotion.errors import StillmotionError, WeightsError
+from stillmotion.errors import StillmotionError
 from stillmotion.models.features import FRAMES, Reads
 from stillmotion.models.video_clip import VideoCLIP
 from stillmotion.train.tuning import Tune
@@ -57,38 +54,3 @@ class Method:
 
     def init_from_backbone(self, model: VideoCLIP) -> None:
         """Initialize what starts from the backbone's own weights; called once these are loaded."""
-
-    @classmethod
-    def official(cls, checkpoint: Mapping[str, Tensor], clip: Mapping[str, Tensor] | None, **sizes: Any) -> "Official":
-        """Translate a checkpoint of the official release, with its own names, into ours.
-
-        Raises:
-            WeightsError: the method has no release, or the tensors are not of it.
-        """
-        raise WeightsError(f"{cls.__name__} has no official checkpoints; it is ours alone")
-
-    def release(self, state: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Translate a model's state into the content of a file that the official release loads.
-
-        Raises:
-            WeightsError: the method has no release.
-        """
-        raise WeightsError(f"{type(self).__name__} has no official release to write a checkpoint for")
-
-    def hugging_face(self, state: Mapping[str, Tensor], clip: CLIPConfig) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """Translate a model into a `config.json` and tensors that `transformers` loads.
-
-        Raises:
-            WeightsError: `transformers` has no such model.
-        """
-        raise WeightsError(f"transformers has plain CLIP and X-CLIP, no {type(self).__name__}; write --to official")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Official:
-    """An official checkpoint, read: the method it holds, the CLIP sizes, and a state dict with our names."""
-
-    method: Method
-    clip: CLIPConfig
-    state: dict[str, Tensor]
-    num_classes: int | None = None

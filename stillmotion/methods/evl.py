@@ -1,17 +1,16 @@
 """EVL (Lin et al., ECCV 2022): a light decoder whose one video query reads the last blocks of a frozen CLIP."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stillmotion.backbones.backbone import Backbone
-from stillmotion.backbones.config import CLIPConfig
 from stillmotion.errors import StillmotionError
-from stillmotion.methods.base import Method, Official
+from stillmotion.methods.base import Method
 from stillmotion.models.affinity import AHEAD, BACK
 from stillmotion.models.features import Features, Reads, resolve
 from stillmotion.models.layers import LayerNorm, QuickGELU
@@ -20,11 +19,9 @@ from stillmotion.models.query_attention import QueryAttention
 from stillmotion.models.relative_table import RelativeTable
 from stillmotion.models.video_clip import LinearHead, VideoCLIP
 from stillmotion.train.tuning import Tune
-from stillmotion.weights.names import from_openai, translate
 
 Init = Literal["release", "identity", "motion"]
 Tokens = Literal["all", "class_tokens", "frame_means", "time_means"]
-NAMES = (("decoder.", "temporal."), ("proj.", "head."))
 POSITION_STD = 0.3  # about that of CLIP's tokens, so that a frame's place is as loud as its content
 TABLE_STD = 10.0  # affinities are spread over some two hundred patches, so their mean is small
 
@@ -279,44 +276,3 @@ class EVL(Method):
         if len(taps) != self.layers:
             raise StillmotionError(f"{len(taps)} taps {taps} for {self.layers} decoder layers; give one tap per layer")
         return taps
-
-    @classmethod
-    def official(cls, checkpoint: Mapping[str, Tensor], clip: Mapping[str, Tensor] | None, **sizes: Any) -> Official:
-        """Read the release's decoder and head; sizes and temporal modules are inferred from the keys."""
-        if clip is None:
-            raise StillmotionError("EVL checkpoints hold no backbone; pass clip=, the CLIP weights it was trained on")
-        theirs = {key.removeprefix("module."): value for key, value in checkpoint.items()}
-        ours = {} if "decoder.cls_token" not in theirs else translate(theirs, NAMES)
-        if "head.2.weight" not in ours:
-            raise StillmotionError(
-                "no 'decoder.cls_token' and 'proj.2.weight': this is not a checkpoint of EVL's release"
-            )
-        layer = "temporal.decoder_layers.0."
-        inner, width = ours[layer + "attn.q_proj.weight"].shape
-        positions = ours.get("temporal.temporal_pos_embed.0")
-        own = {k: sizes.pop(k) for k in ("heads", "num_frames", "taps", "dropout", "tokens") if k in sizes}
-        if positions is not None:
-            own["num_frames"] = positions.shape[0]
-        method = cls(
-            layers=1 + max(int(k.split(".")[2]) for k in ours if k.startswith("temporal.decoder_layers.")),
-            conv="temporal.temporal_conv.0.weight" in ours,
-            positions=positions is not None,
-            cross_attention="temporal.cross_attention.0.w1" in ours,
-            mlp_ratio=ours[layer + "mlp.fc1.weight"].shape[0] / width,
-            inner_width=inner,
-            **{"heads": inner // 64, **own},
-        )
-        visual = {k: v for k, v in clip.items() if k.startswith("visual.")}
-        config = CLIPConfig.from_state(visual, **sizes)
-        trunk = {k: v for k, v in visual.items() if not k.startswith(("visual.ln_post", "visual.proj"))}
-        return Official(
-            method=method,
-            clip=config,
-            state=from_openai(trunk) | ours,
-            num_classes=ours["head.2.weight"].shape[0],
-        )
-
-    def release(self, state: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Content of a file for the release: decoder and head, without the backbone."""
-        kept = {k: v for k, v in state.items() if not k.startswith("visual.")}
-        return {"model": {f"module.{k}": v for k, v in translate(kept, NAMES, back=True).items()}}

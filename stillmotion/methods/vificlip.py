@@ -1,6 +1,6 @@
 """ViFi-CLIP (Rasheed et al., CVPR 2023): fine-tune CLIP on videos, average over frames; or learn prompts for it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -10,15 +10,12 @@ from torch import Tensor, nn
 
 from stillmotion.backbones.backbone import Backbone
 from stillmotion.backbones.clip import TextTransformer
-from stillmotion.backbones.config import CLIPConfig
-from stillmotion.errors import StillmotionError, WeightsError
-from stillmotion.methods.base import Method, Official
+from stillmotion.errors import StillmotionError
+from stillmotion.methods.base import Method
 from stillmotion.models.layers import Block
 from stillmotion.models.tokenizer import tokenize
 from stillmotion.models.video_clip import CosineHead, MeanPool, VideoCLIP
 from stillmotion.train.tuning import Tune
-from stillmotion.weights import hugging_face
-from stillmotion.weights.names import OPENAI, translate
 
 # The release embeds class names once, so its token table never trains; and its image and text variants freeze
 # `logit_scale`, because they select by the words "image_encoder" and "text_encoder".
@@ -27,16 +24,7 @@ TUNES: dict[str, tuple[Tune, ...]] = {
     "image": (Tune("visual.*"),),
     "text": (Tune("text.*"), Tune("text.token_embedding.*", 0)),
 }
-NAMES = (
-    ("image_encoder.VPT", "visual.stem.VPT"),
-    ("image_encoder.", "visual."),
-    ("prompt_learner.ctx", "text.stem.ctx"),
-    ("text_encoder.", "text."),
-    ("token_embedding.", "text.token_embedding."),
-    ("logit_scale", "head.logit_scale"),
-)
 PROMPT_STD = 0.02
-CLASS_BUFFERS = ("complete_text_embeddings", "token_prefix", "token_suffix")  # of the classes it was trained with
 
 
 def rounded(prompt: Tensor, faithful: bool) -> Tensor:
@@ -199,37 +187,3 @@ class ViFiCLIP(Method):
             tokens = tokenize([self.initial_words], model.tokenizer)[0, 1 : 1 + self.text_prompts]
             assert isinstance(model.text, TextTransformer) and isinstance(model.text.stem, TextPrompt)
             model.text.stem.ctx.data.copy_(model.text.token_embedding.weight[tokens])
-
-    @classmethod
-    def official(cls, checkpoint: Mapping[str, Tensor], clip: Mapping[str, Tensor] | None, **sizes: Any) -> Official:
-        """Read a checkpoint of the release, with prompts or without; its token table must come from `clip`."""
-        state = {key.removeprefix("module."): value for key, value in checkpoint.items()}
-        state = {k: v for k, v in state.items() if not k.endswith(CLASS_BUFFERS)}
-        if "token_embedding.weight" not in state:
-            if clip is None or "token_embedding.weight" not in clip:
-                raise WeightsError(
-                    "ViFi-CLIP checkpoints lack 'token_embedding.weight'; pass clip=, the OpenAI ViT-B/16 weights"
-                )
-            state["token_embedding.weight"] = clip["token_embedding.weight"]
-        ours = translate(state, NAMES)
-        own: dict[str, Any] = {
-            k: sizes.pop(k) for k in ("num_frames", "template", "initial_words", "faithful") if k in sizes
-        }
-        for tower, first in (("vision", "visual.stem.VPT"), ("text", "text.stem.ctx")):
-            if first in ours:
-                deep = [k for k in ours if k.endswith("VPT_shallow") and k.startswith(first.split(".")[0])]
-                own |= {f"{tower}_prompts": ours[first].shape[0], f"{tower}_depth": 1 + len(deep), "tuned": "prompts"}
-        plain = {k: v for k, v in translate(ours, OPENAI, back=True).items() if "stem." not in k}
-        config = CLIPConfig.from_state({k: v for k, v in plain.items() if not k.endswith("VPT_shallow")}, **sizes)
-        return Official(method=cls(**own), clip=config, state=ours)
-
-    def release(self, state: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Content of a file for the release, which makes the buffers of its classes itself."""
-        kept = {k: v for k, v in state.items() if not k.startswith("text.token_embedding.")}
-        return {"model": {f"module.{k}": v for k, v in translate(kept, NAMES, back=True).items()}}
-
-    def hugging_face(self, state: Mapping[str, Tensor], clip: CLIPConfig) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """A fine-tuned CLIP is a `CLIPModel`; one with prompts is not."""
-        if self.new_parameters():
-            raise WeightsError("transformers' CLIPModel has no place for learned prompts; write --to official")
-        return hugging_face.config(clip), hugging_face.to_hugging_face(translate(state, OPENAI, back=True))

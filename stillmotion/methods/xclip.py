@@ -1,33 +1,20 @@
 """X-CLIP (Ni et al., ECCV 2022): frames exchange messages inside the image tower, and the video prompts the text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stillmotion.backbones.backbone import Backbone
-from stillmotion.backbones.config import CLIPConfig
-from stillmotion.errors import WeightsError
-from stillmotion.methods.base import Method, Official
+from stillmotion.methods.base import Method
 from stillmotion.models.features import Features, Reads, last_out
 from stillmotion.models.layers import Activation, Attention, Block, LayerNorm, QuickGELU, attend
 from stillmotion.models.positions import check_frames, interpolate
 from stillmotion.models.video_clip import CosineHead, VideoCLIP
 from stillmotion.train.tuning import Tune
-from stillmotion.weights import hugging_face
-from stillmotion.weights.names import OPENAI, count_parts, translate
-
-NAMES = (
-    ("visual.", "visual."),
-    ("mit.", "temporal."),
-    ("prompts_visual_ln.", "head.ln."),
-    ("prompts_visual_proj", "head.proj"),
-    ("prompts_generator.", "head."),
-    *OPENAI[1:],
-)
 
 
 class CrossFrameBlock(Block):
@@ -190,43 +177,3 @@ class XCLIP(Method):
     def new_parameters(self) -> tuple[str, ...]:
         """Messages, integration and prompts."""
         return ("visual.*.message_*", "temporal.*", "head.[!l]*", "head.ln.*")
-
-    @classmethod
-    def official(cls, checkpoint: Mapping[str, Tensor], clip: Mapping[str, Tensor] | None, **sizes: Any) -> Official:
-        """Read a checkpoint of the release, or of Hugging Face's `XCLIPModel`; it holds all of CLIP."""
-        state = {key.removeprefix("module."): value for key, value in checkpoint.items()}
-        if any(key.startswith("vision_model.") for key in state):
-            state = hugging_face.from_hugging_face(state)
-        if "mit.positional_embedding" not in state or "prompts_generator.alpha" not in state:
-            raise WeightsError(
-                "no 'mit.positional_embedding' and 'prompts_generator.alpha': this is not a checkpoint of X-CLIP"
-            )
-        ours = translate(state, NAMES)
-        own = {k: sizes.pop(k) for k in ("template",) if k in sizes}
-        method = cls(
-            num_frames=ours["temporal.positional_embedding"].shape[1],
-            mit_layers=count_parts(ours, "temporal.resblocks."),
-            prompt_layers=count_parts(ours, "head.decoder."),
-            **own,
-        )
-        return Official(method=method, clip=CLIPConfig.from_state(state, **sizes), state=ours)
-
-    def release(self, state: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Content of a file for the release."""
-        return {"model": translate(state, NAMES, back=True)}
-
-    def hugging_face(self, state: Mapping[str, Tensor], clip: CLIPConfig) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """An `XCLIPModel`."""
-        config = hugging_face.config(clip) | {"model_type": "xclip", "architectures": ["XCLIPModel"]}
-        E = clip.embed_dim
-        config |= {"prompt_layers": self.prompt_layers, "prompt_num_attention_heads": max(1, E // 64)}
-        config |= {"prompt_alpha": self.alpha, "prompt_hidden_act": "quick_gelu"}
-        config["vision_config"] |= {
-            "num_frames": self.num_frames,
-            "drop_path_rate": 0.0,
-            "mit_hidden_size": E,
-            "mit_intermediate_size": 4 * E,
-            "mit_num_hidden_layers": self.mit_layers,
-            "mit_num_attention_heads": max(1, E // 64),
-        }
-        return config, hugging_face.to_hugging_face(translate(state, NAMES, back=True))

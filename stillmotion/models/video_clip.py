@@ -123,7 +123,8 @@ class VideoCLIP(nn.Module):
     def prompt(self, class_names: Sequence[str]) -> Tensor:
         """Class names to token ids: (K, S), or (templates, K, S) when there are several templates."""
         texts = [template.format(name) for template in self.templates for name in class_names]
-        tokens = tokenize(texts, self.tokenizer)
+        table = getattr(self.text, "token_embedding", None)
+        tokens = tokenize(texts, self.tokenizer, getattr(table, "num_embeddings", None))
         return tokens if len(self.templates) == 1 else tokens.unflatten(0, (len(self.templates), -1))
 
     def encode_text(self, tokens: Tensor) -> Tensor | None:

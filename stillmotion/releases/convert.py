@@ -13,16 +13,16 @@ from stillmotion.backbones.clip import describe
 from stillmotion.backbones.clip_files import clip_config
 from stillmotion.backbones.config import CLIPConfig
 from stillmotion.backbones.load import load_backbone
-from stillmotion.backbones.weights import TOWERS, Tower, Weights
+from stillmotion.backbones.weights import TOWERS, Tower, Weights, compare
 from stillmotion.checkpoint import Card, load_model, save_model
-from stillmotion.data.sampling import Sampling
-from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import WeightsError
 from stillmotion.files import atomic_folder, sha256, write_json, write_torch
-from stillmotion.releases.official import read_official
-from stillmotion.weights.folders import folder_pixels
+from stillmotion.methods import name_of
+from stillmotion.releases import RELEASES
+from stillmotion.releases.base import Official, Reading, hidden_sizes
+from stillmotion.releases.official import NOTE, Opened, names_of, open_release, read_official
+from stillmotion.weights.folders import folder_pixels, weight_files
 from stillmotion.weights.names import from_openai, matches
-from stillmotion.weights.readers import weight_files
 
 _RESAMPLE = {"bilinear": 2, "bicubic": 3}  # Pillow's numbers, as image processors write them
 
@@ -31,65 +31,66 @@ def from_release(
     checkpoint: Path,
     method: str,
     out: Path,
+    reading: Reading,
     *,
     clip: str | None = None,
     classes: Sequence[str] = (),
-    preprocess: Preprocess,
-    sampling: Sampling,
-    sizes: dict[str, Any],
-) -> Card:
-    """Write a checkpoint of a release as one of ours; returns what it says of itself.
+    given: dict[str, Any],
+) -> tuple[Card, bool]:
+    """Write a checkpoint of a release as one of ours; returns what it says of itself, and whether its origin told.
 
-    A tower of CLIP that the checkpoint left as it was is not stored again, where `clip` names it.
+    A tower of CLIP that the checkpoint left as it was is not stored again, where `clip` names it. A file that was
+    written from a model of ours says how that model reads videos, and the names of its classes.
 
     Args:
         checkpoint: the release's file, or a Hugging Face folder.
         method: which release it is of.
         out: the file to write.
+        reading: how the release reads videos, for a file that does not say; the size of the frames is the model's.
         clip: CLIP weights, for what the release does not hold.
         classes: names of the classes, where the model has a closed set.
-        preprocess, sampling: how the release reads videos; the size is the model's.
-        sizes: what the tensors do not show, see `from_official`.
+        given: what the tensors do not show, see `from_official`.
 
     Raises:
-        WeightsError: the checkpoint does not fit the method, or the number of classes.
+        WeightsError: the checkpoint does not fit the method, or the number of classes; nothing is written.
     """
     _refuse_place(out, checkpoint, (".safetensors",))
-    weights = None if clip is None else load_backbone(clip, image_size=sizes.get("image_size"))
-    if checkpoint.is_dir():
+    opened = open_release(method, checkpoint)
+    weights = None if clip is None else load_backbone(clip, image_size=(opened.sizes | given).get("image_size"))
+    held = None if weights is None else Opened(weights.state, hidden_sizes(clip_config(weights)))
+    official = read_official(method, opened, held, given, reading.num_frames)
+    kept = opened.card
+    classes = names_of(official, classes or (kept.classes if kept else None))
+    _check(official, classes, str(checkpoint))
+    preprocess, sampling = (kept.preprocess, kept.sampling) if kept else (reading.preprocess, reading.sampling)
+    if checkpoint.is_dir() and not kept:
         preprocess = replace(preprocess, **folder_pixels(checkpoint))
-    elif weights is not None:
-        sizes = _sizes_of(weights) | sizes
-    official = read_official(method, checkpoint, weights.state if weights else None, sizes)
-    if official.num_classes is not None and not classes:
-        classes = [str(i) for i in range(official.num_classes)]
-    if official.num_classes is not None and len(classes) != official.num_classes:
-        raise WeightsError(
-            f"{len(classes)} class names for a head of {official.num_classes} classes; give one name per class"
-        )
-    state = {k: v.float() for k, v in official.state.items()}
     source = weight_files(checkpoint)[0] if checkpoint.is_dir() else checkpoint
     card = Card(
         method=official.method,
         classes=tuple(classes),
-        names=tuple(classes),
+        names=kept.names if kept and tuple(classes) == kept.classes else tuple(classes),
         backbone=describe(official.clip, Pixels(mean=preprocess.mean, std=preprocess.std)),
-        backbone_name=weights.name if weights else str(checkpoint),
-        fingerprints=_same_towers(state, official.method.new_parameters(), official.clip, weights),
+        backbone_name=weights.name if weights else str(checkpoint.absolute()),
+        fingerprints=_same_towers(official, weights),
         preprocess=replace(preprocess, size=official.clip.vision.image_size),
         sampling=sampling,
         training={"converted_from": checkpoint.name, "sha256": sha256(source)},
     )
-    save_model(out, state, card)
-    return card
+    save_model(out, official.state, card)
+    return card, kept is not None
 
 
-def to_release(model: Path, out: Path, layout: Literal["official", "hf"], clip: str | None = None) -> None:
-    """Write a model of ours as its release's code loads it, or as a folder for `transformers`.
+def to_release(model: Path, out: Path, layout: Literal["official", "hf"], clip: str | None = None) -> Card:
+    """Write a model of ours as its release's code loads it, or as a folder for `transformers`; returns its card.
+
+    What such a file has no place for (how videos are read, class names, options) is kept beside what is loaded from it,
+    and `from_release` reads it back.
 
     Args:
         model: a checkpoint of ours.
         out: the file (official), or the folder (hf), to write.
+        layout: which of the two.
         clip: CLIP weights that the checkpoint needs, where they are not where they came from.
 
     Raises:
@@ -97,11 +98,17 @@ def to_release(model: Path, out: Path, layout: Literal["official", "hf"], clip: 
     """
     _refuse_place(out, model, (".pth", ".pt", ".tar", ".bin") if layout == "official" else ("",))
     loaded, card = load_model(model, clip)
+    kind, release = type(card.method).__name__, RELEASES.get(name_of(card.method))
     state = {k: v.contiguous() for k, v in loaded.state_dict().items()}
+    note = replace(card, fingerprints={}, training={}).to_json()
     if layout == "official":
-        write_torch(out, card.method.release(state))
-        return
-    config, tensors = card.method.hugging_face(state, CLIPConfig.from_dict(card.backbone.sizes))
+        if release is None:
+            raise WeightsError(f"{kind} has no official release to write a checkpoint for")
+        write_torch(out, release.write(card.method, state) | {NOTE: note})
+        return card
+    if release is None or release.to_hugging_face is None:
+        raise WeightsError(f"transformers has plain CLIP and X-CLIP, no {kind}; write --to official")
+    config, tensors = release.to_hugging_face(card.method, state, CLIPConfig.from_dict(card.backbone.sizes))
     pixels, (side, _) = card.preprocess, card.preprocess.size
     if pixels.bgr:
         raise WeightsError("transformers' processors have no channels in reverse; write --to official")
@@ -110,35 +117,37 @@ def to_release(model: Path, out: Path, layout: Literal["official", "hf"], clip: 
         "image_std": pixels.std,
         "resample": _RESAMPLE[pixels.interpolation],
         "size": {"shortest_edge": pixels.short_side or side},
+        "crop_size": {"height": side, "width": side},
     }
     with atomic_folder(out) as folder:
         save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "model.safetensors", {"format": "pt"})
         write_json(folder / "config.json", config)
-        write_json(folder / "preprocessor_config.json", processor | {"crop_size": {"height": side, "width": side}})
+        write_json(folder / "preprocessor_config.json", processor)
+        (folder / f"{NOTE}.json").write_text(note + "\n", encoding="utf-8")
+    return card
 
 
-def _same_towers(
-    state: dict[str, torch.Tensor], new: Sequence[str], config: Any, weights: Weights | None
-) -> dict[Tower, str]:
+def _check(official: Official, classes: Sequence[str], source: str) -> None:
+    """Refuse what could not be loaded again: names and shapes that are not those of the model."""
+    with torch.device("meta"):
+        expected = official.method.build(describe(official.clip), classes).state_dict()
+    compare(expected, official.state, source)
+
+
+def _same_towers(official: Official, weights: Weights | None) -> dict[Tower, str]:
     """Fingerprints of the towers that are as CLIP's own, bit by bit."""
-    if weights is None or (config.vision, config.activation) != (
-        clip_config(weights).vision,
-        clip_config(weights).activation,
-    ):
+    config, new = official.clip, official.method.new_parameters()
+    if weights is None:
+        return {}
+    base = clip_config(weights)
+    if (config.vision, config.activation) != (base.vision, base.activation):
         return {}
     clip, found = from_openai(weights.state), {}
     for tower in TOWERS:
-        plain = {k: v for k, v in state.items() if k.startswith(tower) and not matches(k, new)}
+        plain = {k: v for k, v in official.state.items() if k.startswith(tower) and not matches(k, new)}
         if plain and all(k in clip and torch.equal(v, clip[k]) for k, v in plain.items()):
             found[tower] = weights.fingerprint(tower)
     return found
-
-
-def _sizes_of(weights: Weights) -> dict[str, Any]:
-    """What the tensors of a CLIP do not show."""
-    config = clip_config(weights)
-    sizes: dict[str, Any] = {"activation": config.activation, "vision_heads": config.vision.heads}
-    return sizes | ({"text_heads": config.text.heads} if config.text else {})
 
 
 def _refuse_place(out: Path, source: Path, suffixes: tuple[str, ...]) -> None:

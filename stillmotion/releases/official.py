@@ -1,22 +1,42 @@
 """Checkpoints of the official releases, as models of ours."""
 
-from collections.abc import Mapping, Sequence
+import json
+import zipfile
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from stillmotion.backbones.clip import describe
+from stillmotion.backbones.clip_files import clip_config
+from stillmotion.backbones.config import CLIPConfig
+from stillmotion.backbones.load import load_backbone
 from stillmotion.backbones.weights import compare
+from stillmotion.checkpoint import Card
 from stillmotion.errors import WeightsError, did_you_mean
 from stillmotion.methods import METHODS
-from stillmotion.methods.base import Official
 from stillmotion.models.video_clip import VideoCLIP
-from stillmotion.weights.folders import folder_sizes
+from stillmotion.releases import RELEASES
+from stillmotion.releases.base import Official, Release, Sizes, State, hidden_sizes
+from stillmotion.weights.folders import folder_sizes, read_sharded
 from stillmotion.weights.names import to_openai
-from stillmotion.weights.readers import open_wrappers, read_sharded, read_state
+from stillmotion.weights.pickles import read_pickled
+from stillmotion.weights.readers import check_finite, open_wrappers, read_state
 
-State = Mapping[str, Tensor]
+NOTE = "stillmotion"
+"""Where a file that we wrote for a release keeps the card of the model: beside the state dict, which alone is read
+there; in a folder, the JSON file of that name."""
+_SIZES = {f.name for f in fields(Sizes)}
+
+
+class Opened(NamedTuple):
+    """What a file holds: tensors, sizes that are said beside them, and the card of the model that it was made of."""
+
+    state: dict[str, Tensor]
+    sizes: dict[str, Any] = {}
+    card: Card | None = None
 
 
 def from_official(
@@ -32,58 +52,159 @@ def from_official(
         method: `evl`, `vificlip`, `xclip`, `actionclip`, `a5`; `zero_shot` for CLIP itself.
         checkpoint: the release's file, or its content or state dict with official names; a folder of Hugging Face's
             `XCLIPModel` or `CLIPModel`.
-        clip: CLIP's weights with OpenAI's names, a file or a state dict, where the release does not hold them: for
-            `evl` the `visual.*` part is enough, for `vificlip` the token table.
+        clip: CLIP's weights, where the release does not hold them: a name such as `ViT-B-16:openai-int8`, or a file, a
+            folder or a state dict with OpenAI's names, of which for `evl` the `visual.*` part is enough, for `vificlip`
+            the token table.
         class_names: names of the classes, for a closed set in the order of its logits; kept as `model.class_names`.
-        sizes: what the tensors do not show: `image_size` (height, width), `vision_heads`, `text_heads`, for EVL
-            `heads`, `num_frames` (without frame positions) and `taps`, for A5 `prefix` and `postfix`, and any other
-            option of the method that its checkpoint is silent about.
+        sizes: what the tensors do not show: `image_size` (height, width), `vision_heads`, `text_heads`, `activation`,
+            for EVL `heads`, `num_frames` (without frame positions) and `taps`, for A5 `prefix` and `postfix`, and any
+            other option of the method that its checkpoint is silent about.
 
     Returns:
         The model in evaluation mode, on the CPU, in float32.
 
     Raises:
-        WeightsError: an unknown method, an unreadable file, tensors that do not fit, or a wrong number of classes.
+        WeightsError: an unknown method, an unreadable file, tensors that do not fit or are not finite, a wrong number
+            of classes, or an option that the method does not have or that the tensors contradict.
     """
-    official = read_official(method, checkpoint, clip, sizes)
-    names = list(class_names or [])
-    if official.num_classes is not None:
-        if class_names is not None and len(names) != official.num_classes:
-            raise WeightsError(
-                f"{len(names)} class names for a head of {official.num_classes} classes; give one name per class"
-            )
-        names = names or [str(i) for i in range(official.num_classes)]
+    opened = open_release(method, checkpoint)
+    official = read_official(method, opened, _open_clip(clip, (opened.sizes | sizes).get("image_size")), sizes)
+    names = names_of(official, class_names if class_names is not None or not opened.card else opened.card.names)
     model = official.method.build(describe(official.clip), names)
-    state = {k: v.float() for k, v in official.state.items()}
-    compare(model.state_dict(), state, f"the official {method} checkpoint")
-    model.load_state_dict(state)
+    compare(model.state_dict(), official.state, f"the official {method} checkpoint")
+    model.load_state_dict(official.state)
     model.class_names = tuple(names)
     return model.eval()
 
 
-def read_official(
-    method: str, checkpoint: str | Path | State, clip: str | Path | State | None, sizes: dict[str, Any]
-) -> Official:
-    """Read a checkpoint of a release into our names; arguments and errors as `from_official`."""
-    if method not in METHODS:
+def release_of(method: str) -> Release:
+    """Return the release of a method.
+
+    Raises:
+        WeightsError: there is no such method, or none of its checkpoints were published.
+    """
+    if method not in RELEASES and method in METHODS:
+        raise WeightsError(f"{METHODS[method].__name__} has no official checkpoints; it is ours alone")
+    if method not in RELEASES:
         raise WeightsError(f"there is no method {method!r}{did_you_mean(method, METHODS)}")
-    given = None if clip is None else to_openai(_state(clip))
-    for source in (checkpoint, clip):
-        if isinstance(source, (str, Path)) and Path(source).is_dir():
-            sizes = folder_sizes(Path(source)) | sizes
+    return RELEASES[method]
+
+
+def open_release(method: str, checkpoint: str | Path | State) -> Opened:
+    """Read the file or the folder of a method's release, or its content.
+
+    Raises:
+        WeightsError: there is no such release, or the file cannot be read.
+    """
+    beside = release_of(method).beside
+    if isinstance(checkpoint, Mapping):
+        return Opened(open_wrappers(checkpoint, beside))
+    path = Path(checkpoint)
+    state = _state(path, beside)
+    card = _kept_card(path)
+    if card is not None and type(card.method) is METHODS[method]:
+        config = CLIPConfig.from_dict(card.backbone.sizes)
+        return Opened(state, hidden_sizes(config) | {"image_size": config.vision.image_size}, card)
+    return Opened(state, folder_sizes(path) if path.is_dir() else {})
+
+
+def read_official(
+    method: str, opened: Opened, clip: Opened | None, given: dict[str, Any], num_frames: int | None = None
+) -> Official:
+    """Translate what a file of a release holds into our names, in float32.
+
+    Args:
+        method: which release it is of.
+        opened: the file.
+        clip: CLIP's weights with OpenAI's names, where the release does not hold them.
+        given: sizes of CLIP and options of the method that the tensors do not show.
+        num_frames: frames of a view, where neither the tensors nor `given` say.
+
+    Raises:
+        WeightsError: the tensors are not of that release, or not finite, or `given` is not theirs.
+    """
+    release, kind = release_of(method), METHODS[method]
+    check_names(method, given, {*_SIZES, *(f.name for f in fields(kind))})
+    options = {k: v for k, v in given.items() if k not in _SIZES}
+    said = (clip.sizes if clip else {}) | opened.sizes | given
+    sizes = Sizes(**{k: v for k, v in said.items() if k in _SIZES})
+    frames = {} if num_frames is None else {"num_frames": num_frames}
+    official = release.read(opened.state, clip.state if clip else None, sizes, **frames | options)
+    for name, value in options.items():
+        if (shown := getattr(official.method, name)) != value:
+            raise WeightsError(f"{name} is {value}, and the tensors show {shown}; leave it out")
+    if opened.card is not None:
+        known = CLIPConfig.from_dict(opened.card.backbone.sizes) if _SIZES.isdisjoint(given) else official.clip
+        official = replace(official, method=replace(opened.card.method, **options), clip=known)
+    state = {k: v.float() for k, v in official.state.items()}
+    check_finite(state, f"this {method} checkpoint")
+    return replace(official, state=state)
+
+
+def check_names(method: str, given: Collection[str], known: Collection[str]) -> None:
+    """Refuse sizes and options that a method does not have.
+
+    Raises:
+        WeightsError: with the nearest name that it has.
+    """
+    for name in given:
+        if name not in known:
+            raise WeightsError(f"{method} has no size {name!r}{did_you_mean(name, known)}")
+
+
+def names_of(official: Official, names: Sequence[str] | None) -> list[str]:
+    """Names of the classes: those given, else for a closed set the numbers of its logits.
+
+    Raises:
+        WeightsError: not as many as a closed set has.
+    """
+    count = official.num_classes
+    if names is None:
+        return [str(i) for i in range(count or 0)]
+    if count is not None and len(names) != count:
+        raise WeightsError(f"{len(names)} class names for a head of {count} classes; give one name per class")
+    return list(names)
+
+
+def _open_clip(clip: str | Path | State | None, image_size: Any) -> Opened | None:
+    if clip is None:
+        return None
+    if isinstance(clip, Mapping):
+        return Opened(to_openai(open_wrappers(clip)))
+    if isinstance(clip, str) and not Path(clip).exists():
+        weights = load_backbone(clip, image_size=image_size)
+        return Opened(weights.state, hidden_sizes(clip_config(weights)))
+    path = Path(clip)
+    return Opened(to_openai(_state(path)), folder_sizes(path) if path.is_dir() else {})
+
+
+def _state(path: Path, beside: Mapping[str, str] | None = None) -> dict[str, Tensor]:
+    return read_sharded(path) if path.is_dir() else read_state(path, beside)
+
+
+def _kept_card(path: Path) -> Card | None:
+    """The card of the model that a file was written from, if it was we who wrote it."""
+    if path.is_dir():
+        file = path / f"{NOTE}.json"
+        text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else None
+    else:
+        text = _entry(path)
+    if text is None:
+        return None
     try:
-        return METHODS[method].official(_state(checkpoint), given, **sizes)
-    except TypeError as error:
-        if "unexpected keyword argument" not in str(error):
-            raise
-        word = str(error).rsplit("argument", 1)[-1].strip()
-        raise WeightsError(
-            f"{method} has no size {word}; it is read off the tensors, or not part of {method}"
-        ) from error
+        raw = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{path} has a damaged entry {NOTE!r} ({error}); remove it, or convert again") from error
+    return Card.from_json(raw, str(path))
 
 
-def _state(source: str | Path | State) -> dict[str, Tensor]:
-    if isinstance(source, (str, Path)):
-        path = Path(source)
-        return read_sharded(path) if path.is_dir() else read_state(path)
-    return open_wrappers(source)
+def _entry(path: Path) -> Any:
+    if path.suffix == ".safetensors" or not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:  # was read before, so it is a checkpoint, and not a large pickle
+        pickles = [archive.read(name) for name in archive.namelist() if name.endswith("data.pkl")]
+    if not any(NOTE.encode() in pickled for pickled in pickles):
+        return None
+    content = read_pickled(path)
+    text = content.get(NOTE) if isinstance(content, Mapping) else None
+    return text if isinstance(text, str) else None

@@ -1,41 +1,136 @@
-"""What the JSON files of a Hugging Face or open_clip folder say of its model."""
+"""Model folders of Hugging Face and open_clip: their JSON, checked, and the files that hold the tensors."""
 
 import json
+import math
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
+from stillmotion.errors import WeightsError
+from stillmotion.weights.readers import read_state
+
+JSON_BYTES = 32 << 20
+_SINGLE = ("model.safetensors", "open_clip_model.safetensors", "pytorch_model.bin", "open_clip_pytorch_model.bin")
+_INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+
+
+def read_object(path: Path, *keys: str) -> dict[str, Any]:
+    """Read an object of a JSON file, or one in it by its keys; empty where there is no such file, or no such key.
+
+    Raises:
+        WeightsError: the file cannot be read, or holds something else there.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        if path.stat().st_size > JSON_BYTES:
+            raise ValueError(f"more than {JSON_BYTES >> 20} MB")
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise WeightsError(f"{path} is not readable as JSON ({str(error)[:120]}); fetch it again") from error
+    for at, key in enumerate(("", *keys)):
+        content = content.get(key, {}) if at else content
+        if not isinstance(content, dict):
+            place = f"{path}: {key}" if at else str(path)
+            raise WeightsError(f"{place} is a {type(content).__name__}, not a JSON object; fetch it again")
+    return content
+
+
+def read_sharded(folder: Path) -> dict[str, Tensor]:
+    """Read the weights of a Hugging Face model folder, in one file or several.
+
+    Raises:
+        WeightsError: there are none, or they cannot be read.
+    """
+    state: dict[str, Tensor] = {}
+    for file in weight_files(folder):
+        state |= read_state(file)
+    return state
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files with the weights of a Hugging Face or open_clip model folder.
+
+    Raises:
+        WeightsError: there are none, or the index names something else than files of the folder.
+    """
+    for name in _SINGLE:
+        if (folder / name).is_file():
+            return [folder / name]
+    for index in (folder / name for name in _INDEXES):
+        names = list(read_object(index, "weight_map").values())
+        for name in names:
+            if not isinstance(name, str) or Path(name).name != name or not name.isprintable() or "\\" in name:
+                raise WeightsError(
+                    f"{index} names {reprlib.repr(name)}, which is not a file of its folder; fetch it again"
+                )
+        if names:
+            return [folder / name for name in sorted(set(names))]
+    raise WeightsError(f"folder {folder} holds no model.safetensors or pytorch_model.bin; pass a CLIP model's folder")
+
 
 def folder_sizes(path: Path) -> dict[str, Any]:
-    """Sizes that a Hugging Face folder's `config.json` says and its tensors do not: activation and heads."""
-    settings = read_json(path / "config.json")
-    vision, text = settings.get("vision_config", {}), settings.get("text_config", {})
-    heads = {"vision_heads": vision.get("num_attention_heads"), "text_heads": text.get("num_attention_heads")}
-    act = "gelu" if vision.get("hidden_act") == "gelu" else "quick_gelu"
-    return {"activation": act} | {name: count for name, count in heads.items() if count}
+    """Sizes that a Hugging Face folder's `config.json` says and its tensors do not: activation and heads.
+
+    Raises:
+        WeightsError: the file is damaged, or says what cannot be.
+    """
+    config = path / "config.json"
+    vision, text = read_object(config, "vision_config"), read_object(config, "text_config")
+    sizes: dict[str, Any] = {"activation": "gelu" if vision.get("hidden_act") == "gelu" else "quick_gelu"}
+    for name, tower in (("vision_heads", vision), ("text_heads", text)):
+        heads = tower.get("num_attention_heads")
+        if heads is not None and (type(heads) is not int or not 0 < heads <= 1024):
+            raise WeightsError(f"{config}: num_attention_heads is {reprlib.repr(heads)}, not 1 to 1024; fetch it again")
+        sizes |= {name: heads} if heads else {}
+    return sizes
 
 
 def folder_pixels(path: Path) -> dict[str, Any]:
-    """Pixel statistics and interpolation that a Hugging Face or open_clip folder says."""
-    settings = read_json(path / "preprocessor_config.json")
-    pixels = {ours: tuple(settings[theirs]) for ours, theirs in _STATISTICS.items() if theirs in settings}
-    settings = read_json(path / "open_clip_config.json").get("preprocess_cfg", {})
-    return pixels | {k: tuple(settings[k]) for k in ("mean", "std") if k in settings} | interpolation(settings)
+    """Pixel statistics and interpolation that a Hugging Face or open_clip folder says.
 
-
-def interpolation(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The interpolation, where settings name one that frames can be scaled with."""
+    Raises:
+        WeightsError: a file is damaged, or says what cannot be.
+    """
+    processor, open_clip = path / "preprocessor_config.json", path / "open_clip_config.json"
+    ours = read_object(open_clip, "preprocess_cfg")
     return (
-        {"interpolation": settings["interpolation"]} if settings.get("interpolation") in ("bicubic", "bilinear") else {}
+        statistics(read_object(processor), {"mean": "image_mean", "std": "image_std"}, str(processor))
+        | statistics(ours, {"mean": "mean", "std": "std"}, str(open_clip))
+        | interpolation(ours)
     )
 
 
-_STATISTICS = {"mean": "image_mean", "std": "image_std"}
+def folder_tokenizer(path: Path) -> str:
+    """What open_clip calls the tokenizer of its model folder: OpenAI's, or where that does not fit the folder's own."""
+    text = read_object(path / "open_clip_config.json", "model_cfg", "text_cfg")
+    own = any(text.get(k) for k in ("hf_tokenizer_name", "tokenizer_kwargs", "tokenizer_mode"))
+    return f"local-dir:{path.resolve()}" if own or text.get("context_length", 77) != 77 else "ViT-B-16"
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file; empty where there is none."""
-    if not path.is_file():
-        return {}
-    content = json.loads(path.read_text(encoding="utf-8"))
-    return content if isinstance(content, dict) else {}
+def statistics(settings: Mapping[str, Any], names: Mapping[str, str], source: str) -> dict[str, Any]:
+    """Three finite numbers each of what `names` calls mean and std (above zero); what is not there is left out.
+
+    Raises:
+        WeightsError: something else is there.
+    """
+    found: dict[str, Any] = {}
+    for ours, theirs in names.items():
+        values = settings.get(theirs)
+        if values is None:
+            continue
+        good = isinstance(values, (list, tuple)) and len(values) == 3 and all(type(v) in (int, float) for v in values)
+        if not good or not all(abs(v) < 1e6 and math.isfinite(v) and (ours == "mean" or v > 0) for v in values):
+            rule = "three numbers" + (" above zero" if ours == "std" else "")
+            raise WeightsError(f"{source}: {theirs} is {reprlib.repr(values)}, expected {rule}; correct the file")
+        found[ours] = tuple(values)
+    return found
+
+
+def interpolation(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """How frames are resized, where it is said and is one of the two ways that are known here."""
+    way = settings.get("interpolation")
+    return {"interpolation": way} if way in ("bicubic", "bilinear") else {}

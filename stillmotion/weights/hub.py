@@ -1,6 +1,5 @@
 """Published weights from the Hugging Face hub and torchvision's server; quick to say when they are out of reach."""
 
-import json
 import threading
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -11,6 +10,7 @@ import torch
 
 from stillmotion.errors import WeightsError, did_you_mean
 from stillmotion.progress import say
+from stillmotion.weights.folders import weight_files
 
 R = TypeVar("R")
 
@@ -154,10 +154,10 @@ def _reach(repository: str, name: str) -> None:
 
 def _complete(folder: Path) -> bool:
     """Whether all of a model is there: a download may have been cut off, or may have been for its weights alone."""
-    index = folder / "model.safetensors.index.json"
-    shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values() if index.is_file() else []
-    weights = set(shards) or {p.name for p in folder.glob("*") if p.name in ("model.safetensors", "pytorch_model.bin")}
-    return bool(weights) and all((folder / w).is_file() for w in weights) and any(folder.glob("*processor_config.json"))
+    try:
+        return all(f.is_file() for f in weight_files(folder)) and any(folder.glob("*processor_config.json"))
+    except WeightsError:
+        return False
 
 
 def _reason(error: Exception) -> str:
@@ -171,7 +171,7 @@ def _not_found(error: Exception) -> bool:
 def _unreachable(model: str, tag: str, error: Exception) -> WeightsError:
     return WeightsError(
         f"cannot download {model}:{tag} ({_reason(error)}); pass a local CLIP file or folder instead; "
-        "evl and the probes, which read no class names, can use ViT-B-16:openai-int8 from the package index"
+        "what reads no class names can use ViT-B-16:openai-int8 from the package index"
     )
 
 

@@ -1,14 +1,11 @@
 """Names of Hugging Face's `CLIPModel` and `XCLIPModel`, to and from those of OpenAI and of X-CLIP's release."""
 
-import math
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from stillmotion.backbones.config import CLIPConfig, TextConfig, VisionConfig
 from stillmotion.errors import WeightsError
 
 # theirs, ours, stored transposed
@@ -91,43 +88,6 @@ def to_hugging_face(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         else:
             renamed[name] = value.T.contiguous() if transposed else value
     return renamed
-
-
-def config(clip: CLIPConfig) -> dict[str, Any]:
-    """Write the sizes of a CLIP as the `config.json` of a `CLIPModel`.
-
-    Raises:
-        WeightsError: sizes that `CLIPModel` cannot have.
-    """
-    vision, text = clip.vision, clip.text
-    if text is None or vision.image_size[0] != vision.image_size[1] or vision.layer_scale or vision.pool != "class":
-        raise WeightsError(
-            "Hugging Face's CLIPModel has two towers, square images and no layer scale; this model has not"
-        )
-    common = {"hidden_act": clip.activation, "projection_dim": clip.embed_dim, "layer_norm_eps": 1e-5}
-    return {
-        "model_type": "clip",
-        "architectures": ["CLIPModel"],
-        "projection_dim": clip.embed_dim,
-        "logit_scale_init_value": math.log(1 / 0.07),
-        "text_config": common | _sizes(text) | {
-            "vocab_size": text.vocab_size, "max_position_embeddings": text.context_length,
-            # The first token with the largest id ends a prompt; with this id transformers looks for it in that way.
-            "eos_token_id": 2,
-        },
-        "vision_config": common | _sizes(vision) | {
-            "image_size": vision.image_size[0], "patch_size": vision.patch_size,
-        },
-    }  # fmt: skip
-
-
-def _sizes(tower: VisionConfig | TextConfig) -> dict[str, Any]:
-    return {
-        "hidden_size": tower.width,
-        "intermediate_size": tower.mlp_width,
-        "num_hidden_layers": tower.layers,
-        "num_attention_heads": tower.heads,
-    }
 
 
 def _ours(key: str) -> tuple[str, bool]:

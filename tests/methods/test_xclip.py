@@ -10,6 +10,7 @@ from stillmotion.backbones.config import CLIPConfig
 from stillmotion.errors import StillmotionError, WeightsError
 from stillmotion.methods import XCLIP
 from stillmotion.methods.xclip import VideoPromptHead
+from stillmotion.releases import xclip
 from stillmotion.train.tuning import param_groups, rules
 from stillmotion.weights import hugging_face
 from tests.conftest import select, tiny_backbone
@@ -47,7 +48,7 @@ def test_equals_the_release(checkpoint: dict[str, Tensor]) -> None:
 @pytest.mark.golden
 def test_goes_back_to_the_release(checkpoint: dict[str, Tensor]) -> None:
     model = stillmotion.from_official("xclip", checkpoint)
-    written = XCLIP(num_frames=4).release(model.state_dict())["model"]
+    written = xclip.write(XCLIP(num_frames=4), model.state_dict())["model"]
     assert written.keys() == checkpoint.keys()
     assert all(torch.equal(written[k], checkpoint[k]) for k in checkpoint)
 
@@ -90,7 +91,7 @@ def test_equals_hugging_face_in_both_directions(small: bool) -> None:
     assert expected.std() > 1e-3
     assert (logits - expected).abs().max() <= 1e-4
     clip_config = CLIPConfig.from_state(hugging_face.from_hugging_face(state))
-    config, back = XCLIP(num_frames=2).hugging_face(ours.state_dict(), clip_config)
+    config, back = xclip.to_hugging_face(XCLIP(num_frames=2), ours.state_dict(), clip_config)
     assert config["vision_config"]["num_frames"] == 2
     kept = {k: v for k, v in state.items() if not k.endswith("position_ids")}
     assert back.keys() == kept.keys()

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from stillmotion.backbones.backbone import Backbone
+from stillmotion.backbones.clip import describe
 from stillmotion.backbones.clip_files import clip_weights
 from stillmotion.backbones.config import CLIPConfig
 from stillmotion.data.sampling import Sampling
@@ -106,8 +108,8 @@ def constant(name: str, field: str) -> Any:
     return next(getattr(part, field) for part in (run, run.train, run.sampling, run.method) if hasattr(part, field))
 
 
-def clip_of(name: str) -> CLIPConfig:
-    return CLIPConfig.published(RECIPES[name]().backbone.removesuffix(":openai"))
+def clip_of(name: str) -> Backbone:
+    return describe(CLIPConfig.published(RECIPES[name]().backbone.removesuffix(":openai")))
 
 
 def tiny(name: str) -> Any:

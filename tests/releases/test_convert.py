@@ -11,9 +11,9 @@ from torch import Tensor
 import stillmotion
 from stillmotion.checkpoint import load_model, read_card
 from stillmotion.cli import main
-from stillmotion.cli.convert import RELEASED
 from stillmotion.methods import METHODS
 from stillmotion.recipes import RECIPES
+from stillmotion.releases import RELEASES
 from stillmotion.weights.readers import read_state
 from tests.golden.recipe import weight
 from tests.methods import test_a5, test_actionclip, test_vificlip
@@ -139,7 +139,7 @@ def test_a_closed_set_takes_its_names_from_a_file(
     method, weights = EVL(num_frames=4, layers=2), load_backbone(str(tiny_clip))
     model = method.build(weights.backbone, ["x", "y", "z"]).eval()
     load_into(model, weights.state, new=method.new_parameters(), source="tiny")
-    torch.save(method.release(model.state_dict()), tmp_path / "evl.pth")
+    torch.save(RELEASES["evl"].write(method, model.state_dict()), tmp_path / "evl.pth")
     (tmp_path / "names.csv").write_text("id,name\n0,surfing\n1,skiing\n2,chess\n")
     words = ["convert", tmp_path / "evl.pth", "--method", "evl", "--clip", tiny_clip, "-o", tmp_path / "e.safetensors"]
     main(list(map(str, [*words, "--labels", tmp_path / "names.csv"])))
@@ -178,7 +178,7 @@ def test_a_hugging_face_folder_says_its_activation_and_heads(tmp_path: Path) -> 
         expected = theirs(input_ids=tokens, pixel_values=image).logits_per_image
         for model in (ours, direct):
             assert (model.classify(image[:, None], model.encode_text(tokens)) - expected).abs().max() <= 1e-5
-    assert card.preprocess.mean == (0.5, 0.5, 0.5) and card.clip.activation == "gelu"
+    assert card.preprocess.mean == (0.5, 0.5, 0.5) and card.backbone.sizes["activation"] == "gelu"
 
 
 def test_a_converted_model_reads_the_names_of_the_data(
@@ -251,7 +251,7 @@ def test_mistakes_are_one_line(
 
 
 def test_every_release_has_a_recipe_that_says_how_it_reads_videos() -> None:
-    assert all(type(RECIPES[recipe]().method) is METHODS[method] for method, recipe in RELEASED.items())
+    assert all(type(RECIPES[release.recipe]().method) is METHODS[name] for name, release in RELEASES.items())
 
 
 def test_models_without_a_place_in_transformers_say_so(

