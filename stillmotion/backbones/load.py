@@ -73,7 +73,9 @@ def _load(
     path = Path(name)
     if path.suffix == ".safetensors" and path.is_file() and "stillmotion" in read_metadata(path):
         weights = _inside(name, path, base, seen)
-        weights = weights if image_size is None else clip_files.resized(weights, image_size)
+        weights = (
+            weights if image_size in (None, weights.backbone.pixels.size) else clip_files.resized(weights, image_size)
+        )
     else:
         kind, colon, rest = name.partition(":")
         if colon and kind in KINDS:

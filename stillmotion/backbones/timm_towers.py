@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import lru_cache, partial
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stillmotion.backbones.backbone import Backbone, Pixels, check_video
+from stillmotion.backbones.bounds import check_grid
 from stillmotion.backbones.weights import Weights
 from stillmotion.errors import WeightsError, did_you_mean
 from stillmotion.models.affinity import neighbor_affinity
 from stillmotion.models.features import Features, Reads, resolve
 from stillmotion.weights import hub
-from stillmotion.weights.folders import interpolation, read_json
-from stillmotion.weights.readers import read_sharded, read_state
+from stillmotion.weights.folders import interpolation, read_object, read_sharded, statistics
+from stillmotion.weights.readers import read_state
 
-LARGEST_SIDE, LARGEST_PATCHES, LARGEST_BUFFERS = 8192, 65536, 1 << 28
+LARGEST_PATCHES, LARGEST_BUFFERS = 65536, 1 << 28
 # Arguments of timm's constructors that a folder may set, and the largest number of each.
 ARGUMENTS: dict[str, int] = {
     "depth": 200, "embed_dim": 16384, "num_heads": 1024, "mlp_ratio": 64, "patch_size": 1024, "reg_tokens": 1024,
@@ -167,7 +167,7 @@ def load(name: str, image_size: int | tuple[int, int] | None, sizes: Mapping[str
     if not place and not timm.is_model(model) and Path(model).is_dir():
         model, place = "", model
     path = Path(place).expanduser().absolute() if place else None
-    settings = read_json(path / "config.json") if path and path.is_dir() else {}
+    settings = read_object(path / "config.json") if path and path.is_dir() else {}
     model = model or str(settings.get("architecture", ""))
     architecture, _, tag = model.partition(".")
     _check_model(architecture)
@@ -177,19 +177,15 @@ def load(name: str, image_size: int | tuple[int, int] | None, sizes: Mapping[str
         tags = [t.partition(".")[2] for t in timm.list_pretrained(f"{architecture}.*")]
         raise WeightsError(f"{architecture} has no weights {tag[:100]!r}{did_you_mean(tag[:100], tags)}") from error
     found = f"timm:{model}:{path}" if path else f"timm:{model}"
-    try:
-        said, args = settings.get("pretrained_cfg", {}), settings.get("model_args", {})
-        config |= {k: said[k] for k in ("mean", "std", "interpolation", "input_size") if k in said}
-        read = resolve_data_config(pretrained_cfg=config)
-        size = image_size or args.get("img_size") or read["input_size"][1:]
-        args = {k: v for k, v in args.items() if k not in ("img_size", "num_classes", "in_chans")}
-        mean, std = (tuple(float(x) for x in read[k]) for k in ("mean", "std"))
-        if len(mean) != 3 or len(std) != 3 or not all(map(isfinite, mean + std)) or min(std) <= 0:
-            raise ValueError("mean and std are not three numbers each")
-    except (LookupError, TypeError, AttributeError, ValueError) as error:
-        raise WeightsError(f"{path}/config.json is damaged ({error!r:.120}); fetch it again") from error
-    pixels = Pixels(mean=mean, std=std, **interpolation(read))
-    sides = [size, size] if isinstance(size, int) else [*size]
+    said, args = settings.get("pretrained_cfg", {}), settings.get("model_args", {})
+    if not isinstance(said, dict) or not isinstance(args, dict) or not isinstance(said.get("input_size", []), list):
+        raise WeightsError(f"{path} has a damaged config.json; fetch it again")
+    read = resolve_data_config(pretrained_cfg=config) | statistics(said, {"mean": "mean", "std": "std"}, str(path))
+    read |= {k: said[k] for k in ("interpolation", "input_size") if k in said}
+    size = image_size or args.get("img_size") or read["input_size"][1:]
+    args = {k: v for k, v in args.items() if k not in ("img_size", "num_classes", "in_chans")}
+    pixels = Pixels(mean=tuple(read["mean"]), std=tuple(read["std"]), **interpolation(read))
+    sides = [size, size] if isinstance(size, int) else size
     backbone = describe({"model": architecture, "image_size": sides, "args": args}, pixels)
     state = _state(model, config, path)
     return Weights(name=found, backbone=backbone, state=_translated(state, backbone, config, found))
@@ -271,9 +267,7 @@ def _check_model(model: Any) -> None:
 def _check_sizes(model: Any, size: Any, args: Any) -> None:
     """Types and bounds, before anything is built."""
     _check_model(model)
-    good = isinstance(size, (list, tuple)) and len(size) == 2 and all(type(s) is int for s in size)
-    if not good or not all(0 < s <= LARGEST_SIDE for s in size):
-        raise WeightsError(f"image size is {size!r:.60}; it must be (height, width), 1 to {LARGEST_SIDE} pixels each")
+    check_grid(size, 8)  # smaller patches are counted once the grid is known
     for key, value in dict(args).items():
         if key not in ARGUMENTS:
             raise WeightsError(f"timm option {key!r:.60} is not followed here{did_you_mean(str(key)[:60], ARGUMENTS)}")
