@@ -1,5 +1,7 @@
 """Turn still-image CLIP models into video recognizers, cheaply."""
 
+import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -36,3 +38,13 @@ def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'stillmotion' has no attribute {name!r}")
     return getattr(import_module(f"stillmotion.{_PUBLIC[name]}"), name)
+
+
+def _one_thread() -> None:
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    # A forked process has none of the threads that PyTorch counts on, and would wait for them for ever.
+    os.register_at_fork(after_in_child=_one_thread)

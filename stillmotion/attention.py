@@ -1,7 +1,11 @@
-"""Where a model with a video query looks: attention over space and time (EVL, figure 4)."""
+"""Where a model with a video query looks: attention over space and time (EVL, figure 4).
+
+A temporal module that has one offers `attention(features)`; no other needs to.
+"""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -9,17 +13,23 @@ from torch import Tensor
 from stillmotion.classifier import Classifier
 from stillmotion.data.dataset import read_views
 from stillmotion.errors import StillmotionError
-from stillmotion.methods.evl import EVLDecoder
+
+
+@runtime_checkable
+class Looking(Protocol):
+    """A temporal module that can say where it looks."""
+
+    def attention(self, features: Any) -> Tensor:
+        """Attention (B, layers, heads, T, L) over the L tokens of each frame, summing to one over T and L."""
 
 
 @dataclass(frozen=True)
 class AttentionMap:
     """Attention of the video query.
 
-    frames: (T, 3, H, W) float32 RGB in [0, 1], the pixels that the model read; of a tubelet the first frame.
+    frames: (T, 3, H, W) float32 RGB in [0, 1], the pixels that the model read.
     weights: (layers, heads, T, gh, gw), the part of each head's attention that falls on each patch.
-    class_tokens: (layers, heads, T), the part that falls on each frame's class and register tokens; with `weights` it
-        sums to one.
+    class_tokens: (layers, heads, T), the part that falls on tokens that are no patches; with `weights` it sums to one.
     """
 
     frames: Tensor
@@ -33,27 +43,28 @@ class AttentionMap:
 
 @torch.inference_mode()
 def attention_map(classifier: Classifier, path: str | Path) -> AttentionMap:
-    """Show where a trained EVL model looks in a video (one view of it).
+    """Show where a trained model looks in a video (one view of it).
 
     Raises:
-        StillmotionError: the model has no video query.
+        StillmotionError: the model has no video query, or one that does not read patches.
         VideoError: the file cannot be read.
     """
-    decoder = getattr(classifier.model, "temporal", None)
-    if not isinstance(decoder, EVLDecoder):
+    tower, temporal = (getattr(classifier.model, name, None) for name in ("visual", "temporal"))
+    if tower is None or not isinstance(temporal, Looking):
         raise StillmotionError(
-            "this model has no video query to look through; attention_map needs a model of method evl"
-        )
-    if decoder.tokens != "all":
-        raise StillmotionError(
-            f"this model reads {decoder.tokens}, not single patches; attention_map needs --tokens all"
+            "this model has no video query to look through; attention_map needs one whose temporal module has "
+            "`attention`, such as evl's"
         )
     one_view = replace(classifier.sampling, views=1, crops=1)
     video = read_views(Path(path), classifier.num_frames, one_view, classifier.preprocess)
-    weights = decoder.attention(classifier.model.visual(video.to(classifier.device)))[0].cpu()  # (M, H, T, L)
-    grid, prefix = classifier.model.visual.grid, decoder.prefix
+    weights = temporal.attention(tower(video.to(classifier.device)))[0].cpu()  # (M, H, T, L)
+    patches = tower.grid[0] * tower.grid[1]
+    if weights.shape[-2:] != (len(video[0]), tower.prefix_tokens + patches):
+        raise StillmotionError(
+            "this model reads averages of tokens, not single patches; attention_map needs one that does"
+        )
     mean, std = (torch.tensor(v)[:, None, None] for v in (classifier.preprocess.mean, classifier.preprocess.std))
     frames = (video[0] * std + mean).clamp(0, 1)
     frames = frames.flip(-3) if classifier.preprocess.bgr else frames
-    frames = frames[:: len(frames) // weights.shape[2]]  # one for each step of time
-    return AttentionMap(frames, weights[..., prefix:].unflatten(-1, grid), weights[..., :prefix].sum(dim=-1))
+    others, seen = weights.split((tower.prefix_tokens, patches), dim=-1)
+    return AttentionMap(frames, seen.unflatten(-1, tower.grid), others.sum(dim=-1))

@@ -1,5 +1,6 @@
 """A model and all it needs to classify a file: five hops from a path to a label."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from stillmotion.data.manifest import Manifest, clean_name
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import StillmotionError, did_you_mean
+from stillmotion.eval.report import check_finite
 from stillmotion.methods import METHODS, Method
 from stillmotion.models.video_clip import VideoClassifier, VideoCLIP
 
@@ -35,8 +37,19 @@ class Prediction:
         return list(self.scores.items())[:count]
 
 
+@dataclass(frozen=True)
+class Vocabulary:
+    """Class names in the order of the logits, and their embeddings (K, E) where a model compares videos with them."""
+
+    classes: tuple[str, ...]
+    text: Tensor | None = None
+
+
 class Classifier:
     """Classifies video files; `classifier("surf.mp4").label`.
+
+    `vocabulary` is read once by each call, and replaced whole by `classifier.classes = [...]`, so that threads may
+    predict meanwhile.
 
     Args:
         model: a torch module that is a `VideoClassifier`; it is put into evaluation mode.
@@ -67,28 +80,63 @@ class Classifier:
         # Only a model that compares videos with class names has a vocabulary to set.
         self._open = model if isinstance(model, VideoCLIP) and model.open_vocabulary else None
         self.preprocess, self.sampling, self.num_frames = preprocess, sampling, num_frames
-        self._classes, self._text = tuple(classes), None if text is None else text.to(self.device)
+        self.vocabulary = Vocabulary(tuple(classes), None if text is None else text.to(self.device))
         if self._open is not None and text is None and classes:
-            self._set_classes(classes, names)
+            self.vocabulary = self.encode(classes, names)
+
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.preprocess.size))
+        kind = type(self.model).__name__
+        return f"<Classifier: {kind}, {len(self.classes)} classes, {self.num_frames} frames of {size}, {self.device}>"
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names, in the order of the logits. Assign new ones to an open-vocabulary model."""
-        return self._classes
+        return self.vocabulary.classes
 
     @classes.setter
     def classes(self, classes: Sequence[str]) -> None:
-        if self._open is None:
-            raise StillmotionError(
-                f"this model was trained for its {len(self._classes)} classes only; use a model with a text tower "
-                "(vificlip, zero_shot) for other classes"
-            )
-        self._set_classes(classes, None)
+        self.vocabulary = self.encode(classes)
 
     @property
     def text(self) -> Tensor | None:
         """Class embeddings (K, E) of an open-vocabulary model, encoded once."""
-        return self._text
+        return self.vocabulary.text
+
+    def with_classes(self, classes: Sequence[str], *, clean: bool = False) -> "Classifier":
+        """The same model, shared and not copied, for other classes; `clean` writes them as words in prompts.
+
+        Raises:
+            StillmotionError: a model for its own classes only, or names that are missing or given twice.
+        """
+        other = copy.copy(self)
+        other.vocabulary = self.encode(classes, [clean_name(c) for c in classes] if clean else None)
+        return other
+
+    @torch.inference_mode()
+    def encode(self, classes: Sequence[str], names: Sequence[str] | None = None) -> Vocabulary:
+        """Encode class names, for `score`; `names` are the same as prompts write them (None: alike).
+
+        Raises:
+            StillmotionError: a model for its own classes only, or names that are missing or given twice.
+        """
+        if self._open is None:
+            raise StillmotionError(
+                f"this model was trained for its {len(self.classes)} classes only; use a model with a text tower "
+                "(vificlip, zero_shot) for other classes"
+            )
+        if not classes:
+            raise StillmotionError("there are no classes; give at least one name")
+        if len(set(classes)) < len(classes):
+            twice = next(c for c in classes if list(classes).count(c) > 1)
+            raise StillmotionError(f"class {twice!r} is given twice; every name must be unique")
+        if self._open.text is None:
+            raise StillmotionError(
+                "these weights have no text tower, so class names cannot be encoded; pass class embeddings "
+                "(--text-features), or a backbone with a text tower (--backbone)"
+            )
+        tokens = self._open.prompt(list(names or classes)).to(self.device)
+        return Vocabulary(tuple(classes), self._open.encode_text(tokens))
 
     def dataset(self, manifest: Manifest, views: int | None = None, crops: Literal[1, 3] | None = None) -> VideoDataset:
         """Clips as this model reads them at test time, with another number of views if asked."""
@@ -96,51 +144,58 @@ class Classifier:
         sampling = replace(self.sampling, **{k: v for k, v in asked.items() if v is not None})  # type: ignore[arg-type]
         return VideoDataset(manifest, self.num_frames, sampling, self.preprocess)
 
+    def read(self, path: str | Path) -> Tensor:
+        """Decode the test views of a video: (views * crops, T, 3, H, W) normalized float32.
+
+        Raises:
+            VideoError: the file cannot be read.
+        """
+        return read_views(Path(path), self.num_frames, self.sampling, self.preprocess)
+
     @torch.inference_mode()
+    def score(self, views: Tensor, vocabulary: Vocabulary | None = None, name: str = "the video") -> Tensor:
+        """Class probabilities (K,) of one video from its views (V, T, 3, H, W), averaged after the softmax.
+
+        Args:
+            vocabulary: classes of this call alone, from `encode`; None: the classifier's.
+            name: of the video, for an error.
+
+        Raises:
+            StillmotionError: there are no classes, or the logits are not finite.
+        """
+        vocabulary = vocabulary or self.vocabulary
+        if not vocabulary.classes:
+            raise StillmotionError('this model has no classes yet; assign classifier.classes, or pass --labels "a, b"')
+        logits = torch.cat([self.model.classify(view[None].to(self.device), vocabulary.text) for view in views])
+        check_finite(logits[None], [name])
+        return logits.float().softmax(dim=-1).mean(dim=0)
+
     def __call__(self, path: str | Path) -> Prediction:
         """Classify a video file.
 
         Raises:
             VideoError: the file cannot be read.
+            StillmotionError: there are no classes, or the logits are not finite.
         """
-        if not self._classes:
-            raise StillmotionError('this model has no classes yet; assign classifier.classes, or pass --labels "a, b"')
-        views = read_views(Path(path), self.num_frames, self.sampling, self.preprocess)
-        logits = torch.cat([self.model.classify(view[None].to(self.device), self._text) for view in views])
-        scores = logits.float().softmax(dim=-1).mean(dim=0)
-        order = scores.argsort(descending=True).tolist()
-        named = {self._classes[i]: float(scores[i]) for i in order}
-        return Prediction(self._classes[order[0]], float(scores[order[0]]), named)
-
-    def _set_classes(self, classes: Sequence[str], names: Sequence[str] | None) -> None:
-        if not classes:
-            raise StillmotionError("there are no classes; give at least one name")
-        if len(set(classes)) < len(classes):
-            twice = next(c for c in classes if list(classes).count(c) > 1)
-            raise StillmotionError(f"class {twice!r} is given twice; every name must be unique")
-        if self._open is None or self._open.text is None:
-            raise StillmotionError(
-                "these CLIP weights have no text tower, so class names cannot be encoded; pass class embeddings "
-                "(--text-features), or CLIP weights with a text tower (--clip)"
-            )
-        with torch.inference_mode():
-            tokens = self._open.prompt(list(names or classes)).to(self.device)
-            self._text = self._open.encode_text(tokens)
-        self._classes = tuple(classes)
+        vocabulary = self.vocabulary  # once: another thread may assign classes meanwhile
+        scores = self.score(self.read(path), vocabulary, str(path))
+        named = {vocabulary.classes[i]: float(scores[i]) for i in scores.argsort(descending=True).tolist()}
+        label, best = next(iter(named.items()))
+        return Prediction(label, best, named)
 
 
-def load(path: str | Path, *, clip: str | None = None, device: str | torch.device | None = None) -> Classifier:
+def load(path: str | Path, *, backbone: str | None = None, device: str | torch.device | None = None) -> Classifier:
     """Load a trained model from one file.
 
     Args:
         path: a `model.safetensors` of a run.
-        clip: where to find the CLIP weights that the file does not hold, instead of where they came from.
+        backbone: where to find the weights that the file does not hold, instead of where they came from.
         device: where to run; None: the GPU if there is one.
 
     Raises:
-        WeightsError: the file or its CLIP weights are missing, damaged, or do not fit.
+        WeightsError: the file or its backbone is missing, damaged, or do not fit.
     """
-    model, card = load_model(Path(path), clip)
+    model, card = load_model(Path(path), backbone)
     return Classifier(
         model,
         preprocess=card.preprocess,
@@ -152,11 +207,11 @@ def load(path: str | Path, *, clip: str | None = None, device: str | torch.devic
     )
 
 
-def from_clip(
+def from_backbone(
     method: str,
     classes: Sequence[str],
     *,
-    clip: str = "ViT-B-16:openai",
+    backbone: str = "ViT-B-16:openai",
     text_features: Path | None = None,
     clean_names: bool = False,
     device: str | torch.device | None = None,
@@ -166,7 +221,7 @@ def from_clip(
     Args:
         method: `zero_shot` or `vificlip`.
         classes: class names.
-        clip: CLIP weights, see `stillmotion.backbones.weights`.
+        backbone: CLIP weights, see `stillmotion.backbones.weights`.
         text_features: `.npy` file with class embeddings (K, E) in the order of `classes`, in place of a text tower.
         clean_names: write names as words in prompts (ApplyEyeMakeup: apply eye makeup).
 
@@ -181,7 +236,9 @@ def from_clip(
             f"{method} must be trained before it can classify: stillmotion train {method} --data FOLDER, then pass its "
             "model.safetensors"
         )
-    weights = load_backbone(clip)
+    if not classes:
+        raise StillmotionError(f'{method} needs class names; pass --labels "surfing, skiing, ..."')
+    weights = load_backbone(backbone)
     names = [clean_name(c) for c in classes] if clean_names else list(classes)
     text = None if text_features is None else read_text_features(text_features, len(names), weights.backbone.embed_dim)
     model = built.build(weights.backbone, names)

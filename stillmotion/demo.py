@@ -81,7 +81,7 @@ def demo(options: Demo) -> list[Row]:
         confusion=confusion_figure(best.report.confusion, best.report.classes),
         confusion_of="EVL with all temporal modules",
         curves=curves_figure({name: r.folder.read_metrics() for name, r in results.items()}),
-        examples=examples(load(best.folder.model, clip=options.backbone), videos),
+        examples=examples(load(best.folder.model, backbone=options.backbone), videos),
         command=command,
     )
     write_page(options.out / "report.html", page)

@@ -42,3 +42,28 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         match = next(c for c in choices if c.lower() == near[0])
         return f"; did you mean {match!r}?"
     return f"; choose from {', '.join(choices)}" if choices else ""
+
+
+EXTRAS = {
+    "report": "pages and figures",
+    "int8": "the int8 image tower of the package index",
+    "demo": "the embedded data set and its report",
+    "transformers": "models and weights of transformers",
+    "tensorboard": "--tensorboard",
+}
+"""What packages that are not always installed are for, by the extra that installs them."""
+
+
+def missing(extra: str, kind: type[StillmotionError] = StillmotionError) -> StillmotionError:
+    """Return the error that says how to install the packages of an extra, a key of `EXTRAS`."""
+    return kind(f"{EXTRAS[extra]} needs packages that are not installed; pip install 'stillmotion[{extra}]'")
+
+
+def printable(text: object) -> str:
+    """Return a text as it can be printed anywhere: control characters and lone surrogates are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def one_line(text: object) -> str:
+    """Return a text as one printable line."""
+    return printable(" ".join(str(text).split()))

@@ -1,5 +1,6 @@
 """From a recipe to a checkpoint: read the data, load the backbone, encode or stream, train, evaluate, save."""
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from stillmotion.eval.report import Report, Scores, read_predictions, write_pred
 from stillmotion.files import sha256, write_json
 from stillmotion.models.video_clip import VideoCLIP
 from stillmotion.progress import say
-from stillmotion.recipes.base import HERE, Place, Recipe, plain
+from stillmotion.recipes.base import HERE, Place, Recipe, declared, plain
 from stillmotion.source import FeatureSource, PixelSource, Source, preprocess_of
 from stillmotion.start import start_from
 from stillmotion.train.accelerator import make_accelerator
@@ -66,41 +67,51 @@ def fit(recipe: Recipe[Any], data: Data, place: Place = HERE, name: str = "run",
     accelerator = make_accelerator(recipe.train, path)
     weights = backbone_weights(recipe, place.start_from)
     train, val = load_data(data, recipe.train.seed)
-    config = {"recipe": recipe.to_dict(), "data": plain(data), "place": plain(place)}
     with accelerator.main_process_first():
-        folder = RunFolder(path, config | identity(weights, train, val, place.start_from), place.overwrite, keep)
-    if folder.finished:
-        return read_result(folder)
-    bad = BadVideos(folder.bad_videos, len(train) + len(val), data.max_bad)
-    names = data.names(train.classes)
-    learner = make_learner(recipe, weights, train, names, place, accelerator)
-    model: Any = learner.model
-    source = open_source(recipe, weights, (train, val), place.cache, accelerator, bad)
-    source.fill()
-    model.visual = source.visual(model.visual)
-
-    def numbers(scores: Scores) -> dict[str, float]:
+        own = identity(weights, train, val, place.start_from)
+        config, defaults = configuration(recipe, data, place), configuration(*map(declared, (recipe, data, place)))
+        folder = RunFolder(path, config | own, place.overwrite, keep, defaults | own)
+    with contextlib.closing(folder):
+        if folder.finished:
+            return read_result(folder)
+        bad, names = BadVideos(folder.bad_videos, len(train) + len(val), data.max_bad), data.names(train.classes)
+        learner = make_learner(recipe, weights, train, names, place, accelerator)
+        source = open_source(recipe, weights, (train, val), place.cache, accelerator, bad)
+        source.fill()
+        model: Any = learner.model
+        model.visual = source.visual(model.visual)
+        scores = learn(learner, source, folder, bad, train.classes)
         report = Report.of(scores, train.classes)
-        return {"top1": report.top1, "top5": report.top5, "mean_class": report.mean_class}
-
-    trainer = Trainer(
-        learner, source.train, folder, bad, lambda: numbers(evaluate(learner, source.val, accelerator, quiet=True))
-    )
-    trainer.run()
-    scores = evaluate(learner, source.val, accelerator)
-    trainer.log(learner.plan.total_steps, epoch=recipe.train.epochs, **numbers(scores))
-    for video in scores.bad:
-        bad.add(video)
-    report = Report.of(scores, train.classes)
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    if accelerator.is_main_process:
-        write_results(folder, val, scores, report, trained)
-        save_model(folder.model, model.state_dict(), card(recipe, weights, model, names, report, config))
-        folder.finish()
-    accelerator.wait_for_everyone()
+        trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        if accelerator.is_main_process:
+            write_results(folder, val, scores, report, trained)
+            save_model(folder.model, model.state_dict(), card(recipe, weights, model, names, report, config))
+            folder.finish()
+        accelerator.wait_for_everyone()
     if bad.found:
         say(bad.summary())
     return Result(folder, report, scores, trained)
+
+
+def configuration(recipe: Recipe[Any], data: Data, place: Place) -> dict[str, Any]:
+    """What a run's folder says of it, JSON-ready."""
+    return {"recipe": recipe.to_dict(), "data": plain(data), "place": plain(place)}
+
+
+def learn(learner: Learner, source: Source, folder: RunFolder, bad: BadVideos, classes: tuple[str, ...]) -> Scores:
+    """Train from where the folder says to the end, and score the validation clips."""
+
+    def numbers(scores: Scores) -> dict[str, float]:
+        report = Report.of(scores, classes)
+        return {"top1": report.top1, "top5": report.top5, "mean_class": report.mean_class}
+
+    trainer = Trainer(learner, source.train, folder, bad, lambda: numbers(evaluate(learner, source.val, quiet=True)))
+    trainer.run()
+    scores = evaluate(learner, source.val)
+    trainer.log(learner.plan.total_steps, epoch=learner.config.epochs, **numbers(scores))
+    for video in scores.bad:
+        bad.add(video)
+    return scores
 
 
 def write_results(folder: RunFolder, val: Manifest, scores: Scores, report: Report, trained: int) -> None:
@@ -179,9 +190,11 @@ def read_result(folder: RunFolder) -> Result:
 
 
 def identity(weights: Weights, train: Manifest, val: Manifest, start: Path | None) -> dict[str, str]:
-    """What a run goes on only with, beside its configuration: its backbone, what it starts from, the clips."""
-    found = {"start": sha256(start)} if start else {}
-    return {"backbone": weights.name, "clips": clips_digest(train, val), **found}
+    """What a run goes on only with, beside its configuration: backbone or start, clips, classes."""
+    # A file to start from is known by its content, so that it may lie elsewhere when the run goes on.
+    found = {"start": sha256(start)} if start else {"backbone": weights.name}
+    classes = hashlib.sha256(json.dumps(train.classes).encode()).hexdigest()[:16]
+    return {"clips": clips_digest(train, val), "classes": classes, **found}
 
 
 def clips_digest(*parts: Manifest) -> str:
@@ -229,14 +242,14 @@ def build(
     return model
 
 
-def evaluate(learner: Learner, dataset: Any, accelerator: Accelerator, quiet: bool = False) -> Scores:
+def evaluate(learner: Learner, dataset: Any, quiet: bool = False) -> Scores:
     """Score a learner's model on a data set; class names are encoded once."""
     model: Any = learner.model.eval()
     text: Tensor | None = learner.tokens
     with torch.inference_mode():
         if text is not None and not text.is_floating_point():
             text = model.encode_text(text)
-    return score(model, dataset, accelerator, text, quiet=quiet)
+    return score(model, dataset, learner.accelerator, text, workers=learner.config.workers, quiet=quiet)
 
 
 def card(

@@ -14,6 +14,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from stillmotion.errors import printable
+
 console = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
@@ -55,7 +57,7 @@ def progress_bar(description: str, total: int) -> Iterator[Bar]:
 def say(message: str) -> None:
     """Print one line on standard error, from the first process only."""
     if is_main_process():
-        console.print(message, markup=False)
+        console.print(printable(message), markup=False)
 
 
 def is_main_process() -> bool:

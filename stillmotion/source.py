@@ -11,6 +11,7 @@ from stillmotion.backbones.clip_files import cache_folder
 from stillmotion.backbones.weights import Weights
 from stillmotion.data.bad import BadVideos
 from stillmotion.data.dataset import VideoDataset
+from stillmotion.data.loader import data_workers
 from stillmotion.data.manifest import Manifest
 from stillmotion.data.transforms import Augment, Preprocess
 from stillmotion.errors import StillmotionError
@@ -91,7 +92,7 @@ class FeatureSource:
             raise StillmotionError("augmentation with a frozen CLIP needs cached views; pass --cached-views 4, say")
         preprocess = preprocess_of(recipe, weights)
         self.accelerator, self.bad = accelerator, bad
-        self.workers = recipe.train.data_workers(accelerator.device.type)
+        self.workers = data_workers(recipe.train.workers, accelerator.device.type)
         self.augment = Augment(recipe.augment, preprocess, recipe.flip)
         spec = FeatureSpec(
             backbone=weights.fingerprint(),

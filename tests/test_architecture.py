@@ -18,7 +18,7 @@ BASE = {"errors", "files", "progress", "version"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "version": set(),
-    "progress": set(),
+    "progress": {"errors"},
     "files": {"errors"},
     "data": BASE,
     "actors": BASE | {"data"},
@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "recipes": BASE | {"data", "methods", "train"},
     "checkpoint": BASE | {"data", "models", "backbones", "weights", "methods"},
     "start": BASE | {"models", "weights", "methods", "checkpoint"},
-    "classifier": BASE | {"data", "models", "backbones", "methods", "checkpoint"},
+    "classifier": BASE | {"data", "eval", "models", "backbones", "methods", "checkpoint"},
     "attention": BASE | {"data", "classifier"},
     "releases": BASE | {"data", "models", "backbones", "weights", "methods", "checkpoint"},
     "libraries": BASE | {"data", "weights", "models", "backbones", "classifier"},

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 import stillmotion
 from stillmotion.checkpoint import load_model, read_card
-from stillmotion.classifier import from_clip
+from stillmotion.classifier import from_backbone
 from stillmotion.data.source import Data
 from stillmotion.errors import StillmotionError, WeightsError
 from stillmotion.experiment import fit
@@ -84,10 +84,10 @@ def test_other_backbones_are_refused(trained: dict[str, Path], tiny_clip: Path, 
     with pytest.raises(
         WeightsError, match=r"is not the backbone this model was trained on .*: its visual tower has hash"
     ):
-        stillmotion.load(trained["evl"], clip=str(tmp_path / "other.safetensors"))
+        stillmotion.load(trained["evl"], backbone=str(tmp_path / "other.safetensors"))
     moved = tmp_path / "moved.safetensors"
     save_file(load_file(tiny_clip), moved)
-    assert stillmotion.load(trained["evl"], clip=str(moved)).classes == ("left", "right")
+    assert stillmotion.load(trained["evl"], backbone=str(moved)).classes == ("left", "right")
 
 
 def test_open_vocabulary(trained: dict[str, Path], video: Path) -> None:
@@ -106,37 +106,37 @@ def test_open_vocabulary(trained: dict[str, Path], video: Path) -> None:
 
 def test_clip_by_names_and_by_features(tiny_clip: Path, tiny_image_tower: Path, video: Path, tmp_path: Path) -> None:
     names = ["ApplyEyeMakeup", "YoYo"]
-    by_name = from_clip("zero_shot", names, clip=str(tiny_clip), device="cpu")
+    by_name = from_backbone("zero_shot", names, backbone=str(tiny_clip), device="cpu")
     np.save(tmp_path / "text.npy", by_name.text.numpy())
-    by_file = from_clip(
-        "zero_shot", names, clip=str(tiny_image_tower), text_features=tmp_path / "text.npy", device="cpu"
+    by_file = from_backbone(
+        "zero_shot", names, backbone=str(tiny_image_tower), text_features=tmp_path / "text.npy", device="cpu"
     )
     by_file.model.head.logit_scale.data.fill_(2.0)  # an image tower alone has no temperature of its own
     a, b = by_name(video), by_file(video)
     assert a.label == b.label
     assert a.score == pytest.approx(b.score, abs=1e-4)
-    clean = from_clip("zero_shot", names, clip=str(tiny_clip), clean_names=True, device="cpu")
+    clean = from_backbone("zero_shot", names, backbone=str(tiny_clip), clean_names=True, device="cpu")
     assert clean.classes == tuple(names), "the raw form is kept"
     assert not torch.allclose(clean.text, by_name.text)
 
 
 def test_what_an_image_tower_cannot_do(tiny_image_tower: Path, tmp_path: Path) -> None:
-    with pytest.raises(StillmotionError, match=r"no text tower, .*--text-features.*--clip"):
-        from_clip("vificlip", ["a", "b"], clip=str(tiny_image_tower))
+    with pytest.raises(StillmotionError, match=r"no text tower, .*--text-features.*--backbone"):
+        from_backbone("vificlip", ["a", "b"], backbone=str(tiny_image_tower))
     with pytest.raises(StillmotionError, match=r"evl must be trained before it can classify: stillmotion train evl"):
-        from_clip("evl", ["a"], clip=str(tiny_image_tower))
+        from_backbone("evl", ["a"], backbone=str(tiny_image_tower))
     with pytest.raises(StillmotionError, match="did you mean 'vificlip'"):
-        from_clip("vifi", ["a"])
+        from_backbone("vifi", ["a"])
     for array, message in (
         (np.zeros((3, 32), np.float32), r"shape \(3, 32\), expected \(2, 32\)"),
         (np.full((2, 32), np.nan, np.float32), "holds NaN"),
     ):
         np.save(tmp_path / "text.npy", array)
         with pytest.raises(StillmotionError, match=message):
-            from_clip("zero_shot", ["a", "b"], clip=str(tiny_image_tower), text_features=tmp_path / "text.npy")
+            from_backbone("zero_shot", ["a", "b"], backbone=str(tiny_image_tower), text_features=tmp_path / "text.npy")
     (tmp_path / "text.npy").write_bytes(b"no array")
     with pytest.raises(StillmotionError, match=r"pass a \.npy file"):
-        from_clip("zero_shot", ["a", "b"], clip=str(tiny_image_tower), text_features=tmp_path / "text.npy")
+        from_backbone("zero_shot", ["a", "b"], backbone=str(tiny_image_tower), text_features=tmp_path / "text.npy")
 
 
 def rewrite(path: Path, out: Path, **changes: object) -> Path:
@@ -192,11 +192,11 @@ def test_attention_map(trained: dict[str, Path], video: Path) -> None:
     assert seen.frames.min() >= 0
     assert seen.frames.max() <= 1
     assert seen.mean().shape == (4, 4, 4)
-    with pytest.raises(StillmotionError, match="needs a model of method evl"):
+    with pytest.raises(StillmotionError, match="needs one whose temporal module has `attention`"):
         stillmotion.attention_map(stillmotion.load(trained["linear_probe"], device="cpu"), video)
     pooled = stillmotion.load(trained["evl"], device="cpu")
     pooled.model.temporal.tokens = "time_means"
-    with pytest.raises(StillmotionError, match="reads time_means, not single patches"):
+    with pytest.raises(StillmotionError, match="reads averages of tokens, not single patches"):
         stillmotion.attention_map(pooled, video)
 
 
@@ -230,7 +230,9 @@ def test_real_tower_with_real_class_embeddings(real_weights, tmp_path: Path) -> 
         "table dog horse motorbike person plant sheep sofa train monitor"
     )
     save_file(real_weights.state, tmp_path / "tower.safetensors")
-    classifier = from_clip("zero_shot", voc.split(), clip=str(tmp_path / "tower.safetensors"), text_features=features)
+    classifier = from_backbone(
+        "zero_shot", voc.split(), backbone=str(tmp_path / "tower.safetensors"), text_features=features
+    )
     clips = sorted(folder.glob("*/*.avi"))[::9]
     labels = [classifier(path).label for path in clips]
     assert labels.count("person") >= 0.8 * len(labels), labels

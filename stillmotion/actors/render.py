@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw
 
 from stillmotion.actors.puppet import Performance, draw_puppet, random_body
 from stillmotion.actors.scenery import random_room
-from stillmotion.data.dataset import item_seed
+from stillmotion.data.seeds import item_seed
 from stillmotion.files import atomic_write
 from stillmotion.progress import progress_bar
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from stillmotion.errors import StillmotionError, did_you_mean
+from stillmotion.errors import StillmotionError, did_you_mean, one_line
 
 COMMANDS = {
     "train": "train a recipe on labeled videos: stillmotion train evl --data my_videos",
@@ -34,26 +34,38 @@ stillmotion COMMAND --help shows a command's options, stillmotion --version the 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; exits with 0, with 2 and one line on standard error, or with 130 when stopped."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        _command(words)
+        sys.stdout.flush()
+    except StillmotionError as error:
+        _exit(f"error: {one_line(error)}", 2)
+    except KeyboardInterrupt as stop:
+        _exit(f"stopped{f' ({stop})' if str(stop) else ''}; the same command goes on from here", 130)
+    except OSError as error:  # mostly what printing met: a closed pipe, of which nothing is said, or a full disk
+        sys.stdout = Path(os.devnull).open("w")  # what is left to print cannot be  # noqa: SIM115
+        if isinstance(error, BrokenPipeError):
+            sys.exit(1)
+        _exit(f"error: {one_line(error)}; free the disk or mend the file, and run again", 2)
+    except RuntimeError as error:  # PyTorch's signal handler raises wherever the main thread is
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        from stillmotion.data.loader import lost
+
+        _exit(f"error: {one_line(lost(error))}", 2)
+
+
+def _command(words: list[str]) -> None:
     if not words or words[0] in ("-h", "--help", "help"):
         print(HELP.format(commands="\n".join(f"  {name:8} {text}" for name, text in COMMANDS.items())))
-        return
-    if words[0] == "--version":
+    elif words[0] == "--version":
         import stillmotion
 
         print(f"stillmotion {stillmotion.__version__}")
-        return
-    try:
-        if words[0] not in COMMANDS:
-            raise StillmotionError(f"there is no command {words[0]!r}{did_you_mean(words[0], COMMANDS)}")
+    elif words[0] not in COMMANDS:
+        raise StillmotionError(f"there is no command {words[0]!r}{did_you_mean(words[0], COMMANDS)}")
+    else:
         import_own_modules()
         import_module(f"stillmotion.cli.{MODULES.get(words[0], words[0])}").run(words[1:])
-    except StillmotionError as error:
-        _exit(f"error: {' '.join(str(error).split())}", 2)
-    except KeyboardInterrupt as stop:
-        _exit(f"stopped{f' ({stop})' if str(stop) else ''}; the same command goes on from here", 130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(1)
 
 
 def import_own_modules() -> None:

@@ -1,12 +1,16 @@
 """`stillmotion demo`: the main job on the embedded data set."""
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 from stillmotion.cli.parse import parse
+from stillmotion.errors import missing
 
 
 def run(words: Sequence[str]) -> None:
     """Train, compare, print the table and the command to go on with."""
+    if any(find_spec(package) is None for package in ("PIL", "matplotlib", "jinja2")):
+        raise missing("demo")
     from rich.console import Console
     from rich.table import Table
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from stillmotion.cli.parse import parse
-from stillmotion.errors import StillmotionError
+from stillmotion.errors import StillmotionError, printable
 
 if TYPE_CHECKING:
-    from stillmotion.eval.ensemble import Member
+    from stillmotion.eval.report import Predictions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +32,8 @@ class Ensemble:
 def run(words: Sequence[str]) -> None:
     """Average, print every member's numbers and the ensemble's, and write them."""
     options: Ensemble = parse(Ensemble, words, "stillmotion ensemble")
-    from stillmotion.eval.ensemble import align, average, normalize, read_member, report, scores
-    from stillmotion.eval.report import write_predictions
+    from stillmotion.eval.ensemble import align, average, mixed, normalize, predictions_file
+    from stillmotion.eval.report import Report, read_predictions, write_predictions
     from stillmotion.files import write_json
     from stillmotion.progress import say
 
@@ -42,7 +42,7 @@ def run(words: Sequence[str]) -> None:
         raise StillmotionError(f"an ensemble of {count}; name the predictions of two models or more")
     if options.weights is not None and options.choose_on is not None:
         raise StillmotionError("--weights and --choose-on both give the weights; pass one of them")
-    members = [read_member(path) for path in options.members]
+    members = [read_predictions(predictions_file(path)) for path in options.members]
     _check_files(members, options.out)
     weights = normalize(options.weights or [1.0] * count, count)
     choice: dict[str, Any] = {}
@@ -51,33 +51,31 @@ def run(words: Sequence[str]) -> None:
     aligned, bad = align(members)
     if bad:
         say(f"left out of all models, because one could not read them: {', '.join(b.path for b in bad)}")
-    mixed = average(aligned, weights)
-    reports = [report(m, m.probabilities, bad) for m in aligned]
-    together = report(aligned[0], mixed, bad)
+    ensemble = mixed(aligned[0], average(aligned, weights), bad)
+    reports = [Report.of(mixed(m, m.probabilities, bad), m.classes) for m in aligned]
+    together = Report.of(ensemble, ensemble.classes)
     content = {
         "members": [{"file": m.name, "weight": w, "report": asdict(r)} for m, w, r in zip(aligned, weights, reports)],
         "ensemble": asdict(together),
         **choice,
     }
-    paths = [Path(path) for path in aligned[0].paths]
-    write_predictions(
-        options.out / "ensemble_predictions.jsonl", scores(aligned[0], mixed, bad), paths, aligned[0].classes
-    )
+    write_predictions(options.out / "ensemble_predictions.jsonl", ensemble, ensemble.paths, ensemble.classes)
     write_json(options.out / "ensemble.json", content)
     for member, weight, numbers in zip(aligned, weights, reports):
-        print(f"weight {weight:.3f}  {numbers}  {member.name}")
+        print(f"weight {weight:.3f}  {numbers}  {printable(member.name)}")
     print(f"ensemble      {together}")
     print(options.out / "ensemble.json")
 
 
-def _choose(members: Sequence["Member"], paths: Sequence[Path]) -> tuple[tuple[float, ...], dict[str, Any]]:
+def _choose(members: Sequence["Predictions"], paths: Sequence[Path]) -> tuple[tuple[float, ...], dict[str, Any]]:
     """Weights chosen on validation videos, and how, for the record."""
-    from stillmotion.eval.ensemble import align, check_separate, choose, read_member
+    from stillmotion.eval.ensemble import align, check_separate, choose, predictions_file
+    from stillmotion.eval.report import read_predictions
     from stillmotion.progress import say
 
     if len(paths) != len(members):
         raise StillmotionError(f"--choose-on has {len(paths)} files for {len(members)} models; give one for each")
-    validation = [read_member(path) for path in paths]
+    validation = [read_predictions(predictions_file(path)) for path in paths]
     check_separate(members, validation)
     aligned, bad = align(validation)
     choice = choose(aligned)
@@ -86,7 +84,7 @@ def _choose(members: Sequence["Member"], paths: Sequence[Path]) -> tuple[tuple[f
     return choice.weights, {"chosen_on": [m.name for m in validation], "chosen_top1": choice.top1}
 
 
-def _check_files(members: Sequence["Member"], out: Path) -> None:
+def _check_files(members: Sequence["Predictions"], out: Path) -> None:
     files = [Path(member.name).resolve() for member in members]
     if len(set(files)) < len(files):
         twice = next(m.name for m, f in zip(members, files) if files.count(f) > 1)

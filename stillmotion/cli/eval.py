@@ -6,43 +6,35 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-import tyro
-
+from stillmotion.cli.model_choice import ModelChoice, open_model
 from stillmotion.cli.parse import parse
-from stillmotion.cli.predict import open_model
+from stillmotion.errors import StillmotionError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Eval:
-    """Score a model on labeled videos."""
+class Eval(ModelChoice):
+    """Score a model on labeled videos; without --labels the classes are the model's, or those found in the data."""
 
-    model: tyro.conf.Positional[str]
-    """A model.safetensors of a run; zero_shot or vificlip for CLIP by class names; or a model of another library:
-    transformers:FOLDER, transformers:HUB_NAME, torchvision:MODEL, torchvision:MODEL:FILE.pth."""
     data: Path
     """Folder with one folder per class (or a val or test folder of those), or a list file."""
-    labels: Path | None = None
-    """Label map of zero_shot, vificlip and other libraries' models: CSV lines id,name; None: the names found."""
     root: Path | None = None
     """Folder that relative paths in list files start from; None: the list file's own."""
-    text_features: Path | None = None
-    """A .npy file of class embeddings in the order of the labels, in place of a text tower."""
-    clip: str | None = None
-    """CLIP weights: a path or a name; None: those the model was trained on."""
-    clean_names: bool = False
-    """Write class names as words in prompts (ApplyEyeMakeup: apply eye makeup)."""
     views: int | None = None
     """Temporal views, averaged; None: as the model was trained to be tested."""
     crops: Literal[1, 3] | None = None
     """Spatial crops, averaged; None: as the model was trained to be tested."""
-    stride: int | None = None
-    """Frames from one sampled frame to the next, for other libraries' models; None: see docs/ensembles.md."""
+    batch_views: int = 8
+    """Views in one forward pass; those of a video may be split over several."""
+    workers: int | None = None
+    """Processes that decode; None: 0 on a CPU, 8 with a GPU."""
     max_bad: float = 0.01
     """Part of the videos that may be unreadable before the evaluation fails."""
     out: Path | None = None
     """Folder for eval.json and eval_predictions.jsonl; None: beside the model, or runs/MODEL."""
-    device: Literal["auto", "cpu"] = "auto"
-    """Where to run."""
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 0:
+            raise StillmotionError(f"workers is {self.workers}; it must be at least 0, or left out")
 
 
 def run(words: Sequence[str]) -> None:
@@ -52,31 +44,26 @@ def run(words: Sequence[str]) -> None:
     from accelerate import Accelerator
 
     from stillmotion.data.bad import BadVideos
-    from stillmotion.data.manifest import read_label_map
     from stillmotion.data.source import Data, load_test_data
     from stillmotion.eval.evaluate import score
     from stillmotion.eval.report import Report, write_predictions
     from stillmotion.files import write_json
-    from stillmotion.libraries.classifier import is_foreign
-    from stillmotion.methods import METHODS
 
     data = Data(data=options.data, root=options.root, max_bad=options.max_bad)
-    known = read_label_map(options.labels) if options.labels else None
-    by_name = options.model in METHODS or is_foreign(options.model)
-    named = load_test_data(data, known) if by_name else None
-    labels = named.classes if named else known
+    known = options.names()
+    named = load_test_data(data, known) if options.by_name() else None
     accelerator = Accelerator(cpu=options.device == "cpu" or not torch.cuda.is_available())
-    device = str(accelerator.device)  # of this process, under `accelerate launch`
-    model = open_model(options, labels, known, device)
+    # The device of this process, under `accelerate launch`.
+    model = open_model(options, named.classes if named else known, str(accelerator.device))
     if not model.classes:  # a converted model, which reads any names: those of the data
-        model.classes = load_test_data(data, None).classes
+        model = model.with_classes(load_test_data(data, None).classes, clean=options.clean_names)
     manifest = named or load_test_data(data, model.classes)
     out = options.out or (
         Path("runs") / re.sub(r"[^\w.-]+", "_", options.model) if named else Path(options.model).parent
     )
     dataset = model.dataset(manifest, options.views, options.crops)
     bad = BadVideos(out / "bad_videos.jsonl", len(manifest), options.max_bad)
-    scores = score(model.model, dataset, accelerator, model.text)
+    scores = score(model.model, dataset, accelerator, model.text, options.batch_views, options.workers)
     for video in scores.bad:
         bad.add(video)
     report = Report.of(scores, model.classes)

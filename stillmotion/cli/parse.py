@@ -1,4 +1,4 @@
-"""Typed options from dataclasses, by tyro; its error boxes become one line."""
+"""Typed options from dataclasses, by tyro; its error boxes, which it offers in no other form, become one line."""
 
 import contextlib
 import io
@@ -21,10 +21,9 @@ def parse(kind: Any, words: Sequence[str], prog: str, default: Any = None) -> An
     """
     errors = io.StringIO()
     options: dict[str, Any] = {} if default is None else {"default": default}
-    markers = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
     try:
         with contextlib.redirect_stderr(errors):
-            return tyro.cli(kind, args=list(words), prog=prog, config=markers, **options)
+            return tyro.cli(kind, args=list(words), prog=prog, config=(tyro.conf.OmitArgPrefixes,), **options)
     except SystemExit as stop:
         if not stop.code:
             raise
@@ -32,15 +31,12 @@ def parse(kind: Any, words: Sequence[str], prog: str, default: Any = None) -> An
 
 
 def _one_line(box: str) -> str:
-    """The message of an error box, and the options it suggests."""
-    lines = [line.strip("│╭╮╰╯─ \t") for line in box.splitlines()]
-    body = [line for line in lines[1:] if line.strip("-")]
-    message, hints = [], []
-    for i, line in enumerate(body):
-        if line.startswith(("For full helptext", "Argument helptext", "Perhaps you meant")):
-            hints = [found for rest in body[i:] for found in re.findall(r"^(--[\w-]+)", rest)][:1]
-            break
-        message.append(line)
-    text = " ".join(message).rstrip(".").replace("Unrecognized options:", "unknown option")
-    meant = f"; did you mean {hints[0]!r}?" if hints and "unknown option" in text else ""
-    return f"{text}{meant}"
+    """The message of an error box, its first part, and the first option that another part suggests."""
+    text = re.sub(r"(?m)^[│|] ?| *[│|]$", "", box)
+    # Its parts lie between lines of dashes, of which the first holds its title.
+    parts = [" ".join(part.split()) for part in re.split(r"(?m)^\W*(?:\w[\w ]*)?[─-]{3,}\W*$", text)]
+    text = (parts[1] if len(parts) > 1 else text).rstrip(".")
+    hint = re.search(r"Perhaps you meant: (--[\w-]+)", " ".join(parts))
+    if "Unrecognized options:" not in text:
+        return text
+    return text.replace("Unrecognized options:", "unknown option") + (f"; did you mean {hint[1]!r}?" if hint else "")

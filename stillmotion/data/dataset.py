@@ -1,6 +1,5 @@
 """Videos as a PyTorch data set: each item is decoded, sampled and preprocessed when it is asked for."""
 
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from stillmotion.data.bad import BadVideo
+from stillmotion.data.frames import Change
 from stillmotion.data.manifest import Manifest
 from stillmotion.data.sampling import Indices, Sampling
+from stillmotion.data.seeds import item_seed
 from stillmotion.data.transforms import Augment, Preprocess
 from stillmotion.data.video import open_video
 from stillmotion.errors import StillmotionError, VideoError
@@ -57,9 +58,9 @@ def read_views(path: Path, num_frames: int, sampling: Sampling, preprocess: Prep
     Raises:
         VideoError: the file cannot be read.
     """
-    frames = _decode(path, lambda n: sampling.test(n, num_frames))
-    # One view at a time: slices of channels-last frames stay channels-last, which a new axis would not.
-    return torch.cat([preprocess(view, sampling.crops) for view in frames.split(num_frames)])
+    crops = sampling.crops
+    frames = _decode(path, lambda n: sampling.test(n, num_frames), lambda frames: preprocess.scale(frames, crops))
+    return torch.cat([preprocess.crop(view, crops) for view in frames.split(num_frames)])
 
 
 def read_train_view(path: Path, num_frames: int, sampling: Sampling, augment: Augment, seed: int) -> Tensor:
@@ -69,12 +70,8 @@ def read_train_view(path: Path, num_frames: int, sampling: Sampling, augment: Au
         VideoError: the file cannot be read.
     """
     rng = np.random.RandomState(seed)
-    return augment(_decode(path, lambda n: sampling.train(n, num_frames, rng)), seed)
-
-
-def item_seed(*parts: object) -> int:
-    """A seed in [0, 2^32) that depends on nothing but these values."""
-    return zlib.crc32(repr(parts).encode())
+    # A pair of frames at a time, from the same draws for each.
+    return _decode(path, lambda n: sampling.train(n, num_frames, rng), lambda frames: augment(frames, seed))
 
 
 class VideoDataset(Dataset[Sample]):
@@ -93,7 +90,7 @@ class VideoDataset(Dataset[Sample]):
         augment: Augment | None = None,
         seed: int = 0,
     ):
-        self.manifest, self.num_frames, self.sampling = manifest, num_frames, sampling
+        self.manifest, self.clips, self.num_frames, self.sampling = manifest, manifest.clips, num_frames, sampling
         self.preprocess, self.augment, self.seed = preprocess, augment, seed
 
     def __len__(self) -> int:
@@ -118,16 +115,13 @@ class VideoDataset(Dataset[Sample]):
         return Batch.of(samples, torch.cat)
 
 
-def _decode(path: Path, pick: Callable[[int], Indices]) -> Tensor:
-    """Decode the frames that `pick` chooses, row after row of its indices."""
+def _decode(path: Path, pick: Callable[[int], Indices], change: Change) -> Tensor:
+    """Decode the frames that `pick` chooses, row after row of its indices, and change each."""
     try:
-        return open_video(path).sample(lambda num_frames: [int(i) for i in pick(num_frames).flatten()])[1]
+        return open_video(path).sample(lambda num_frames: [int(i) for i in pick(num_frames).flatten()], change)[1]
     except StillmotionError:
         raise
-    except (
-        ValueError,
-        OSError,
-        MemoryError,
-        RuntimeError,
-    ) as error:  # whatever a hostile file makes FFmpeg do
-        raise VideoError(f"{path} cannot be decoded ({error}); replace or remove it") from error
+    # Whatever a hostile file makes FFmpeg and PyAV do.
+    except (ValueError, OSError, MemoryError, RuntimeError, LookupError, TypeError) as error:
+        reason = str(error) or type(error).__name__
+        raise VideoError(f"{path} cannot be decoded ({reason}); replace or remove it") from error

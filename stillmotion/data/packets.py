@@ -11,6 +11,15 @@ import av.error
 from stillmotion.errors import VideoError
 
 TRUSTED_CODECS = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "mpeg4"})
+# Containers that hold their frames themselves: a playlist or a list of files that poses as a video could name itself,
+# any other file of the disk, or one file a million times.
+CONTAINERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,gif,asf,ogg,mpegvideo,h264,hevc,m4v,ivf,obu,dv,mjpeg,"
+    "nut,rm,wtv,mxf"
+)
+MAX_PIXELS = 40_000_000  # a little over 8K UHD
+# Told to the decoder, because frames may grow behind a small header. It counts sides rounded up to whole blocks.
+DECODER_OPTIONS = {"max_pixels": str(MAX_PIXELS * 9 // 8)}
 
 
 @dataclass(frozen=True)
@@ -28,9 +37,10 @@ class PacketIndex:
         pts: list[int | None] = []
         key_packets: list[int] = []
         key_pts: list[int] = []
+        faults: list[Exception] = []
         sound = True
         try:
-            for number, packet in enumerate(packets(container, stream)):
+            for number, packet in enumerate(packets(container, stream, faults)):
                 sound = sound and not packet.is_corrupt
                 if packet.is_keyframe:
                     key_packets.append(number)
@@ -42,6 +52,7 @@ class PacketIndex:
         times = sorted(p for p in pts if p is not None)
         trusted = (
             sound
+            and not faults
             and bool(times)
             and len(set(times)) == len(times) == len(pts)
             and key_packets[:1] == [0]
@@ -54,9 +65,9 @@ class PacketIndex:
 
 def open_container(path: Path) -> Any:
     """Open a file with FFmpeg, as a PyAV container."""
-    # Some HMDB-51 files have metadata that is not text. Only local files are read: a list of segments that poses as
-    # a video must not reach the network.
-    return av.open(str(path), metadata_errors="ignore", options={"protocol_whitelist": "file"})
+    # Some HMDB-51 files have metadata that is not text.
+    options = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
+    return av.open(str(path), metadata_errors="ignore", options=options)
 
 
 def video_stream(container: Any, path: Path) -> Any:
@@ -73,11 +84,22 @@ def video_stream(container: Any, path: Path) -> Any:
     # One thread: several clips are decoded side by side by data workers, and PyAV can deadlock when a frame-threaded
     # decoder closes early while FFmpeg logs.
     stream.codec_context.thread_type = "NONE"
+    stream.codec_context.options = DECODER_OPTIONS
     return stream
 
 
-def packets(container: Any, stream: Any) -> Iterator[Any]:
-    """Yield the packets of a track that hold data, in order of decoding."""
-    for packet in container.demux(stream):
-        if packet.size:
-            yield packet
+def packets(container: Any, stream: Any, faults: list[Exception] | None = None) -> Iterator[Any]:
+    """Yield the packets of a track that hold data, in order of decoding.
+
+    A transport stream may announce another track midway, at which PyAV raises `IndexError`: that packet is left out
+    and the error added to `faults`.
+    """
+    while True:
+        try:
+            for packet in container.demux(stream):
+                if packet.size:
+                    yield packet
+            return
+        except IndexError as error:  # each call reads on, so this ends
+            if faults is not None:
+                faults.append(error)

@@ -12,6 +12,7 @@ from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as tvf
 
 from stillmotion.data.sampling import crop_offsets
+from stillmotion.data.seeds import drawn_from
 from stillmotion.errors import StillmotionError
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -47,7 +48,14 @@ class Preprocess:
 
     def __call__(self, frames: Tensor, crops: Literal[1, 3] = 1) -> Tensor:
         """(T, 3, H, W) uint8 frames to (crops, T, 3, height, width) normalized float32: the middle, or three crops."""
-        frames = self.resize(frames, self.short_side if crops == 1 else None)
+        return self.crop(self.scale(frames, crops), crops)
+
+    def scale(self, frames: Tensor, crops: Literal[1, 3] = 1) -> Tensor:
+        """(T, 3, H, W) uint8 frames to the (T, 3, H', W') that the crops are taken from, each frame by itself."""
+        return self.resize(frames, self.short_side if crops == 1 else None)
+
+    def crop(self, frames: Tensor, crops: Literal[1, 3] = 1) -> Tensor:
+        """(T, 3, H', W') scaled frames to (crops, T, 3, height, width) normalized float32."""
         offsets = crop_offsets((frames.shape[-2], frames.shape[-1]), self.size, crops)
         h, w = self.size
         return torch.stack([self.normalize(frames[..., y : y + h, x : x + w]) for y, x in offsets])
@@ -129,8 +137,7 @@ class Augment:
         """(T, 3, H, W) uint8 frames to one (T, 3, height, width) normalized view; equal seeds give equal views."""
         if self._steps is None:
             return self.preprocess(frames)[0]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with drawn_from(seed):
             if self.policy == "none":
                 frames = self.preprocess.resize(frames, self.preprocess.short_side)
                 (y, x), (h, w) = (

@@ -12,23 +12,18 @@ import bisect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import av
 import av.error
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from stillmotion.data.packets import PacketIndex, open_container, packets, video_stream
+from stillmotion.data.frames import Change, Kept, check_size, clockwise
+from stillmotion.data.manifest import VIDEO_SUFFIXES
+from stillmotion.data.packets import DECODER_OPTIONS, PacketIndex, open_container, packets, video_stream
 from stillmotion.errors import VideoError, did_you_mean
-
-MAX_PIXELS = 40_000_000  # a little over 8K UHD
-MAX_ASPECT = 20
-
-Image = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -55,7 +50,7 @@ class Video:
         """Clockwise degrees (0, 90, 180 or 270) by which the file asks to turn its frames; `frames` does so."""
         with open_container(self.path) as container:
             for frame in _decode_all(container, video_stream(container, self.path)):
-                return _clockwise(frame)
+                return clockwise(frame)
         return 0
 
     @property
@@ -87,29 +82,36 @@ class Video:
 
         return self.sample(pick)[1]
 
-    def sample(self, pick: Callable[[int], Sequence[int]]) -> tuple[list[int], Tensor]:
+    def sample(self, pick: Callable[[int], Sequence[int]], change: Change | None = None) -> tuple[list[int], Tensor]:
         """Let `pick` choose indices from the frame count, and decode them; the count is right even for broken files.
 
+        Args:
+            change: makes frames small as soon as they are decoded, a pair at a time (see `Kept`), so that memory never
+                holds all of them at full size.
+
         Returns:
-            The indices, and the frames as `frames` returns them.
+            The indices, and the frames as `frames` returns them, or what `change` made of them.
+
+        Raises:
+            VideoError: a file that cannot be decoded, or whose wanted frames are of more than one size.
         """
         if self._index.trusted:
             indices = [int(i) for i in pick(len(self._index.shown))]
-            images = self._sparse(set(indices))
-            if images is not None:
-                return indices, _stack([images[i] for i in indices])
+            kept = self._sparse(set(indices), change)
+            if kept is not None:
+                return indices, kept.of(indices)
         guess = len(self._index.shown)
         indices = [int(i) for i in pick(guess)] if guess else []
-        count, images = self._sequential(set(indices))
+        count, kept = self._sequential(set(indices), change)
         if count == 0:
             raise VideoError(f"{self.path}: no frame can be decoded; the file is damaged, replace or remove it")
         if count != guess:  # the file has more or fewer frames than packets: choose again, from the true count
             indices = [int(i) for i in pick(count)]
-            if not images.keys() >= set(indices):
-                count, images = self._sequential(set(indices))
-        return indices, _stack([images[i] for i in indices])
+            if not kept.sizes.keys() >= set(indices):
+                count, kept = self._sequential(set(indices), change)
+        return indices, kept.of(indices)
 
-    def _sparse(self, wanted: set[int]) -> dict[int, Image] | None:
+    def _sparse(self, wanted: set[int], change: Change | None = None) -> Kept | None:
         """Decode only the groups of pictures that hold wanted frames; None when the file does not keep its promise."""
         index = self._index
         pending_by_start: dict[int, set[int]] = {}
@@ -117,7 +119,7 @@ class Video:
             key = max(0, bisect.bisect_right(index.key_pts, index.shown[i]) - 1)
             pending_by_start.setdefault(index.key_packets[key], set()).add(index.shown[i])
         numbers = {pts: i for i, pts in enumerate(index.shown)}
-        images: dict[int, Image] = {}
+        kept = Kept(self.path, change)
         pending: set[int] = set()
         waiting = sorted(pending_by_start)
         start_pts = 0
@@ -125,7 +127,8 @@ class Video:
             with open_container(self.path) as container:
                 stream = video_stream(container, self.path)
                 context = stream.codec_context
-                context.options = {"err_detect": "explode"}  # how damage is concealed depends on all before it
+                # How damage is concealed depends on all before it.
+                context.options = DECODER_OPTIONS | {"err_detect": "explode"}
                 for number, packet in enumerate(packets(container, stream)):
                     if waiting and number == waiting[0]:
                         if not pending:
@@ -140,24 +143,24 @@ class Video:
                         continue  # shown before the key frame: refers to the group before, which was not decoded
                     # Skipping pictures that no other one refers to leaves the rest bit-exact.
                     context.skip_frame = "DEFAULT" if packet.pts in pending else "NONREF"
-                    _collect(context.decode(packet), pending, numbers, images)
+                    kept.take(context.decode(packet), pending, numbers)
                 if pending:
                     context.skip_frame = "DEFAULT"
-                    _collect(context.decode(None), pending, numbers, images)
+                    kept.take(context.decode(None), pending, numbers)
         except (av.error.FFmpegError, EOFError):
             return None
-        return images if images.keys() >= wanted else None
+        return kept if kept.sizes.keys() >= wanted else None
 
-    def _sequential(self, wanted: set[int]) -> tuple[int, dict[int, Image]]:
+    def _sequential(self, wanted: set[int], change: Change | None = None) -> tuple[int, Kept]:
         """Decode everything in order, past damage; returns the frame count and the wanted frames."""
-        images: dict[int, Image] = {}
+        kept = Kept(self.path, change)
         count = 0
         with open_container(self.path) as container:
             for frame in _decode_all(container, video_stream(container, self.path)):
                 if count in wanted:
-                    images[count] = _image(frame)
+                    kept.add(count, frame)
                 count += 1
-        return count, images
+        return count, kept
 
 
 def open_video(path: str | Path) -> Video:
@@ -174,7 +177,7 @@ def open_video(path: str | Path) -> Video:
             stream = video_stream(container, path)
             context = stream.codec_context
             width, height = context.width, context.height
-            _check_size(path, width, height)
+            check_size(path, width, height)
             index = PacketIndex.read(container, stream)
             rate = stream.average_rate or stream.guessed_rate
     except av.error.FFmpegError as error:
@@ -198,29 +201,16 @@ def _decode_all(container: Any, stream: Any) -> Iterator[Any]:
         return
 
 
-def _collect(decoded: list[Any], pending: set[int], numbers: dict[int, int], images: dict[int, Image]) -> None:
-    for frame in decoded:
-        if frame.pts in pending:
-            pending.discard(frame.pts)
-            images[numbers[frame.pts]] = _image(frame)
-
-
-def _image(frame: Any) -> Image:
-    image: Image = frame.to_ndarray(format="rgb24")
-    return np.rot90(image, k=-_clockwise(frame) // 90)
-
-
-def _clockwise(frame: Any) -> int:
-    return -round(frame.rotation / 90) * 90 % 360
-
-
 def _check_file(path: Path) -> None:
-    if path.is_dir():
-        raise VideoError(f"{path} is a folder, not a video; pass a file")
-    if not path.exists():
-        near = [p.name for p in list(path.parent.iterdir())[:500]] if path.parent.is_dir() else []
-        raise VideoError(f"no video {path}{did_you_mean(path.name, near) if near else ''}")
     try:
+        if path.is_dir():
+            raise VideoError(f"{path} is a folder, not a video; pass a file")
+        if not path.exists():
+            near = [p.name for p in islice(path.parent.iterdir(), 5000)] if path.parent.is_dir() else []
+            videos = [name for name in near if Path(name).suffix.lower() in VIDEO_SUFFIXES]
+            raise VideoError(f"no video {path}{did_you_mean(path.name, videos)}")
+        if not path.is_file():  # a pipe, say, which may never end
+            raise VideoError(f"{path} is not a file; copy the video into one")
         with path.open("rb") as file:
             empty = not file.read(1)
     except OSError as error:
@@ -229,22 +219,8 @@ def _check_file(path: Path) -> None:
         raise VideoError(f"{path} is empty (0 bytes); replace or remove it")
 
 
-def _check_size(path: Path, width: int, height: int) -> None:
-    if not width or not height:
-        raise VideoError(f"{path} does not say its frame size; it is damaged or not a video, replace or remove it")
-    if width * height > MAX_PIXELS or max(width, height) > MAX_ASPECT * min(width, height):
-        raise VideoError(
-            f"{path} has frames of {width}x{height} pixels; at most {MAX_PIXELS // 1_000_000} million pixels and "
-            f"sides of {MAX_ASPECT} to 1 are read; rescale or remove it"
-        )
-
-
 def _not_a_video(path: Path, error: Exception) -> VideoError:
     reason = getattr(error, "strerror", None) or type(error).__name__
+    if isinstance(error, av.error.ArgumentError):  # what FFmpeg says of a format that is not allowed
+        reason = "damaged, or in a container that holds no frames itself"
     return VideoError(f"{path} cannot be read as a video ({reason}); replace or remove it")
-
-
-def _stack(images: list[Image]) -> Tensor:
-    if len({image.shape for image in images}) > 1:
-        raise VideoError("the frame size changes within the video; re-encode it at one size")
-    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)

@@ -1,6 +1,5 @@
 """Weighted averages of several models' class probabilities (EVL, table 9: complementary knowledge)."""
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,26 +12,13 @@ from torch import Tensor
 
 from stillmotion.data.bad import BadVideo
 from stillmotion.errors import DataError
-from stillmotion.eval.report import Report, Scores
+from stillmotion.eval.report import Predictions
 
 FILES = ("predictions.jsonl", "eval_predictions.jsonl", "ensemble_predictions.jsonl")
 """What training, evaluation and an ensemble write into their folders."""
 
 MOST_CHOSEN = 5
 """Models whose weights can be chosen: the grid of six has more than 100,000 points."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Member:
-    """One model's scores: probabilities (N, K) in float64 and labels (N,) of N videos, which paths name."""
-
-    name: str
-    classes: tuple[str, ...]
-    paths: tuple[str, ...]
-    labels: Tensor
-    probabilities: Tensor
-    bad: tuple[BadVideo, ...] = ()
-    """Videos that the model was asked to score and that could not be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,51 +48,7 @@ def predictions_file(path: Path) -> Path:
     return found[0]
 
 
-def read_member(path: Path) -> Member:
-    """Read a file of `write_predictions`, or the one in a run's folder.
-
-    Raises:
-        DataError: no such file, a damaged one, or numbers that are not probabilities.
-    """
-    file = predictions_file(path)
-    try:
-        lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-        if not lines or "classes" not in lines[0]:
-            raise DataError(f"{file} names no classes, as older versions wrote it; train or evaluate again")
-        member = Member(
-            name=str(file),
-            classes=tuple(lines[0]["classes"]),
-            paths=tuple(str(line["path"]) for line in lines),
-            labels=torch.tensor([int(line["label"]) for line in lines]),
-            probabilities=torch.tensor([line["probabilities"] for line in lines], dtype=torch.float64),
-            bad=tuple(BadVideo(str(b["path"]), str(b["reason"])) for b in lines[0].get("bad", ())),
-        )
-    except DataError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise DataError(f"cannot read predictions from {file} ({error!r}); evaluate again") from error
-    _check(member)
-    return member
-
-
-def _check(member: Member) -> None:
-    N, K = len(member.paths), len(member.classes)
-    if member.probabilities.shape != (N, K) or not bool(((member.labels >= 0) & (member.labels < K)).all()):
-        raise DataError(f"{member.name} has {K} classes, its scores or labels another number; evaluate again")
-    p = member.probabilities
-    good = torch.isfinite(p).all(dim=1) & (p >= 0).all(dim=1) & ((p.sum(dim=1) - 1).abs() < 1e-3)
-    if not bool(good.all()):
-        where = member.paths[int((~good).nonzero()[0])]
-        raise DataError(
-            f"{member.name}: the scores of {where} are no probabilities; they must sum to 1: evaluate again"
-        )
-    keys = [_key(path) for path in member.paths]
-    if len(set(keys)) < N:
-        twice = next(path for path, key in zip(member.paths, keys) if keys.count(key) > 1)
-        raise DataError(f"{member.name} scores {twice} twice; each video may appear once: evaluate again")
-
-
-def align(members: Sequence[Member]) -> tuple[list[Member], tuple[BadVideo, ...]]:
+def align(members: Sequence[Predictions]) -> tuple[list[Predictions], tuple[BadVideo, ...]]:
     """Bring members to the same videos in the same order, the first one's.
 
     A video that could not be read for one member is left out of all, and returned.
@@ -136,7 +78,7 @@ def align(members: Sequence[Member]) -> tuple[list[Member], tuple[BadVideo, ...]
     return aligned, tuple(bad.values())
 
 
-def _same_classes(a: Member, b: Member) -> None:
+def _same_classes(a: Predictions, b: Predictions) -> None:
     if a.classes == b.classes:
         return
     if only := sorted(set(a.classes) ^ set(b.classes)):
@@ -152,7 +94,7 @@ def _same_classes(a: Member, b: Member) -> None:
     )
 
 
-def _same_videos(a: Member, b: Member, bad: Any) -> None:
+def _same_videos(a: Predictions, b: Predictions, bad: Any) -> None:
     have = {_key(path) for path in b.paths} | set(bad)
     lacking = [path for path in a.paths if _key(path) not in have]
     if lacking:
@@ -162,12 +104,13 @@ def _same_videos(a: Member, b: Member, bad: Any) -> None:
         )
 
 
-def _pick(member: Member, keys: Sequence[str]) -> Member:
+def _pick(member: Predictions, keys: Sequence[str]) -> Predictions:
     place = {_key(path): i for i, path in enumerate(member.paths)}
     order = [place[key] for key in keys]
     return replace(
         member,
         paths=tuple(member.paths[i] for i in order),
+        indices=member.indices[order],
         labels=member.labels[order],
         probabilities=member.probabilities[order],
         bad=(),
@@ -179,7 +122,7 @@ def _key(path: str) -> str:
     return str(Path(path).absolute())
 
 
-def check_separate(scored: Sequence[Member], validation: Sequence[Member]) -> None:
+def check_separate(scored: Sequence[Predictions], validation: Sequence[Predictions]) -> None:
     """Refuse weights chosen on what is scored.
 
     Raises:
@@ -212,7 +155,7 @@ def normalize(weights: Sequence[float], count: int) -> tuple[float, ...]:
     return tuple(w / sum(weights) for w in weights)
 
 
-def average(members: Sequence[Member], weights: Sequence[float]) -> Tensor:
+def average(members: Sequence[Predictions], weights: Sequence[float]) -> Tensor:
     """Weighted average of aligned members' probabilities, (N, K)."""
     return torch.stack([w * m.probabilities for m, w in zip(members, weights)]).sum(dim=0)
 
@@ -225,7 +168,7 @@ def grid(count: int) -> Iterator[tuple[int, ...]]:
         yield tuple(b - a - 1 for a, b in pairwise(edges))
 
 
-def choose(members: Sequence[Member]) -> Choice:
+def choose(members: Sequence[Predictions]) -> Choice:
     """The weights on a simplex grid that get the most of aligned members' videos right.
 
     Of equally good ones, those nearest to equal weights; of these, the ones that give more to the earlier members.
@@ -246,14 +189,9 @@ def choose(members: Sequence[Member]) -> Choice:
     return Choice(weights=normalize(best[2], count), top1=best[0] / len(labels))
 
 
-def report(member: Member, probabilities: Tensor, bad: Sequence[BadVideo]) -> Report:
-    """Numbers of these probabilities (N, K) for a member's videos; `bad` are those left out."""
-    return Report.of(scores(member, probabilities, bad), member.classes)
-
-
-def scores(member: Member, probabilities: Tensor, bad: Sequence[BadVideo]) -> Scores:
-    """Probabilities (N, K) for a member's videos as `Scores`."""
+def mixed(member: Predictions, probabilities: Tensor, bad: Sequence[BadVideo]) -> Predictions:
+    """These probabilities (N, K) for a member's videos; `bad` are those left out."""
     N = len(member.paths)
-    return Scores(
-        indices=torch.arange(N), labels=member.labels, probabilities=probabilities, bad=list(bad), total=N + len(bad)
+    return replace(
+        member, indices=torch.arange(N), probabilities=probabilities, bad=tuple(bad), total=N + len(bad), seconds=0.0
     )

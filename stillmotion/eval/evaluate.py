@@ -1,19 +1,22 @@
 """Score a model on clips: each video once, over any number of processes, views averaged as probabilities."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object, send_to_device
+from accelerate.utils import gather_object, send_to_device, slice_tensors
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from stillmotion.data.bad import BadVideo
-from stillmotion.data.dataset import Batch
-from stillmotion.errors import DataError
-from stillmotion.eval.report import Scores
+from stillmotion.data.dataset import Sample
+from stillmotion.data.loader import batches, data_workers
+from stillmotion.errors import DataError, StillmotionError
+from stillmotion.eval.report import Scores, check_finite
 from stillmotion.progress import progress_bar
+
+BATCH_VIEWS = 8
 
 
 def score(
@@ -21,42 +24,45 @@ def score(
     dataset: Any,
     accelerator: Accelerator,
     text: Tensor | None = None,
-    batch_size: int = 4,
-    workers: int = 0,
+    batch_views: int = BATCH_VIEWS,
+    workers: int | None = None,
     quiet: bool = False,
 ) -> Scores:
     """Return the class probabilities of every video, views averaged after the softmax.
 
     Args:
         model: in evaluation mode; called as model(views, text).
-        dataset: clips, indexed by (epoch, index), with a `collate`; its views are the test views.
+        dataset: labeled `clips`, indexed by (epoch, index), with a `collate`; its views are the test views.
         text: class embeddings (K, E) that were encoded once; None for a closed set.
-        batch_size: clips in one forward pass.
+        batch_views: views in one forward pass; those of a clip may be split over several.
+        workers: processes that decode; None: none on a CPU, 8 with a GPU.
 
     Raises:
         DataError: no video could be read.
+        StillmotionError: logits that are not finite.
     """
+    if batch_views < 1:
+        raise StillmotionError(f"batch-views is {batch_views}; it must be at least 1")
     mine = range(accelerator.process_index, len(dataset), accelerator.num_processes)
-    keys = [[(0, i) for i in mine[start : start + batch_size]] for start in range(0, len(mine), batch_size)]
-    loader: DataLoader[Batch] = DataLoader(
-        dataset,
-        batch_sampler=keys,
-        collate_fn=dataset.collate,
-        num_workers=workers,
+    samples = batches(
+        dataset, data_workers(workers, accelerator.device.type), keys=[(0, index) for index in mine], ahead=1
     )
     found: list[tuple[int, int, list[float]]] = []
     bad: list[BadVideo] = []
+    held: list[Sample] = []
     started = time.perf_counter()
-    with progress_bar("" if quiet else "evaluating", len(keys)) as bar, torch.inference_mode():
-        for batch in loader:
-            bad += batch.bad
-            if batch.labels.numel():
-                views = send_to_device(batch.views, accelerator.device)
-                with accelerator.autocast():
-                    logits = model(views, text)
-                probabilities = logits.float().softmax(dim=-1).unflatten(0, (-1, batch.num_views)).mean(dim=1)
-                found += zip(batch.indices.tolist(), batch.labels.tolist(), probabilities.cpu().tolist())
+    with progress_bar("" if quiet else "evaluating", len(mine)) as bar, torch.inference_mode():
+        for sample in samples:
+            if sample.bad is not None:
+                bad.append(sample.bad)
+            else:
+                held.append(sample)
+                if sum(len(s.views) for s in held) >= batch_views:
+                    found += _classify(held, model, dataset, accelerator, text, batch_views)
+                    held = []
             bar.advance()
+        if held:
+            found += _classify(held, model, dataset, accelerator, text, batch_views)
     found, bad = sorted(gather_object(found)), gather_object(bad)
     indices = [i for i, _, _ in found]
     assert len(indices) == len(set(indices)), "a video was scored twice"
@@ -67,7 +73,28 @@ def score(
         indices=torch.tensor(indices),
         labels=torch.tensor([label for _, label, _ in found]),
         probabilities=torch.tensor([p for _, _, p in found]),
-        bad=bad,
+        bad=tuple(bad),
         total=len(dataset),
         seconds=time.perf_counter() - started,
     )
+
+
+def _classify(
+    samples: Sequence[Sample],
+    model: nn.Module,
+    dataset: Any,
+    accelerator: Accelerator,
+    text: Tensor | None,
+    batch_views: int,
+) -> list[tuple[int, int, list[float]]]:
+    """Place, label and probabilities of each clip; `batch_views` of their views go through the model at a time."""
+    batch = dataset.collate(samples)
+    logits = []
+    for start in range(0, batch.num_views * len(samples), batch_views):
+        views = send_to_device(slice_tensors(batch.views, slice(start, start + batch_views)), accelerator.device)
+        with accelerator.autocast():
+            logits.append(model(views, text).float())
+    logits_BVK = torch.cat(logits).unflatten(0, (-1, batch.num_views))
+    check_finite(logits_BVK, [str(dataset.clips[sample.index].path) for sample in samples])
+    probabilities = logits_BVK.softmax(dim=-1).mean(dim=1)
+    return list(zip(batch.indices.tolist(), batch.labels.tolist(), probabilities.cpu().tolist()))

@@ -2,19 +2,14 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.classification import (
-    multiclass_accuracy,
-    multiclass_confusion_matrix,
-    multiclass_f1_score,
-)
 
-from stillmotion.errors import DataError
+from stillmotion.data.bad import BadVideo
+from stillmotion.errors import DataError, StillmotionError
 from stillmotion.files import atomic_write
 
 
@@ -25,9 +20,19 @@ class Scores:
     indices: Tensor
     labels: Tensor
     probabilities: Tensor
-    bad: list[Any] = field(default_factory=list)
+    bad: tuple[BadVideo, ...] = ()
+    """Videos that were to be scored and could not be read."""
     total: int = 0
     seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions(Scores):
+    """One model's scores as a file holds them: float64, with the paths of the N videos and the names of the classes."""
+
+    name: str
+    classes: tuple[str, ...]
+    paths: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,23 +59,21 @@ class Report:
     @classmethod
     def of(cls, scores: Scores, classes: tuple[str, ...]) -> "Report":
         """Compute the numbers."""
-        K = len(classes)
-        p, y = scores.probabilities, scores.labels
-        confusion = multiclass_confusion_matrix(p, y, num_classes=K)
-        support = confusion.sum(dim=1)
-        per_class = confusion.diagonal()[support > 0] / support[support > 0]
-        top = (multiclass_accuracy(p, y, K, average="micro", top_k=min(k, K)).item() for k in (1, 5))
-        f1 = multiclass_f1_score(p, y, num_classes=K, average="none")
+        p, y, K = scores.probabilities, scores.labels, len(classes)
+        counts = torch.bincount(y * K + p.argmax(dim=1), minlength=K * K).view(K, K)
+        support, right = counts.sum(dim=1), counts.diagonal()
+        in_five = (p.topk(min(5, K)).indices == y[:, None]).any(dim=1)
+        f1 = 2 * right / (support + counts.sum(dim=0)).clamp(min=1)  # 0 for a class never seen nor predicted
         return cls(
             classes=classes,
             videos=scores.total,
             scored=len(y),
             bad=tuple({"path": b.path, "reason": b.reason} for b in scores.bad),
-            top1=next(top),
-            top5=next(top),
-            mean_class=per_class.mean().item(),
+            top1=(right.sum() / len(y)).item(),
+            top5=(in_five.sum() / len(y)).item(),
+            mean_class=(right / support)[support > 0].mean().item(),
             f1=tuple(f1.tolist()),
-            confusion=tuple(tuple(row) for row in confusion.tolist()),
+            confusion=tuple(tuple(row) for row in counts.tolist()),
             seconds=scores.seconds,
         )
 
@@ -82,7 +85,7 @@ class Report:
         )
 
 
-def write_predictions(path: Path, scores: Scores, paths: Sequence[Path], classes: Sequence[str]) -> None:
+def write_predictions(path: Path, scores: Scores, paths: Sequence[Path | str], classes: Sequence[str]) -> None:
     """Write one JSON line per scored video: path, label, probabilities.
 
     The first line also has what is the same for all: the class names and the videos that could not be read.
@@ -96,22 +99,62 @@ def write_predictions(path: Path, scores: Scores, paths: Sequence[Path], classes
             shared = {}
 
 
-def read_predictions(path: Path) -> Scores:
-    """Read scores back from `write_predictions`.
+def read_predictions(path: Path) -> Predictions:
+    """Read a file of `write_predictions` back.
 
     Raises:
-        DataError: no such file, or a damaged one.
+        DataError: no such file, a damaged one, or numbers that are not probabilities.
     """
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        return Scores(
-            indices=torch.tensor([line["index"] for line in lines]),
-            labels=torch.tensor([line["label"] for line in lines]),
-            probabilities=torch.tensor([line["probabilities"] for line in lines]),
-            total=len(lines),
+        if not lines or "classes" not in lines[0]:
+            raise DataError(f"{path} names no classes, as older versions wrote it; train or evaluate again")
+        bad = tuple(BadVideo(str(b["path"]), str(b["reason"])) for b in lines[0].get("bad", ()))
+        found = Predictions(
+            name=str(path),
+            classes=tuple(map(str, lines[0]["classes"])),
+            paths=tuple(str(line["path"]) for line in lines),
+            indices=torch.tensor([int(line["index"]) for line in lines]),
+            labels=torch.tensor([int(line["label"]) for line in lines]),
+            probabilities=torch.tensor([line["probabilities"] for line in lines], dtype=torch.float64),
+            bad=bad,
+            total=len(lines) + len(bad),
         )
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"cannot read predictions from {path} ({error}); evaluate again") from error
+    except DataError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise DataError(f"cannot read predictions from {path} ({error!r}); evaluate again") from error
+    _check(found)
+    return found
+
+
+def _check(found: Predictions) -> None:
+    N, K, p = len(found.paths), len(found.classes), found.probabilities
+    if p.shape != (N, K) or not bool(((found.labels >= 0) & (found.labels < K)).all()):
+        raise DataError(f"{found.name} has {K} classes, its scores or labels another number; evaluate again")
+    good = torch.isfinite(p).all(dim=1) & (p >= 0).all(dim=1) & ((p.sum(dim=1) - 1).abs() < 1e-3)
+    if not bool(good.all()):
+        where = found.paths[int((~good).nonzero()[0])]
+        raise DataError(f"{found.name}: the scores of {where} are no probabilities; they must sum to 1: evaluate again")
+    seen: set[Path] = set()
+    for path in found.paths:
+        if Path(path).absolute() in seen:
+            raise DataError(f"{found.name} scores {path} twice; each video may appear once: evaluate again")
+        seen.add(Path(path).absolute())
+
+
+def check_finite(logits: Tensor, paths: Sequence[str]) -> None:
+    """Refuse logits (B, ...) of the videos at `paths` that are no numbers: they would become probabilities of nothing.
+
+    Raises:
+        StillmotionError: one of them is NaN or infinite.
+    """
+    for path, row in zip(paths, logits):
+        if not bool(torch.isfinite(row).all()):
+            raise StillmotionError(
+                f"the scores of {path} are not finite (NaN or infinite): the weights are damaged, or too large for "
+                "this precision; load other weights, or run in fp32"
+            )
 
 
 def within_pairs(scores: Scores, classes: tuple[str, ...], pairs: tuple[tuple[str, str], ...]) -> float:

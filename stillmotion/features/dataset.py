@@ -6,8 +6,9 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from stillmotion.data.bad import BadVideo
-from stillmotion.data.dataset import Batch, Sample, item_seed
+from stillmotion.data.dataset import Batch, Sample
 from stillmotion.data.manifest import Clip
+from stillmotion.data.seeds import view_of_epoch
 from stillmotion.features.encode import View
 from stillmotion.features.store import FeatureStore, stack
 from stillmotion.models.features import Features
@@ -50,12 +51,15 @@ class FeatureDataset(Dataset[Sample]):
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         epoch, index = key
-        clip, items = self.clips[index], [item for view in self.views[index] for item in view.items()]
-        if self.train and items:
-            items = [items[item_seed(self.seed, epoch, index) % len(items)]]
+        clip, items = self.clips[index], self.items(epoch, index)
         if not items or any(self.store.lacking(item, self.outputs) for item in items):
             return Sample(index, clip.label, None, BadVideo(str(clip.path), f"{clip.path} could not be encoded"))
         return Sample(index, clip.label, [self.store.read(item, self.outputs) for item in items])
+
+    def items(self, epoch: int, index: int) -> list[str]:
+        """Names of what an epoch reads of a clip."""
+        items = [item for view in self.views[index] for item in view.items()]
+        return [items[view_of_epoch(self.seed, index, epoch, len(items))]] if self.train and items else items
 
     @staticmethod
     def collate(samples: Sequence[Sample]) -> Batch:

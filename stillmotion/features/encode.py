@@ -10,14 +10,16 @@ from pathlib import Path
 import torch
 from accelerate import init_empty_weights
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from stillmotion.backbones.runtimes import RUNTIMES
 from stillmotion.backbones.weights import Weights
 from stillmotion.data.bad import BadVideo, BadVideos
-from stillmotion.data.dataset import item_seed, read_train_view, read_views
+from stillmotion.data.dataset import read_train_view, read_views
+from stillmotion.data.loader import batches
 from stillmotion.data.manifest import Clip
 from stillmotion.data.sampling import Sampling
+from stillmotion.data.seeds import item_seed
 from stillmotion.data.transforms import Augment
 from stillmotion.errors import DiskError, StillmotionError, VideoError
 from stillmotion.features.store import FeatureSpec, FeatureStore
@@ -146,13 +148,10 @@ def encode(
         DiskError: the disk became full.
     """
     todo = [view for view in views if any(store.lacking(item, encoder.outputs) for item in view.items())]
-    jobs = _Decoding(todo, encoder.spec, augment)
-    loader: DataLoader[tuple[View, Tensor | BadVideo]] = DataLoader(
-        jobs, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None
-    )
+    decoded = batches(_Decoding(todo, encoder.spec, augment), workers, ahead=4)
     try:
         with progress_bar("encoding", len(todo)) as bar:
-            for view, video in loader:
+            for view, video in decoded:
                 if isinstance(video, BadVideo):
                     bad.add(video)
                 else:

@@ -8,7 +8,7 @@ import torch
 import torchvision
 from torch.utils.flop_counter import FlopCounterMode
 
-from stillmotion.errors import StillmotionError, WeightsError
+from stillmotion.errors import StillmotionError, WeightsError, missing
 from stillmotion.libraries.models import ForeignVideo, TorchvisionVideo, TransformersVideo
 from stillmotion.libraries.read import published_clip
 
@@ -53,9 +53,7 @@ def _transformers(rest: str) -> tuple[ForeignVideo, int, tuple[int, int]]:
     try:
         from transformers import AutoConfig, AutoModelForVideoClassification
     except ImportError as error:
-        raise WeightsError(
-            f"transformers:{rest} needs the package transformers; pip install 'stillmotion[transformers]'"
-        ) from error
+        raise missing("transformers", WeightsError) from error
     folder = Path(rest).expanduser()
     if not (folder / "config.json").is_file():
         raise WeightsError(f"there is no {folder / 'config.json'}; pass a local folder of a video classification model")

@@ -16,7 +16,7 @@ from torchvision.transforms.v2 import functional as tvf
 from stillmotion.backbones.weights import compare
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.transforms import Preprocess
-from stillmotion.errors import WeightsError, did_you_mean
+from stillmotion.errors import WeightsError, did_you_mean, missing
 from stillmotion.libraries.models import ForeignVideo, TorchvisionVideo, TransformersVideo
 from stillmotion.progress import say
 from stillmotion.weights.hub import snapshot, torchvision_file
@@ -47,9 +47,9 @@ class ForeignPreprocess(Preprocess):
     resize_to: tuple[int, ...] = (256,)
     library: Literal["transformers", "torchvision"] = "transformers"
 
-    def __call__(self, frames: Tensor, crops: Literal[1, 3] = 1) -> Tensor:
-        """(T, 3, H, W) uint8 frames to (crops, T, 3, height, width) normalized float32: the middle, or three crops."""
-        frames, (h, w) = self.resize(frames), self.size
+    def crop(self, frames: Tensor, crops: Literal[1, 3] = 1) -> Tensor:
+        """(T, 3, H', W') scaled frames to (crops, T, 3, height, width) normalized float32."""
+        h, w = self.size
         room = (frames.shape[-2] - h, frames.shape[-1] - w)
         # The middle of an odd room: torchvision rounds half to even, transformers down.
         middle = tuple(round(r / 2) if self.library == "torchvision" else r // 2 for r in room)
@@ -146,9 +146,7 @@ def read_transformers(rest: str) -> Foreign:
     try:
         from transformers import AutoModelForVideoClassification, AutoVideoProcessor
     except ImportError as error:
-        raise WeightsError(
-            f"transformers:{rest} needs the package transformers; pip install 'stillmotion[transformers]'"
-        ) from error
+        raise missing("transformers", WeightsError) from error
     folder = Path(rest).expanduser()
     folder = folder if folder.is_dir() else snapshot(rest)
     safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}

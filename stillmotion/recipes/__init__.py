@@ -68,13 +68,10 @@ def find(name: str) -> Recipe[Any]:
         sys.path.insert(0, str(Path.cwd()))
     try:
         maker = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise StillmotionError(f"cannot import recipe {name!r} ({error}); write MODULE:FUNCTION") from error
-    try:
         inspect.signature(maker).bind()
-    except TypeError as error:
-        raise StillmotionError(f"recipe {name!r} must be a function without arguments ({error})") from error
-    recipe = maker()
-    if not isinstance(recipe, Recipe):
-        raise StillmotionError(f"recipe {name!r} returns a {type(recipe).__name__}; return a Recipe")
-    return recipe
+        found = None if inspect.isbuiltin(maker) else maker()
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise StillmotionError(f"cannot import recipe {name!r} ({error}); name a function without arguments") from error
+    if not isinstance(found, Recipe):
+        raise StillmotionError(f"recipe {name!r} returns a {type(found).__name__}; return a Recipe")
+    return found

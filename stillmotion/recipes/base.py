@@ -1,7 +1,7 @@
 """A recipe, everything that decides a number, and the place of a run of it: frozen data both."""
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
@@ -94,3 +94,11 @@ def plain(config: Any) -> dict[str, Any]:
     """The fields of a dataclass, JSON-ready."""
     content: dict[str, Any] = json.loads(json.dumps(asdict(config), default=str))
     return content
+
+
+def declared(config: Any) -> Any:
+    """The same kinds of dataclasses with their declared defaults: what a field means where an older file lacks it."""
+    values = {f.name: getattr(config, f.name) for f in fields(config)}
+    changed = {k: declared(v) for k, v in values.items() if is_dataclass(v)}
+    given = {f.name: f.default for f in fields(config) if f.default is not MISSING and f.name not in changed}
+    return replace(config, **given, **changed)

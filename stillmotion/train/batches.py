@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from stillmotion.data.dataset import item_seed
+from stillmotion.data.seeds import item_seed
 
 Key = tuple[int, int]
 """(epoch, index of the clip)."""

@@ -53,10 +53,6 @@ class Train:
     tensorboard: bool = False
     """Write TensorBoard files too (JSON lines are always written)."""
 
-    def data_workers(self, device: str) -> int:
-        """Processes that decode for a kind of device: as asked, or none for a CPU and 8 for a GPU."""
-        return self.workers if self.workers is not None else 0 if device == "cpu" else 8
-
     def __post_init__(self) -> None:
         for name in ("lr", "weight_decay"):
             if not math.isfinite(getattr(self, name)):

@@ -6,10 +6,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from torch.utils.data import DataLoader
-
 from stillmotion.data.bad import BadVideos
 from stillmotion.data.dataset import Batch
+from stillmotion.data.loader import batches, data_workers
 from stillmotion.errors import DataError
 from stillmotion.progress import progress_bar, say
 from stillmotion.train.learner import Learner
@@ -102,14 +101,8 @@ class Trainer:
 
     def _loader(self, first: int) -> Iterator[Batch]:
         device = self.accelerator.device.type
-        loader: DataLoader[Batch] = DataLoader(
-            self.dataset,
-            batch_sampler=self.plan.sampler(first),
-            collate_fn=self.dataset.collate,
-            num_workers=self.config.data_workers(device),
-            pin_memory=device == "cuda",
-        )
-        return iter(loader)
+        how = {"batch_sampler": self.plan.sampler(first), "collate_fn": self.dataset.collate}
+        return batches(self.dataset, data_workers(self.config.workers, device), pin=device == "cuda", **how)
 
     def _save(self, step: int) -> None:
         self._saved = time.monotonic()

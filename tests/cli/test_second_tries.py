@@ -33,7 +33,7 @@ def test_numbers_are_printed_before_a_folder_that_cannot_be_made(
     out = Path("/proc/nothing")
     if not out.parent.is_dir():
         pytest.skip("there is no folder here that nobody can write to")
-    words = ["eval", "zero_shot", "--data", folder_of_videos, "--clip", tiny_clip, "--out", out]
+    words = ["eval", "zero_shot", "--data", folder_of_videos, "--backbone", tiny_clip, "--out", out]
     with pytest.raises(SystemExit) as stop:
         main(list(map(str, words)))
     said = capsys.readouterr()

@@ -11,38 +11,37 @@ from stillmotion.data.bad import BadVideo
 from stillmotion.errors import DataError
 from stillmotion.eval.ensemble import (
     Choice,
-    Member,
     align,
     average,
     check_separate,
     choose,
     grid,
+    mixed,
     normalize,
     predictions_file,
-    read_member,
-    report,
 )
-from stillmotion.eval.report import Scores, write_predictions
+from stillmotion.eval.report import Predictions, Report, Scores, read_predictions, write_predictions
 
 CLASSES = ("jump", "run", "sit")
 
 
-def member(name: str, labels: list[int], seed: int, /, **rest: object) -> Member:
+def member(name: str, labels: list[int], seed: int, /, **rest: object) -> Predictions:
     """Random probabilities for videos v0, v1, ..."""
     p = torch.rand(len(labels), 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     values: dict[str, object] = {
         "name": name,
         "classes": CLASSES,
         "paths": tuple(f"v{i}.mp4" for i in range(len(labels))),
+        "indices": torch.arange(len(labels)),
         "labels": torch.tensor(labels),
         "probabilities": p / p.sum(dim=1, keepdim=True),
     }
-    return Member(**(values | rest))  # type: ignore[arg-type]
+    return Predictions(**(values | rest))  # type: ignore[arg-type]
 
 
-def write(path: Path, m: Member) -> Path:
+def write(path: Path, m: Predictions) -> Path:
     scores = Scores(
-        indices=torch.arange(len(m.paths)), labels=m.labels, probabilities=m.probabilities.float(), bad=list(m.bad)
+        indices=torch.arange(len(m.paths)), labels=m.labels, probabilities=m.probabilities.float(), bad=m.bad
     )
     write_predictions(path, scores, [Path(p) for p in m.paths], m.classes)
     return path
@@ -50,7 +49,7 @@ def write(path: Path, m: Member) -> Path:
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     m = member("m", [0, 1, 2], 0, bad=(BadVideo("b.mp4", "b.mp4 is empty"),))
-    back = read_member(write(tmp_path / "predictions.jsonl", m))
+    back = read_predictions(write(tmp_path / "predictions.jsonl", m))
     assert (back.classes, back.paths, back.bad) == (m.classes, m.paths, m.bad)
     assert torch.equal(back.labels, m.labels)
     assert torch.allclose(back.probabilities, m.probabilities, atol=1e-7)
@@ -60,12 +59,12 @@ def test_the_average_is_the_formula() -> None:
     a, b = member("a", [0, 1, 2, 1], 1), member("b", [0, 1, 2, 1], 2)
     weights = normalize([3, 1], 2)
     assert weights == (0.75, 0.25)
-    mixed = average([a, b], weights)
+    p = average([a, b], weights)
     for i, k in product(range(4), range(3)):
         expected = 0.75 * float(a.probabilities[i, k]) + 0.25 * float(b.probabilities[i, k])
-        assert float(mixed[i, k]) == pytest.approx(expected, abs=1e-15)
-    right = sum(max(range(3), key=row.__getitem__) == y for row, y in zip(mixed.tolist(), [0, 1, 2, 1]))
-    assert report(a, mixed, ()).top1 == pytest.approx(right / 4)
+        assert float(p[i, k]) == pytest.approx(expected, abs=1e-15)
+    right = sum(max(range(3), key=row.__getitem__) == y for row, y in zip(p.tolist(), [0, 1, 2, 1]))
+    assert Report.of(mixed(a, p, ()), CLASSES).top1 == pytest.approx(right / 4)
 
 
 def test_videos_are_matched_by_path_in_any_order() -> None:
@@ -92,7 +91,7 @@ def test_a_video_bad_for_one_is_left_out_of_all() -> None:
     aligned, bad = align([a, b])
     assert [m.paths for m in aligned] == [("v0.mp4", "v2.mp4")] * 2
     assert [x.path for x in bad] == ["v1.mp4"]
-    numbers = report(aligned[0], average(aligned, (0.5, 0.5)), bad)
+    numbers = Report.of(mixed(aligned[0], average(aligned, (0.5, 0.5)), bad), CLASSES)
     assert (numbers.videos, numbers.scored) == (3, 2)
     assert "1 of 3 videos could not be read" in str(numbers)
     with pytest.raises(DataError, match="none of the 4 videos could be read for every model"):
@@ -143,16 +142,16 @@ def test_files_that_hold_no_probabilities(tmp_path: Path) -> None:
     ):
         rewrite(1, **change)
         with pytest.raises(DataError, match=message):
-            read_member(file)
+            read_predictions(file)
     file.write_text(json.dumps({k: v for k, v in good[0].items() if k != "classes"}) + "\n")
     with pytest.raises(DataError, match="names no classes"):
-        read_member(file)
+        read_predictions(file)
     for text in ("{", "[]\n", ""):
         file.write_text(text)
         with pytest.raises(DataError, match=r"p\.jsonl"):
-            read_member(file)
+            read_predictions(file)
     with pytest.raises(DataError, match="evaluate again"):
-        read_member(tmp_path / "none.jsonl")
+        read_predictions(tmp_path / "none.jsonl")
 
 
 def test_a_folder_stands_for_its_one_file(tmp_path: Path) -> None:

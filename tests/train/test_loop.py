@@ -249,6 +249,7 @@ def test_a_full_disk_is_one_line_and_keeps_the_last_state(tmp_path: Path) -> Non
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert folder.load_state() == {"step": 1}
+    folder.close()
     assert {p.name for p in folder.path.iterdir()} == {"config.json", "state.pt"}
 
 
@@ -258,13 +259,13 @@ def test_a_loss_that_is_not_finite_ends_the_run(folder_of_videos: Path, tiny_cli
     assert not (tmp_path / "run" / "model.safetensors").exists()
 
 
-def test_features_that_are_not_finite_are_bad(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
+def test_weights_that_are_not_finite_are_refused(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     state = load_file(tiny_clip)
     state["visual.ln_post.weight"][0] = float("nan")
     save_file(state, tmp_path / "nan.safetensors")
-    with pytest.raises(StillmotionError, match=r"features are not finite"):
+    with pytest.raises(StillmotionError, match=r"nan\.safetensors.*visual\.ln_post\.weight"):
         fit(*evl_run(folder_of_videos, tmp_path / "nan.safetensors", tmp_path / "run"))
 
 
