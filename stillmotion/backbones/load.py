@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from stillmotion.backbones import clip, clip_files, timm_towers
+from stillmotion.backbones import clip, clip_files, open_clip_towers, timm_towers
 from stillmotion.backbones.backbone import Backbone, Pixels
 from stillmotion.backbones.config import CLIPConfig
 from stillmotion.backbones.weights import Weights, check, check_fingerprints, tower_tensors
@@ -38,6 +38,7 @@ class Kind(NamedTuple):
 
 KINDS: dict[str, Kind] = {
     "clip": Kind(clip_files.load, lambda sizes, pixels: clip.describe(CLIPConfig.from_dict(sizes), pixels)),
+    "open_clip": Kind(open_clip_towers.load, open_clip_towers.describe),
     "timm": Kind(timm_towers.load, timm_towers.describe),
 }
 
@@ -78,10 +79,9 @@ def _load(
         )
     else:
         kind, colon, rest = name.partition(":")
-        if colon and kind in KINDS:
-            weights = KINDS[kind].load(rest, image_size, sizes)
-        else:
-            weights = KINDS["clip"].load(name, image_size, sizes)
+        if not colon or kind not in KINDS:
+            kind, rest = "open_clip" if name != clip_files.INT8 and open_clip_towers.has(name) else "clip", name
+        weights = KINDS[kind].load(rest, image_size, sizes)
     check(weights)
     check_finite(weights.state, weights.name)
     return weights

@@ -170,7 +170,7 @@ def load(name: str, image_size: int | tuple[int, int] | None, sizes: Mapping[str
     settings = read_object(path / "config.json") if path and path.is_dir() else {}
     model = model or str(settings.get("architecture", ""))
     architecture, _, tag = model.partition(".")
-    _check_model(architecture)
+    check_model(architecture)
     try:
         config = timm.get_pretrained_cfg(model, allow_unregistered=False).to_dict()
     except (RuntimeError, AttributeError) as error:  # a tag that it does not have
@@ -187,8 +187,14 @@ def load(name: str, image_size: int | tuple[int, int] | None, sizes: Mapping[str
     pixels = Pixels(mean=tuple(read["mean"]), std=tuple(read["std"]), **interpolation(read))
     sides = [size, size] if isinstance(size, int) else size
     backbone = describe({"model": architecture, "image_size": sides, "args": args}, pixels)
-    state = _state(model, config, path)
-    return Weights(name=found, backbone=backbone, state=_translated(state, backbone, config, found))
+    tower = _empty(architecture, backbone.pixels.size, tuple(sorted(args.items())))
+    state = translated(_state(model, config, path), architecture, tower, found)
+    heads = config.get("classifier") or ()
+    dropped = [f"{head}." for head in ((heads,) if isinstance(heads, str) else heads)]
+    if _is_vit(tower) and tower.attn_pool is None:
+        dropped.append("attn_pool.")
+    kept = {f"visual.tower.{k}": v.float().contiguous() for k, v in state.items() if not k.startswith(tuple(dropped))}
+    return Weights(name=found, backbone=backbone, state=kept)
 
 
 def _state(model: str, config: Mapping[str, Any], path: Path | None) -> dict[str, Tensor]:
@@ -201,24 +207,20 @@ def _state(model: str, config: Mapping[str, Any], path: Path | None) -> dict[str
     return read_state(hub.hub_file(config["hf_hub_id"], names, mend))
 
 
-def _translated(
-    state: dict[str, Tensor], backbone: Backbone, config: Mapping[str, Any], source: str
-) -> dict[str, Tensor]:
-    """Timm's own translation of old names and resampling of positions, then what a tower without a classifier holds."""
+def translated(state: dict[str, Tensor], model: str, tower: nn.Module, source: str) -> dict[str, Tensor]:
+    """Tensors of a file with timm's current names, positions resampled for a tower: what timm itself does at loading.
+
+    Raises:
+        WeightsError: they are of something else.
+    """
     import timm
 
-    model, size, args = (backbone.sizes[k] for k in ("model", "image_size", "args"))
-    tower = _empty(model, tuple(size), tuple(sorted(args.items())))
     translate = getattr(sys.modules[timm.model_entrypoint(model).__module__], "checkpoint_filter_fn", None)
     try:
-        state = translate(state, tower) if translate else state
+        found: dict[str, Tensor] = translate(state, tower) if translate else state
     except (LookupError, TypeError, AttributeError, ValueError, RuntimeError, AssertionError) as error:
         raise WeightsError(f"{source} does not hold weights of {model} ({error!s:.120}); pass its own file") from error
-    heads = config.get("classifier") or ()
-    dropped = tuple(f"{h}." for h in ((heads,) if isinstance(heads, str) else heads))
-    if _is_vit(tower) and tower.attn_pool is None:
-        dropped += ("attn_pool.",)
-    return {f"visual.tower.{k}": v.float().contiguous() for k, v in state.items() if not k.startswith(dropped)}
+    return found
 
 
 def _build(model: str, size: tuple[int, int], args: Mapping[str, Any]) -> Any:
@@ -256,7 +258,12 @@ def _has_queries_and_keys(block: nn.Module) -> bool:
     return known and attn.scale == attn.head_dim**-0.5 and getattr(attn, "num_kv_groups", 1) == 1
 
 
-def _check_model(model: Any) -> None:
+def check_model(model: Any) -> None:
+    """Refuse what is no name of a model of timm, without a tag.
+
+    Raises:
+        WeightsError: with the nearest names.
+    """
     import timm
 
     if not isinstance(model, str) or not re.fullmatch(r"[a-z0-9_]{1,100}", model) or not timm.is_model(model):
@@ -266,7 +273,7 @@ def _check_model(model: Any) -> None:
 
 def _check_sizes(model: Any, size: Any, args: Any) -> None:
     """Types and bounds, before anything is built."""
-    _check_model(model)
+    check_model(model)
     check_grid(size, 8)  # smaller patches are counted once the grid is known
     for key, value in dict(args).items():
         if key not in ARGUMENTS:
