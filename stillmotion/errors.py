@@ -44,19 +44,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; choose from {', '.join(choices)}" if choices else ""
 
 
-EXTRAS = {
-    "report": "pages and figures",
-    "int8": "the int8 image tower of the package index",
-    "demo": "the embedded data set and its report",
-    "transformers": "models and weights of transformers",
-    "tensorboard": "--tensorboard",
-}
-"""What packages that are not always installed are for, by the extra that installs them."""
-
-
-def missing(extra: str, kind: type[StillmotionError] = StillmotionError) -> StillmotionError:
-    """Return the error that says how to install the packages of an extra, a key of `EXTRAS`."""
-    return kind(f"{EXTRAS[extra]} needs packages that are not installed; pip install 'stillmotion[{extra}]'")
+def missing(extra: str, what: str, kind: type[StillmotionError] = StillmotionError) -> StillmotionError:
+    """Return the error that says how to install the packages of an extra, which `what` needs."""
+    return kind(f"{what} needs packages that are not installed; pip install 'stillmotion[{extra}]'")
 
 
 def printable(text: object) -> str:

@@ -183,10 +183,17 @@ def make_learner(
 
 
 def read_result(folder: RunFolder) -> Result:
-    """Read what a finished run gave."""
-    content = json.loads((folder.path / "results.json").read_text(encoding="utf-8"))
-    scores = read_predictions(folder.path / "predictions.jsonl")
-    return Result(folder, Report.of(scores, tuple(content["classes"])), scores, content["trained_parameters"])
+    """Read what a finished run gave.
+
+    Raises:
+        StillmotionError: a file of it is missing or damaged.
+    """
+    file, scores = folder.path / "results.json", read_predictions(folder.path / "predictions.jsonl")
+    try:
+        trained = int(json.loads(file.read_text(encoding="utf-8"))["trained_parameters"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise StillmotionError(f"cannot read {file} ({error!r}); pass --overwrite to train again") from error
+    return Result(folder, Report.of(scores, scores.classes), scores, trained)
 
 
 def identity(weights: Weights, train: Manifest, val: Manifest, start: Path | None) -> dict[str, str]:

@@ -9,13 +9,14 @@ from torch import nn
 
 from stillmotion.backbones.clip_files import cache_folder
 from stillmotion.backbones.weights import Weights
+from stillmotion.checkpoint import Card
 from stillmotion.data.bad import BadVideos
 from stillmotion.data.dataset import VideoDataset
 from stillmotion.data.loader import data_workers
 from stillmotion.data.manifest import Manifest
 from stillmotion.data.transforms import Augment, Preprocess
 from stillmotion.errors import StillmotionError
-from stillmotion.features.dataset import CachedTower, FeatureDataset
+from stillmotion.features.dataset import CachedTower, CachedVideos, FeatureDataset
 from stillmotion.features.encode import Encoder, encode, plan, views_of
 from stillmotion.features.store import FeatureSpec, FeatureStore
 from stillmotion.models.features import Reads
@@ -39,6 +40,28 @@ class Source(Protocol):
 def preprocess_of(recipe: Recipe[Any], weights: Weights) -> Preprocess:
     """How a recipe makes frames into what a backbone reads."""
     return recipe.preprocess(Preprocess(**asdict(weights.backbone.pixels)))
+
+
+def cached_videos(card: Card, videos: VideoDataset, cache: Path | None = None) -> CachedVideos | None:
+    """Test clips of a trained model, from the feature cache where they are in it; None: its backbone is not frozen.
+
+    Args:
+        card: of the model.
+        videos: the clips, as the model reads them.
+        cache: folder of the cache; None: the user's.
+    """
+    fingerprint = card.fingerprints.get("visual.")
+    if not card.method.frozen or fingerprint is None:
+        return None
+    spec = FeatureSpec(
+        backbone=fingerprint, num_frames=videos.num_frames, preprocess=videos.preprocess, sampling=videos.sampling
+    )
+    store = FeatureStore(cache or cache_folder() / "features", spec)
+    if not store.folder.is_dir():
+        return None  # so that no file is read for its name in the cache
+    views = views_of(videos.clips, videos.sampling, BadVideos(None, len(videos), 1.0))
+    names = card.method.reads().names(card.backbone.layers)
+    return CachedVideos(videos, FeatureDataset(store, videos.clips, views, names, train=False))
 
 
 class PixelSource:

@@ -63,10 +63,9 @@ def weight_files(folder: Path) -> list[Path]:
     for index in (folder / name for name in _INDEXES):
         names = list(read_object(index, "weight_map").values())
         for name in names:
-            if not isinstance(name, str) or Path(name).name != name or not name.isprintable() or "\\" in name:
-                raise WeightsError(
-                    f"{index} names {reprlib.repr(name)}, which is not a file of its folder; fetch it again"
-                )
+            plain = isinstance(name, str) and Path(name).name == name and name.isprintable() and "\\" not in name
+            if not plain or not name.endswith((".safetensors", ".bin")):
+                raise WeightsError(f"{index} names {reprlib.repr(name)}, not a file of its folder; fetch it again")
         if names:
             return [folder / name for name in sorted(set(names))]
     raise WeightsError(f"folder {folder} holds no model.safetensors or pytorch_model.bin; pass a CLIP model's folder")

@@ -39,7 +39,6 @@ def small(raw: dict[str, Any]) -> dict[str, Any]:
         vision["width"] = 64 * heads
     vision |= {"layers": 2, "patch_size": 8, "image_size": 32}
     text |= {"width": 16 * 2, "heads": 2, "layers": 2, "vocab_size": 200}
-    text.pop("hf_tokenizer_name", None)
     raw["embed_dim"] = 24
     return raw
 
@@ -64,6 +63,7 @@ def test_equal_to_open_clip(name: str) -> None:
         for parameter in theirs.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
     config = CLIPConfig.from_open_clip(raw, name)
+    assert config.tokenizer == name  # by which open_clip finds the tokenizer that the model's configuration names
     state = to_openai(theirs.state_dict())
     weights = clip_weights(name, config, state)
     check(weights)

@@ -311,7 +311,7 @@ def test_a_trained_model_cleans_names_for_its_prompts_alone(
     for name in names:
         for i in range(3):
             write_video(tmp_path / "v" / name / f"{i}.mp4", frames=5, seed=i + 5 * (name == "YoYo"))
-    trained = ["train", "vificlip", "--data", tmp_path / "v", "--clip", tiny_clip, "--out", tmp_path / "r"]
+    trained = ["train", "vificlip", "--data", tmp_path / "v", "--backbone", tiny_clip, "--out", tmp_path / "r"]
     main([str(w) for w in [*trained, "--epochs", 6, "--num-frames", 2, "--device", "cpu"]])
     words = ["eval", tmp_path / "r" / "model.safetensors", "--data", tmp_path / "v", "--device", "cpu"]
     (tmp_path / "map.csv").write_text("0,YoYo\n1,ApplyEyeMakeup\n")
