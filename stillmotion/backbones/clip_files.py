@@ -56,12 +56,12 @@ def clip_weights(name: str, config: CLIPConfig, state: Mapping[str, Tensor], pix
     return Weights(name=name, backbone=describe(config, pixels), state=dict(state))
 
 
-def load(name: str, image_size: int | tuple[int, int] | None, sizes: Mapping[str, Any]) -> Weights:
+def load(name: str, image_size: tuple[int, int] | None, sizes: Mapping[str, Any]) -> Weights:
     """Find and read CLIP weights.
 
     Args:
         name: see the table of `backbones/load.py`.
-        image_size: another input size in pixels, (height, width) or one side; the position table is interpolated.
+        image_size: another input size in pixels, (height, width); the position table is interpolated.
         sizes: of a local file, what its tensors do not show: activation, vision_heads, text_heads.
 
     Raises:

@@ -60,7 +60,7 @@ def has(name: str) -> bool:
         return False
 
 
-def load(name: str, image_size: int | tuple[int, int] | None, sizes: Mapping[str, Any]) -> Weights:
+def load(name: str, image_size: tuple[int, int] | None, sizes: Mapping[str, Any]) -> Weights:
     """Find and read weights of such a model: see the module's table.
 
     Raises:

@@ -152,7 +152,7 @@ def describe(sizes: Mapping[str, Any], pixels: Pixels) -> Backbone:
     return backbone
 
 
-def load(name: str, image_size: int | tuple[int, int] | None, sizes: Mapping[str, Any]) -> Weights:
+def load(name: str, image_size: tuple[int, int] | None, sizes: Mapping[str, Any]) -> Weights:
     """Find and read weights of timm: see the module's table.
 
     Raises:
