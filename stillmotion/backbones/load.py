@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from stillmotion.backbones import clip, clip_files, open_clip_towers, timm_towers
+from stillmotion.backbones import clip, clip_files, open_clip_towers, timm_towers, vjepa
 from stillmotion.backbones.backbone import Backbone, Pixels
 from stillmotion.backbones.config import CLIPConfig
 from stillmotion.backbones.weights import Weights, check, check_fingerprints, tower_tensors
@@ -43,6 +43,7 @@ KINDS: dict[str, Kind] = {
     "clip": Kind(clip_files.load, lambda sizes, pixels: clip.describe(CLIPConfig.from_dict(sizes), pixels)),
     "open_clip": Kind(open_clip_towers.load, open_clip_towers.describe),
     "timm": Kind(timm_towers.load, timm_towers.describe),
+    "vjepa2": Kind(vjepa.load, vjepa.describe),
 }
 
 
