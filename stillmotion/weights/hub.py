@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from stillmotion.errors import WeightsError, did_you_mean
+from stillmotion.errors import WeightsError, did_you_mean, reason
 from stillmotion.progress import say
 from stillmotion.weights.folders import weight_files
 
@@ -107,7 +107,7 @@ def snapshot(repository: str) -> Path:
             snapshot_download(repository, allow_patterns=["pytorch_model*.bin"])
     except Exception as error:  # the hub's own types, which differ between versions
         raise WeightsError(
-            f"there is no folder {repository} here, and it cannot be had from the hub ({_reason(error)}); "
+            f"there is no folder {repository} here, and it cannot be had from the hub ({reason(error, 80)}); "
             "pass a local folder that save_pretrained wrote"
         ) from error
     return folder
@@ -131,8 +131,8 @@ def torchvision_file(url: str) -> Path:
         torch.hub.download_url_to_file(url, str(path), hash_prefix=path.stem.rpartition("-")[2], progress=False)
     except Exception as error:
         raise WeightsError(
-            f"cannot download {name} ({_reason(error)}); pass a local file: torchvision:MODEL:FILE.pth, or put it into "
-            f"{path.parent}"
+            f"cannot download {name} ({reason(error, 80)}); pass a local file: torchvision:MODEL:FILE.pth, or put it "
+            f"into {path.parent}"
         ) from error
     return path
 
@@ -160,17 +160,13 @@ def _complete(folder: Path) -> bool:
         return False
 
 
-def _reason(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:80]
-
-
 def _not_found(error: Exception) -> bool:
     return type(error).__name__ in ("EntryNotFoundError", "RemoteEntryNotFoundError")
 
 
 def _unreachable(model: str, tag: str, error: Exception) -> WeightsError:
     return WeightsError(
-        f"cannot download {model}:{tag} ({_reason(error)}); pass a local CLIP file or folder instead; "
+        f"cannot download {model}:{tag} ({reason(error, 80)}); pass a local CLIP file or folder instead; "
         "what reads no class names can use ViT-B-16:openai-int8 from the package index"
     )
 
