@@ -217,7 +217,8 @@ def backbone_weights(recipe: Recipe[Any], start: Path | None = None) -> Weights:
     """Load the weights of a run's backbone, those inside a trained file `start` where one is given.
 
     Raises:
-        StillmotionError: the method reads class names and the weights have no text tower.
+        StillmotionError: the method reads class names and the weights have no text tower, or its frames make no whole
+            number of steps of time.
     """
     if start is not None:
         read_card(start)
@@ -228,6 +229,7 @@ def backbone_weights(recipe: Recipe[Any], start: Path | None = None) -> Weights:
             f"{weights.name} holds an image tower only, this method compares videos with class names; pass --backbone "
             "with weights that have a text tower (a local CLIP file, or ViT-B-16:openai)"
         )
+    weights.backbone.steps(recipe.method.num_frames)  # refuses what makes no whole number of them
     return weights
 
 

@@ -8,6 +8,7 @@ from math import prod
 from pathlib import Path
 
 import torch
+from accelerate import init_empty_weights
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -83,7 +84,7 @@ class Encoder:
     def __init__(self, weights: Weights, spec: FeatureSpec, reads: Reads, device: torch.device):
         self.spec, self.backbone, self.device = spec, weights.backbone, device
         self.outputs = reads.names(weights.backbone.layers)
-        with torch.device("meta"):
+        with init_empty_weights(include_buffers=False):  # buffers may be computed when a tower is built: rotary tables
             tower = weights.backbone.visual(reads)
         # Assigned, not copied; what the tower has no place for is what these outputs do not need.
         tower.load_state_dict({k: weights.state[f"visual.{k}"] for k in tower.state_dict()}, assign=True)

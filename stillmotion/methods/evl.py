@@ -236,10 +236,9 @@ class EVL(Method):
 
     def build(self, backbone: Backbone, class_names: Sequence[str]) -> VideoCLIP:
         """Build tower, decoder and head; the decoder is initialized by `init`."""
-        if self.cross_attention and "affinity" not in backbone.offers:
-            raise StillmotionError(
-                f"a backbone of kind {backbone.kind} gives no neighbor affinities here; pass --no-cross-attention"
-            )
+        backbone.check(self.reads())
+        if self.tokens == "class_tokens" and not backbone.prefix_tokens:
+            raise StillmotionError("this backbone has no class tokens; choose other --tokens")
         decoder = EVLDecoder(self, backbone)
         decoder.initialize(self.init)
         head = LinearHead(backbone.width, len(class_names), self.dropout)
