@@ -50,16 +50,14 @@ class Result:
 
 def fit(recipe: Recipe[Any], data: Data, place: Place = HERE, name: str = "run", keep: bool = False) -> Result:
     """Train one model and evaluate it on the validation clips.
+    Raises StillmotionError: anything that the user can mend; Stopped: a signal asked to stop; the same call goes on
+    from there.
 
     Args:
         recipe, data: what to train and how, and the labeled videos.
         place: where the run takes place, and from what.
         name: of the run's folder, where `place.out` does not say.
         keep: read the result of a finished run of the same configuration instead of refusing to train it again.
-
-    Raises:
-        StillmotionError: anything that the user can mend.
-        Stopped: a signal asked to stop; the same call goes on from there.
     """
     if not recipe.method.tune():
         raise StillmotionError("nothing of this method trains; use it with `stillmotion eval` or `predict`")
@@ -124,12 +122,10 @@ def write_results(folder: RunFolder, val: Manifest, scores: Scores, report: Repo
 
 def fill_cache(recipes: Sequence[Recipe[Any]], data: Data, place: Place = HERE, name: str = "run") -> BadVideos:
     """Compute what several recipes on the same frozen backbone read, in one pass over the videos.
+    Raises StillmotionError: a method that trains the backbone, or anything else that the user can mend.
 
     Returns:
         The videos that could not be read.
-
-    Raises:
-        StillmotionError: a method that trains the backbone, or anything else that the user can mend.
     """
     first = recipes[0]
     if not all(recipe.method.frozen for recipe in recipes):
@@ -186,11 +182,7 @@ def make_learner(
 
 
 def read_result(folder: RunFolder) -> Result:
-    """Read what a finished run gave.
-
-    Raises:
-        StillmotionError: a file of it is missing or damaged.
-    """
+    """Read what a finished run gave. Raises StillmotionError: a file of it is missing or damaged."""
     file, scores = folder.path / "results.json", read_predictions(folder.path / "predictions.jsonl")
     try:
         trained = int(json.loads(file.read_text(encoding="utf-8"))["trained_parameters"])
@@ -215,10 +207,8 @@ def clips_digest(*parts: Manifest) -> str:
 
 def backbone_weights(recipe: Recipe[Any], start: Path | None = None) -> Weights:
     """Load the weights of a run's backbone, those inside a trained file `start` where one is given.
-
-    Raises:
-        StillmotionError: the method reads class names and the weights have no text tower, or its frames make no whole
-            number of steps of time.
+    Raises StillmotionError: the method reads class names and the weights have no text tower, or its frames make no
+    whole number of steps of time.
     """
     if start is not None:
         read_card(start)

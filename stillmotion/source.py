@@ -91,6 +91,7 @@ class PixelSource:
 
 class FeatureSource:
     """Outputs of a frozen backbone from a cache; `fill` computes those that are lacking.
+    Raises StillmotionError: augmentation that cached features cannot have.
 
     Args:
         recipe: what is trained; its method leaves the backbone as it is.
@@ -102,9 +103,6 @@ class FeatureSource:
         bad: takes the videos that cannot be read.
         digests: of the files.
         reads: outputs to compute; None: those that the method reads.
-
-    Raises:
-        StillmotionError: augmentation that cached features cannot have.
     """
 
     def __init__(
@@ -148,11 +146,8 @@ class FeatureSource:
 
     def fill(self) -> None:
         """Say what it will take, then encode what the cache lacks.
-
-        Raises:
-            DataError: too many videos that cannot be read.
-            StillmotionError: outputs that are not finite, or that float16 cannot hold.
-            DiskError: not enough room.
+        Raises DataError: too many videos that cannot be read; StillmotionError: outputs that are not finite, or that
+        float16 cannot hold; DiskError: not enough room.
         """
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
         say(str(plan(self.views, self.encoder, self.store, processes)))

@@ -33,9 +33,7 @@ class BadVideos:
 
     def add(self, bad: BadVideo) -> None:
         """Count a video once, list it, and stop the run when there are too many.
-
-        Raises:
-            DataError: more than `max_bad` of all videos are bad.
+        Raises DataError: more than `max_bad` of all videos are bad.
         """
         if bad.path in self.found:
             return

@@ -31,9 +31,7 @@ class Choice:
 
 def predictions_file(path: Path) -> Path:
     """The predictions of a run's folder, or the file itself.
-
-    Raises:
-        DataError: nothing there, or a folder with predictions on several data sets.
+    Raises DataError: nothing there, or a folder with predictions on several data sets.
     """
     if not path.is_dir():
         return path
@@ -50,11 +48,9 @@ def predictions_file(path: Path) -> Path:
 
 def align(members: Sequence[Predictions]) -> tuple[list[Predictions], tuple[BadVideo, ...]]:
     """Bring members to the same videos in the same order, the first one's.
+    Raises DataError: other classes or another order of them, a video that only some members have, labels that disagree.
 
     A video that could not be read for one member is left out of all, and returned.
-
-    Raises:
-        DataError: other classes or another order of them, a video that only some members have, labels that disagree.
     """
     first = members[0]
     bad = {_key(b.path): b for member in members for b in member.bad}
@@ -124,9 +120,7 @@ def _key(path: str) -> str:
 
 def check_separate(scored: Sequence[Predictions], validation: Sequence[Predictions]) -> None:
     """Refuse weights chosen on what is scored.
-
-    Raises:
-        DataError: a validation file is a scored one, a video is in both (links followed), or the classes differ.
+    Raises DataError: a validation file is a scored one, a video is in both (links followed), or the classes differ.
     """
     videos = {Path(path).resolve() for member in scored for path in member.paths}
     files = {Path(member.name).resolve() for member in scored}
@@ -144,9 +138,7 @@ def check_separate(scored: Sequence[Predictions], validation: Sequence[Predictio
 
 def normalize(weights: Sequence[float], count: int) -> tuple[float, ...]:
     """Weights that sum to one.
-
-    Raises:
-        DataError: not one for each member, a negative or infinite one, or nothing but zeros.
+    Raises DataError: not one for each member, a negative or infinite one, or nothing but zeros.
     """
     if len(weights) != count:
         raise DataError(f"{len(weights)} weights for {count} models; give one for each")
@@ -170,11 +162,9 @@ def grid(count: int) -> Iterator[tuple[int, ...]]:
 
 def choose(members: Sequence[Predictions]) -> Choice:
     """The weights on a simplex grid that get the most of aligned members' videos right.
+    Raises DataError: more members than a grid can be searched for.
 
     Of equally good ones, those nearest to equal weights; of these, the ones that give more to the earlier members.
-
-    Raises:
-        DataError: more members than a grid can be searched for.
     """
     count = len(members)
     if count > MOST_CHOSEN:

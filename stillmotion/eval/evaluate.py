@@ -29,6 +29,7 @@ def score(
     quiet: bool = False,
 ) -> Scores:
     """Return the class probabilities of every video, views averaged after the softmax.
+    Raises DataError: no video could be read; StillmotionError: logits that are not finite.
 
     Args:
         model: in evaluation mode; called as model(views, text).
@@ -36,10 +37,6 @@ def score(
         text: class embeddings (K, E) that were encoded once; None for a closed set.
         batch_views: views in one forward pass; those of a clip may be split over several.
         workers: processes that decode; None: none on a CPU, 8 with a GPU.
-
-    Raises:
-        DataError: no video could be read.
-        StillmotionError: logits that are not finite.
     """
     if batch_views < 1:
         raise StillmotionError(f"batch-views is {batch_views}; it must be at least 1")

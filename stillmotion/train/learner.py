@@ -79,9 +79,7 @@ class Learner:
 
     def update(self, step: int, stop: bool = False) -> tuple[float, bool]:
         """Take the optimizer step; returns the mean loss, and whether any process was asked to stop.
-
-        Raises:
-            StillmotionError: the loss is not finite.
+        Raises StillmotionError: the loss is not finite.
         """
         told = torch.stack([self._total, torch.full_like(self._total, stop)])
         mean, stopped = self.accelerator.reduce(told, "mean").tolist()

@@ -44,10 +44,8 @@ class Trainer:
 
     def run(self) -> None:
         """Train from the last saved state, or from the start, to the end.
-
-        Raises:
-            Stopped: a signal asked to stop; the state is saved.
-            StillmotionError: the loss is not finite, or too many videos are bad.
+        Raises Stopped: a signal asked to stop; the state is saved; StillmotionError: the loss is not finite, or too
+        many videos are bad.
         """
         if self.config.tensorboard:
             self.accelerator.init_trackers("tensorboard")

@@ -36,6 +36,8 @@ _FILES = (
 
 class RunFolder:
     """A run's folder, new or continued.
+    Raises StillmotionError: another run, a finished one, or one that is running, is in the folder; DiskError: the
+    folder cannot be written to.
 
     Args:
         path: the folder; made if it is not there.
@@ -45,10 +47,6 @@ class RunFolder:
         defaults: of the configuration, which count for fields that an older config.json lacks.
 
     The folder is locked until `close`, or the process's end.
-
-    Raises:
-        StillmotionError: another run, a finished one, or one that is running, is in the folder.
-        DiskError: the folder cannot be written to.
     """
 
     def __init__(
@@ -136,11 +134,7 @@ class RunFolder:
         write_torch(self.path / "state.pt", state)
 
     def load_state(self) -> dict[str, Any] | None:
-        """Read the last state, or None at the start of a run.
-
-        Raises:
-            StillmotionError: the file is damaged.
-        """
+        """Read the last state, or None at the start of a run. Raises StillmotionError: the file is damaged."""
         file = self.path / "state.pt"
         if not file.is_file():
             return None
@@ -165,11 +159,7 @@ class RunFolder:
         return sum(line.get("seconds", 0.0) for line in self.read_metrics())
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """All lines of the metrics.
-
-        Raises:
-            StillmotionError: one of them is damaged.
-        """
+        """All lines of the metrics. Raises StillmotionError: one of them is damaged."""
         lines = self._lines()
         if None in lines:
             raise StillmotionError(f"{self.metrics} is damaged in line {lines.index(None) + 1}; remove that line")

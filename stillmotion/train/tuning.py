@@ -26,9 +26,7 @@ class Tune:
 
 def rules(model: nn.Module, tunes: Sequence[Tune]) -> dict[str, Tune]:
     """The rule of each parameter that trains, by name; the others are to be frozen.
-
-    Raises:
-        StillmotionError: a pattern that matches nothing (a typing error must not freeze silently).
+    Raises StillmotionError: a pattern that matches nothing (a typing error must not freeze silently).
     """
     names = [name for name, _ in model.named_parameters()]
     for tune in tunes:
@@ -55,12 +53,7 @@ class TunedPart(NamedTuple):
 
 
 def explain(
-    model: nn.Module,
-    trained: Mapping[str, Tune],
-    new: Sequence[str],
-    lr: float,
-    weight_decay: float,
-    decay: Decay,
+    model: nn.Module, trained: Mapping[str, Tune], new: Sequence[str], lr: float, weight_decay: float, decay: Decay
 ) -> list[TunedPart]:
     """Say for every part of a model what trains, at what rate and with what decay, and what is frozen.
 
