@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
 from stillmotion.backbones.load import load_backbone
 from stillmotion.backbones.weights import Weights, load_into
@@ -78,7 +78,8 @@ def fit(recipe: Recipe[Any], data: Data, place: Place = HERE, name: str = "run",
         source = open_source(recipe, weights, (train, val), place.cache, accelerator, bad, digests)
         source.fill()
         model: Any = learner.model
-        model.visual = source.visual(model.visual)
+        if recipe.method.frozen:
+            model.visual = nn.Identity()  # batches are its outputs; its memory is free for them
         scores = learn(learner, source, folder, bad, train.classes)
         report = Report.of(scores, train.classes)
         trained = sum(p.numel() for p in model.parameters() if p.requires_grad)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from accelerate import Accelerator
-from torch import nn
 
 from stillmotion.backbones.clip_files import cache_folder
 from stillmotion.backbones.weights import Weights
@@ -16,7 +15,7 @@ from stillmotion.data.loader import data_workers
 from stillmotion.data.manifest import Manifest
 from stillmotion.data.transforms import Augment, Preprocess
 from stillmotion.errors import StillmotionError
-from stillmotion.features.dataset import CachedTower, CachedVideos, FeatureDataset
+from stillmotion.features.dataset import FeatureDataset
 from stillmotion.features.encode import Encoder, encode, plan, views_of
 from stillmotion.features.store import FeatureSpec, FeatureStore
 from stillmotion.files import Digests
@@ -34,9 +33,6 @@ class Source(Protocol):
     def fill(self) -> None:
         """Compute what batches need and is not there yet."""
 
-    def visual(self, tower: nn.Module) -> nn.Module:
-        """What reads the batches in the place of a model's image tower: the tower, or what passes its outputs on."""
-
 
 def feature_folder(cache: Path | None) -> Path:
     """The folder of the feature cache; None: in the user's cache folder."""
@@ -48,7 +44,7 @@ def preprocess_of(recipe: Recipe[Any], weights: Weights) -> Preprocess:
     return recipe.preprocess(Preprocess(**asdict(weights.backbone.pixels)))
 
 
-def cached_videos(card: Card, videos: VideoDataset, cache: Path | None = None) -> CachedVideos | None:
+def cached_videos(card: Card, videos: VideoDataset, cache: Path | None = None) -> FeatureDataset | None:
     """Test clips of a trained model, from the feature cache where they are in it; None: its backbone is not frozen.
 
     Args:
@@ -68,7 +64,7 @@ def cached_videos(card: Card, videos: VideoDataset, cache: Path | None = None) -
     bad = BadVideos(None, len(videos), 1.0)
     views = views_of(videos.clips, videos.sampling, bad, Digests(feature_folder(cache)))
     names = card.method.reads().names(card.backbone.layers)
-    return CachedVideos(videos, FeatureDataset(store, videos.clips, views, names, train=False))
+    return FeatureDataset(store, videos.clips, views, names, train=False, videos=videos)
 
 
 class PixelSource:
@@ -83,10 +79,6 @@ class PixelSource:
 
     def fill(self) -> None:
         """Nothing is kept."""
-
-    def visual(self, tower: nn.Module) -> nn.Module:
-        """The tower itself."""
-        return tower
 
 
 class FeatureSource:
@@ -154,7 +146,3 @@ class FeatureSource:
         encode(self.views[rank::processes], self.encoder, self.store, self.bad, self.augment, self.workers)
         self.accelerator.wait_for_everyone()
         self.store.refresh()
-
-    def visual(self, tower: nn.Module) -> nn.Module:
-        """What passes cached outputs on."""
-        return CachedTower()

@@ -87,14 +87,11 @@ def _cached(options: Eval, model: "Classifier", videos: "VideoDataset") -> Any:
     if options.by_name() or not options.cached:
         return videos
     from stillmotion.checkpoint import read_card
-    from stillmotion.features.dataset import CachedTower
     from stillmotion.progress import say
     from stillmotion.source import cached_videos
 
     mixed = cached_videos(read_card(Path(options.model)), videos, options.cache)
-    if mixed is None or not (count := mixed.cached()):
+    if mixed is None or not (count := sum(mixed.held(0, index) for index in range(len(mixed)))):
         return videos
     say(f"{count} of {len(videos)} videos are in the feature cache")
-    module: Any = model.model
-    module.visual = CachedTower(module.visual)
     return mixed

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from stillmotion.data.bad import BadVideo
 from stillmotion.data.frames import Change
@@ -40,13 +40,14 @@ class Batch(NamedTuple):
     bad: list[BadVideo]
 
     @classmethod
-    def of(cls, samples: Sequence[Sample], join: Callable[[list[Any]], Any]) -> "Batch":
-        """Put samples together; `join` makes one of the views of all readable clips."""
+    def of(cls, samples: Sequence[Sample]) -> "Batch":
+        """Put samples together: videos, or features, which do not mix."""
         good = [s for s in samples if s.bad is None]
+        views = [view for s in good for view in s.views]
         return cls(
             indices=torch.tensor([s.index for s in good], dtype=torch.int64),
             labels=torch.tensor([s.label for s in good], dtype=torch.int64),
-            views=join([s.views for s in good]) if good else None,
+            views=default_collate(views) if good else None,
             num_views=len(good[0].views) if good else 1,
             bad=[s.bad for s in samples if s.bad is not None],
         )
@@ -77,6 +78,8 @@ class VideoDataset(Dataset[Sample]):
         augment: random views for training; None gives the test views, the same at every epoch.
     """
 
+    collate = staticmethod(Batch.of)
+
     def __init__(
         self,
         manifest: Manifest,
@@ -104,11 +107,6 @@ class VideoDataset(Dataset[Sample]):
         except VideoError as error:
             return Sample(index, clip.label, None, BadVideo(str(clip.path), str(error)))
         return Sample(index, clip.label, views)
-
-    @staticmethod
-    def collate(samples: Sequence[Sample]) -> Batch:
-        """Join the views of the readable clips."""
-        return Batch.of(samples, torch.cat)
 
 
 def _decode(path: Path, pick: Callable[[int], Indices], change: Change) -> Tensor:

@@ -183,11 +183,6 @@ class FeatureStore:
         return tensor
 
 
-def stack(features: list[Features]) -> Features:
-    """Join views into one batch."""
-    return {name: torch.stack([f[name] for f in features]) for name in features[0]}
-
-
 def _checksum(tensor: Tensor) -> int:
     content: Any = tensor.flatten().view(torch.uint8).numpy()  # a buffer, which NumPy's types do not say
     return zlib.crc32(content)
