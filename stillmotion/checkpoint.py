@@ -72,9 +72,9 @@ class Card:
                     "the module that adds it, on the command line by STILLMOTION_IMPORT=my_module"
                 )
             card = cls(
-                method=_typed(METHODS[raw["method"]], raw["method_config"]),
-                preprocess=_typed(Preprocess, raw["preprocess"]),
-                sampling=_typed(Sampling, raw["sampling"]),
+                method=of_plain_values(METHODS[raw["method"]], raw["method_config"]),
+                preprocess=of_plain_values(Preprocess, raw["preprocess"]),
+                sampling=of_plain_values(Sampling, raw["sampling"]),
                 backbone=backbone_of(raw["backbone"], source),
                 classes=tuple(raw["classes"]),
                 names=tuple(raw["names"]),
@@ -94,7 +94,7 @@ class Card:
         return card
 
 
-def _typed(kind: type[Any], content: Mapping[str, Any]) -> Any:
+def of_plain_values(kind: type[Any], content: Mapping[str, Any]) -> Any:
     """A dataclass of plain values from JSON, whose lists become tuples."""
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
     hints = get_type_hints(kind)

@@ -53,11 +53,8 @@ class Classifier:
 
     Args:
         model: a torch module that is a `VideoClassifier`; it is put into evaluation mode.
-        preprocess: sizes and statistics it was trained with.
-        sampling: how it chooses frames, and how many views it averages.
-        num_frames: frames of a view.
-        classes: class names as the user writes them.
-        names: the same as prompts write them; None: alike.
+        num_frames: of a view.
+        classes, names: class names as the user and as prompts write them; None: alike.
         text: class embeddings (K, E), for a model whose text tower is missing.
         device: where to run; None: the GPU if there is one.
     """
@@ -173,24 +170,16 @@ class Classifier:
 
 
 def load(path: str | Path, *, backbone: str | None = None, device: str | torch.device | None = None) -> Classifier:
-    """Load a trained model from one file.
+    """Load a trained model from the `model.safetensors` of a run.
     Raises WeightsError: the file or its backbone is missing, damaged, or do not fit.
 
     Args:
-        path: a `model.safetensors` of a run.
         backbone: where to find the weights that the file does not hold, instead of where they came from.
         device: where to run; None: the GPU if there is one.
     """
     model, card = load_model(Path(path), backbone)
-    return Classifier(
-        model,
-        preprocess=card.preprocess,
-        sampling=card.sampling,
-        num_frames=card.method.num_frames,
-        classes=card.classes,
-        names=card.names,
-        device=device,
-    )
+    how = {name: getattr(card, name) for name in ("preprocess", "sampling", "classes", "names")}
+    return Classifier(model, num_frames=card.method.num_frames, device=device, **how)
 
 
 def from_backbone(
@@ -207,7 +196,6 @@ def from_backbone(
 
     Args:
         method: `zero_shot` or `vificlip`.
-        classes: class names.
         backbone: CLIP weights, see `stillmotion.backbones.weights`.
         text_features: `.npy` file with class embeddings (K, E) in the order of `classes`, in place of a text tower.
         clean_names: write names as words in prompts (ApplyEyeMakeup: apply eye makeup).

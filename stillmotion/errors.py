@@ -11,7 +11,8 @@ The command line prints the message and exits with code 2; everything else is a 
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 
 class StillmotionError(ValueError):
@@ -32,6 +33,13 @@ class WeightsError(StillmotionError):
 
 class DiskError(StillmotionError):
     """There is no room, or no right, to write."""
+
+
+def check_fields(options: object, names: str, good: Callable[[Any], bool], rule: str) -> None:
+    """Refuse the first of an options class's fields, named with spaces between, that is not good; `rule` says why."""
+    for name in names.split():
+        if not good(value := getattr(options, name)):
+            raise StillmotionError(f"{name.replace('_', '-')} is {value}; it must be {rule}")
 
 
 def reason(error: Exception, most: int = 160) -> str:

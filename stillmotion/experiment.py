@@ -1,7 +1,6 @@
 """From a recipe to a checkpoint: read the data, load the backbone, encode or stream, train, evaluate, save."""
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -23,7 +22,7 @@ from stillmotion.data.source import Data, load_data
 from stillmotion.errors import StillmotionError
 from stillmotion.eval.evaluate import score
 from stillmotion.eval.report import Report, Scores, read_predictions, write_predictions
-from stillmotion.files import Digests, sha256, write_json
+from stillmotion.files import Digests, sha256, short_digest, write_json
 from stillmotion.models.video_clip import VideoCLIP
 from stillmotion.progress import say
 from stillmotion.recipes.base import HERE, Place, Recipe, declared, plain
@@ -75,10 +74,11 @@ def fit(recipe: Recipe[Any], data: Data, place: Place = HERE, name: str = "run",
             return read_result(folder)
         bad, names = BadVideos(folder.bad_videos, len(train) + len(val), data.max_bad), data.names(train.classes)
         learner = make_learner(recipe, weights, train, names, place, accelerator)
-        source = open_source(recipe, weights, (train, val), place.cache, accelerator, bad, digests)
-        source.fill()
         model: Any = learner.model
+        source: Source = PixelSource(recipe, weights, train, val)
         if recipe.method.frozen:
+            source = FeatureSource(recipe, weights, (train, val), place.cache, accelerator, bad, digests)
+            source.fill()
             model.visual = nn.Identity()  # batches are its outputs; its memory is free for them
         scores = learn(learner, source, folder, bad, train.classes)
         report = Report.of(scores, train.classes)
@@ -141,21 +141,6 @@ def fill_cache(recipes: Sequence[Recipe[Any]], data: Data, place: Place = HERE, 
     return bad
 
 
-def open_source(
-    recipe: Recipe[Any],
-    weights: Weights,
-    clips: tuple[Manifest, Manifest],
-    cache: Path | None,
-    accelerator: Accelerator,
-    bad: BadVideos,
-    digests: Digests,
-) -> Source:
-    """Where a run's batches come from: features where the method leaves the backbone as it is, else videos."""
-    if recipe.method.frozen:
-        return FeatureSource(recipe, weights, clips, cache, accelerator, bad, digests)
-    return PixelSource(recipe, weights, *clips)
-
-
 def make_learner(
     recipe: Recipe[Any],
     weights: Weights,
@@ -196,14 +181,8 @@ def identity(weights: Weights, train: Manifest, val: Manifest, start: Path | Non
     """What a run goes on only with, beside its configuration: backbone or start, clips, classes."""
     # A file to start from is known by its content, so that it may lie elsewhere when the run goes on.
     found = {"start": sha256(start)} if start else {"backbone": weights.name}
-    classes = hashlib.sha256(json.dumps(train.classes).encode()).hexdigest()[:16]
-    return {"clips": clips_digest(train, val), "classes": classes, **found}
-
-
-def clips_digest(*parts: Manifest) -> str:
-    """Name the clips of a run: it goes on only with the same ones, on the same sides of the split."""
-    names = [[(c.path.parent.name, c.path.name, part.classes[c.label]) for c in part.clips] for part in parts]
-    return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16]
+    sides = [[(c.path.parent.name, c.path.name, part.classes[c.label]) for c in part.clips] for part in (train, val)]
+    return {"clips": short_digest(sides), "classes": short_digest(train.classes), **found}
 
 
 def backbone_weights(recipe: Recipe[Any], start: Path | None = None) -> Weights:

@@ -7,8 +7,8 @@ import json
 import os
 import shutil
 import stat
-import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,23 +22,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block ends without an exception.
     Raises DiskError: the disk is full, or the folder cannot be written to.
     """
-    temporary: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
+    with _renamed(path) as temporary:
         yield temporary
         with temporary.open("r+b") as file:  # Windows flushes only what may be written to
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes files private
-        temporary.replace(path)
-    except Exception as error:  # libraries wrap a full disk in exceptions of their own
-        raise_if_disk(error, path)
-        raise
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -48,19 +35,26 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     if path.exists():
         raise DiskError(f"{path} is there already; choose another folder, or remove it")
-    temporary: Path | None = None
+    with _renamed(path) as temporary:
+        temporary.mkdir()
+        yield temporary
+
+
+@contextmanager
+def _renamed(path: Path) -> Iterator[Path]:
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:12]}.tmp"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
         yield temporary
-        temporary.chmod(0o777 & ~_umask())
         temporary.replace(path)
-    except Exception as error:
+    except Exception as error:  # libraries wrap a full disk in exceptions of their own
         raise_if_disk(error, path)
         raise
     finally:
-        if temporary is not None:
+        if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
 
 
 _FULL = ("No space left", "File too large")
@@ -82,12 +76,12 @@ def raise_if_disk(error: Exception, path: Path) -> None:
 
 
 def append_line(path: Path, text: str) -> None:
-    """Add one line to a text file, made with its folder if it is not there.
+    """Add a line to a text file, made with its folder if it is not there.
     Raises DiskError: the disk is full, or the file cannot be written to.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
+        with path.open("a", encoding="utf-8", newline="\n") as file:
             file.write(text + "\n")
     except OSError as error:
         raise_if_disk(error, path)
@@ -111,6 +105,11 @@ def write_torch(path: Path, content: Any) -> None:
         buffer = io.BytesIO()  # PyTorch's own writer hides that the disk is full
         torch.save(content, buffer)
         temporary.write_bytes(buffer.getbuffer())
+
+
+def short_digest(content: Any) -> str:
+    """Sixteen hexadecimal digits that stand for a JSON-ready value (SHA-256, keys sorted)."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def sha256(path: Path) -> str:
@@ -144,7 +143,7 @@ class Digests:
             raise DiskError(f"cannot read {self.memo} ({error.strerror}); mend its permissions or remove it") from error
         for line in lines:
             check, _, text = line.partition(b" ")
-            if check == _checksum(text):
+            if check == _checksum(text).encode():
                 path, facts, digest = json.loads(text)
                 self._known[path] = facts, digest
 
@@ -166,14 +165,7 @@ class Digests:
         lines, self._new = self._new, []
         if self.memo is not None and lines:
             # The first line break ends a line that another process did not finish.
-            content = b"\n" + b"".join(_checksum(t) + b" " + t + b"\n" for t in (line.encode() for line in lines))
-            try:
-                self.memo.parent.mkdir(parents=True, exist_ok=True)
-                with self.memo.open("ab") as file:
-                    file.write(content)
-            except OSError as error:
-                raise_if_disk(error, self.memo)
-                raise
+            append_line(self.memo, "\n" + "\n".join(f"{_checksum(line.encode())} {line}" for line in lines))
 
 
 def _facts(path: Path) -> list[int]:
@@ -184,11 +176,5 @@ def _facts(path: Path) -> list[int]:
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
-def _checksum(text: bytes) -> bytes:
-    return hashlib.blake2b(text, digest_size=8).hexdigest().encode()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _checksum(text: bytes) -> str:
+    return hashlib.blake2b(text, digest_size=8).hexdigest()

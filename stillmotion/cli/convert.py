@@ -127,7 +127,6 @@ def _reading(method: str) -> "Reading":
 
 
 def _described(reading: "Card | Reading") -> str:
-    """Sampling and resize, in words."""
     sampling, pixels = reading.sampling, reading.preprocess
     words = [sampling.scheme + (f" at stride {sampling.stride}" if sampling.scheme == "dense" else "")]
     words += [f"{n} {what}{'s' * (n > 1)}" for n, what in ((sampling.views, "view"), (sampling.crops, "crop"))]

@@ -178,7 +178,6 @@ def find_duplicates(manifests: Sequence[Manifest], digests: Digests | None = Non
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file; 0 where there is none, or no right to look."""
     try:
         return path.stat().st_size if path.is_file() else 0
     except OSError:

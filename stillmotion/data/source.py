@@ -13,7 +13,7 @@ from stillmotion.data.manifest import (
     read_manifest,
     split,
 )
-from stillmotion.errors import DataError, StillmotionError
+from stillmotion.errors import DataError, check_fields
 from stillmotion.files import Digests
 from stillmotion.progress import say
 
@@ -43,10 +43,8 @@ class Data:
     """What to do with files of equal content."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.val_fraction < 1:
-            raise StillmotionError(f"val-fraction is {self.val_fraction}; it must be above 0 and below 1")
-        if not 0 <= self.max_bad <= 1:
-            raise StillmotionError(f"max-bad is {self.max_bad}; it must be in [0, 1]")
+        check_fields(self, "val_fraction", lambda x: 0 < x < 1, "above 0 and below 1")
+        check_fields(self, "max_bad", lambda x: 0 <= x <= 1, "in [0, 1]")
 
     def names(self, classes: tuple[str, ...]) -> tuple[str, ...]:
         """Class names as prompts write them."""

@@ -16,12 +16,9 @@ class FeatureDataset(Dataset[Sample]):
     """Features of clips; `dataset[epoch, index]` draws one of a clip's training views for each epoch.
 
     Args:
-        store: the cache.
-        clips: the labeled clips.
-        views: the views of each clip, as `views_of` returns them.
+        views: of each clip, as `views_of` returns them.
         outputs: names of the outputs to read.
         train: take one view in each epoch, every one of them once in as many epochs; else all views.
-        seed: of the draws.
         videos: the same clips, decoded where they are not in the cache; None: those count as bad videos.
     """
 

@@ -72,14 +72,7 @@ class Plan:
 
 
 class Encoder:
-    """A frozen image tower that gives the outputs that a cache is to hold.
-
-    Args:
-        weights: of the backbone.
-        spec: how features are computed.
-        reads: the outputs.
-        device: where the tower runs.
-    """
+    """A frozen image tower, on a device, that gives the outputs `reads` for a cache."""
 
     def __init__(self, weights: Weights, spec: FeatureSpec, reads: Reads, device: torch.device):
         self.spec, self.backbone, self.device = spec, weights.backbone, device

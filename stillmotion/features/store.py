@@ -10,7 +10,6 @@ is lacking, clip by clip. Shards are written whole, then their index: an interru
 hand, and several processes may add to one cache, because none of them writes into a file of another.
 """
 
-import hashlib
 import json
 import re
 import time
@@ -29,7 +28,7 @@ from torch import Tensor
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import StillmotionError
-from stillmotion.files import atomic_write, write_json
+from stillmotion.files import atomic_write, short_digest, write_json
 from stillmotion.models.features import Features
 from stillmotion.progress import say
 
@@ -55,7 +54,7 @@ class FeatureSpec:
     @property
     def key(self) -> str:
         """Sixteen hexadecimal digits that name the cache's folder."""
-        return hashlib.sha256(json.dumps(self.content(), sort_keys=True).encode()).hexdigest()[:16]
+        return short_digest(self.content())
 
     def content(self) -> dict[str, Any]:
         """What the key stands for, JSON-ready."""

@@ -58,10 +58,11 @@ class ForeignPreprocess(Preprocess):
 
     def resize(self, frames: Tensor, short_side: int | None = None) -> Tensor:
         """Scale frames as the library does, to a size of its own."""
+        mode = tv1.InterpolationMode(self.interpolation)
         if self.library == "torchvision":
             # Its presets do not antialias, and round as its first transforms did, which the second do not.
-            return tv1.resize(frames, list(self.resize_to), self._mode, antialias=False)
-        return tvf.resize(frames, list(self.resize_to), interpolation=self._mode, antialias=True)
+            return tv1.resize(frames, list(self.resize_to), mode, antialias=False)
+        return tvf.resize(frames, list(self.resize_to), interpolation=mode, antialias=True)
 
 
 @dataclass(frozen=True, kw_only=True)

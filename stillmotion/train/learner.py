@@ -19,16 +19,9 @@ from stillmotion.train.tuning import Tune, freeze, param_groups, rules
 
 
 class Learner:
-    """A model, what of it trains, its optimizer and its objective.
+    """A model, its optimizer and its objective; what none of the name patterns `tunes` matches is frozen.
 
-    Args:
-        model: the model; what `tunes` does not name is frozen.
-        tunes: name patterns of what trains.
-        objective: the loss.
-        config: rates, decay, schedule, precision.
-        plan: the steps of the run.
-        accelerator: where it runs.
-        tokens: prompts (K, S) or class embeddings (K, E) for a model that reads text; None for a closed set.
+    `tokens` are prompts (K, S) or class embeddings (K, E) for a model that reads text; None for a closed set.
     """
 
     def __init__(
@@ -45,8 +38,13 @@ class Learner:
         freeze(model, trained)
         groups = param_groups(model, trained, config.weight_decay, config.decay)
         optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=1e-8, fused=True)
-        self.model, self.objective, self.config = model, objective, config
-        self.plan, self.accelerator = plan, accelerator
+        self.model, self.objective, self.config, self.plan, self.accelerator = (
+            model,
+            objective,
+            config,
+            plan,
+            accelerator,
+        )
         self.wrapped, self.optimizer = accelerator.prepare(model, optimizer)
         self.curve = schedule(config.schedule, config.lr, plan.total_steps, round(config.warmup * plan.steps_per_epoch))
         self.tokens = None if tokens is None else tokens.to(accelerator.device)

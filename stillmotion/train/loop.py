@@ -22,12 +22,8 @@ class Stopped(Exception):
 class Trainer:
     """Trains a learner, step by step, in the folder of its run.
 
-    Args:
-        learner: what takes the batches.
-        dataset: clips as videos or as cached features, indexed by (epoch, index), with a `collate`.
-        folder: of the run.
-        bad: takes the videos that cannot be read.
-        evaluate: called at the end of epochs but the last; returns numbers to log.
+    `dataset` has clips as videos or as cached features, indexed by (epoch, index), and a `collate`. `evaluate` is
+    called at the end of epochs but the last, and returns numbers to log.
     """
 
     def __init__(
@@ -50,7 +46,9 @@ class Trainer:
         if self.config.tensorboard:
             self.accelerator.init_trackers("tensorboard")
         first, total = self._resume(), self.plan.total_steps
-        loader = self._loader(first)
+        device = self.accelerator.device.type
+        how = {"batch_sampler": self.plan.sampler(first), "collate_fn": self.dataset.collate}
+        loader = batches(self.dataset, data_workers(self.config.workers, device), pin=device == "cuda", **how)
         with _stop_signals() as stop, progress_bar("training", total) as bar:
             bar.advance(first)
             self._saved = time.monotonic()
@@ -61,7 +59,10 @@ class Trainer:
                 bar.advance(note=f"loss {loss:.3f}")
                 if step + 1 == total:
                     return
-                self._after(step + 1)
+                epoch, rest = divmod(step + 1, self.plan.steps_per_epoch)
+                every = self.config.eval_every
+                if self.evaluate is not None and every and rest == 0 and epoch % every == 0:
+                    self.log(step + 1, epoch=epoch, **self.evaluate())
                 if stopped:
                     self._save(step + 1)
                     self.accelerator.wait_for_everyone()  # a process that leaves early makes the launcher kill the rest
@@ -84,23 +85,11 @@ class Trainer:
         return self.learner.update(step, stop=bool(stop))
 
     def _any_good(self) -> Batch:
-        """A batch of the first clip that can be read."""
         for index in range(len(self.dataset)):
             batch: Batch = self.dataset.collate([self.dataset[0, index]])
             if batch.labels.numel():
                 return batch
         raise DataError("none of the training videos can be read")
-
-    def _after(self, step: int) -> None:
-        epoch, rest = divmod(step, self.plan.steps_per_epoch)
-        every = self.config.eval_every
-        if self.evaluate is not None and every and rest == 0 and epoch % every == 0:
-            self.log(step, epoch=epoch, **self.evaluate())
-
-    def _loader(self, first: int) -> Iterator[Batch]:
-        device = self.accelerator.device.type
-        how = {"batch_sampler": self.plan.sampler(first), "collate_fn": self.dataset.collate}
-        return batches(self.dataset, data_workers(self.config.workers, device), pin=device == "cuda", **how)
 
     def _save(self, step: int) -> None:
         self._saved = time.monotonic()

@@ -40,7 +40,6 @@ class RunFolder:
     folder cannot be written to.
 
     Args:
-        path: the folder; made if it is not there.
         config: the resolved configuration, JSON-ready.
         overwrite: throw away what an earlier run left.
         keep: accept a finished run of the same configuration; `finished` tells.
@@ -58,6 +57,8 @@ class RunFolder:
         defaults: dict[str, Any] | None = None,
     ):
         self.path, self.config = path, config
+        self.model, self.state = path / "model.safetensors", path / "state.pt"
+        self.metrics, self.bad_videos = path / "metrics.jsonl", path / "bad_videos.jsonl"
         # One lock for all folders of this name in a process, which may go on where an exception ended the first.
         self._lock = FileLock(path / ".lock", is_singleton=True)
         if is_main_process():
@@ -93,8 +94,7 @@ class RunFolder:
     def _open(self, overwrite: bool, keep: bool, defaults: dict[str, Any]) -> None:
         path, before = self.path, self._previous()
         if before is not None and not overwrite:
-            differences = _differences(before, self.config, defaults)
-            if differences:
+            if differences := _differences(before, self.config, defaults):
                 raise StillmotionError(
                     f"{path} holds a run with other settings ({'; '.join(differences[:3])}); choose another --out, "
                     "or pass --overwrite to start over"
@@ -110,44 +110,25 @@ class RunFolder:
             write_json(path / "config.json", self.config)
 
     @property
-    def model(self) -> Path:
-        """The trained model."""
-        return self.path / "model.safetensors"
-
-    @property
     def finished(self) -> bool:
         """Whether the run is complete."""
-        return self.model.is_file() and not (self.path / "state.pt").is_file()
-
-    @property
-    def bad_videos(self) -> Path:
-        """List of skipped videos."""
-        return self.path / "bad_videos.jsonl"
-
-    @property
-    def metrics(self) -> Path:
-        """JSON lines of the run."""
-        return self.path / "metrics.jsonl"
+        return self.model.is_file() and not self.state.is_file()
 
     def save_state(self, state: dict[str, Any]) -> None:
         """Write the state to continue from, in one piece."""
-        write_torch(self.path / "state.pt", state)
+        write_torch(self.state, state)
 
     def load_state(self) -> dict[str, Any] | None:
         """Read the last state, or None at the start of a run. Raises StillmotionError: the file is damaged."""
-        file = self.path / "state.pt"
-        if not file.is_file():
-            return None
         try:
-            state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+            return torch.load(self.state, map_location="cpu", weights_only=True) if self.state.is_file() else None
         except Exception as error:  # PyTorch goes on to advise reading it unsafely
             reason = one_line(error)[:120].partition(". ")[0]
-            raise StillmotionError(f"{file} is damaged ({reason}); delete it to start over") from error
-        return state
+            raise StillmotionError(f"{self.state} is damaged ({reason}); delete it to start over") from error
 
     def finish(self) -> None:
         """Remove the state: the run is complete."""
-        (self.path / "state.pt").unlink(missing_ok=True)
+        self.state.unlink(missing_ok=True)
 
     def log(self, **values: Any) -> None:
         """Append one line to the metrics."""
@@ -186,16 +167,13 @@ class RunFolder:
 
     def _previous(self) -> dict[str, Any] | None:
         file = self.path / "config.json"
-        begun = [
-            name for name in _FILES if name not in ("config.json", "bad_videos.jsonl") and (self.path / name).exists()
-        ]
+        begun = any((self.path / name).exists() for name in _FILES if name not in (file.name, self.bad_videos.name))
         if not file.is_file() or not begun:  # a run that ended before its first step left nothing to go on with
             return None
         try:
-            content: dict[str, Any] = dict(json.loads(file.read_text(encoding="utf-8")).items())
+            return dict(json.loads(file.read_text(encoding="utf-8")).items())
         except (ValueError, AttributeError, RecursionError) as error:
             raise StillmotionError(f"{file} is damaged; choose another --out, or delete {self.path}") from error
-        return content
 
 
 def _differences(before: Any, now: Any, default: Any, name: str = "") -> list[str]:
