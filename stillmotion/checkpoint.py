@@ -138,9 +138,7 @@ def load_model(path: Path, backbone: str | None = None) -> tuple[VideoCLIP, Card
     """Rebuild a model from its checkpoint, fetching the towers that it does not store.
     Raises WeightsError: the file or the weights are missing, damaged, or not those the model was trained on.
 
-    Args:
-        path: a checkpoint.
-        backbone: where to find the backbone's weights instead of where they came from; they must be the same weights.
+    `backbone` says where to find the backbone's weights instead of where they came from; they must be the same ones.
     """
     card = read_card(path)
     state = read_safetensors(path)
@@ -150,16 +148,13 @@ def load_model(path: Path, backbone: str | None = None) -> tuple[VideoCLIP, Card
     compare(own, state, str(path))
     weights = None
     if len(own) < len(expected):
-        weights = load_backbone(backbone or found_from(card.backbone_name, path), image_size=card.backbone.pixels.size)
+        name, beside = card.backbone_name, path.parent / Path(card.backbone_name).name
+        if not Path(name).exists() and beside.is_file():  # a file that is not there any more
+            name = str(beside)
+        weights = load_backbone(backbone or name, image_size=card.backbone.pixels.size)
         check_fingerprints(card.fingerprints, card.backbone_name, weights)
     model = card.method.build(card.backbone, card.names)
     if weights is not None:
         load_into(model, weights.state, new=(*card.method.new_parameters(), "head.*"), source=weights.name)
     model.load_state_dict(state, strict=False)
     return model.eval(), card
-
-
-def found_from(name: str, model: Path) -> str:
-    """A backbone's name as a model's file has it; a file that is not there any more is looked for beside the model."""
-    beside = model.parent / Path(name).name
-    return str(beside) if not Path(name).exists() and beside.is_file() else name

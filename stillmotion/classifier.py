@@ -146,9 +146,7 @@ class Classifier:
         """Class probabilities (K,) of one video from its views (V, T, 3, H, W), averaged after the softmax.
         Raises StillmotionError: there are no classes, or the logits are not finite.
 
-        Args:
-            vocabulary: classes of this call alone, from `encode`; None: the classifier's.
-            name: of the video, for an error.
+        `vocabulary`, from `encode`, is for this call alone (None: the classifier's); errors say the `name` of the video.
         """
         vocabulary = vocabulary or self.vocabulary
         if not vocabulary.classes:
@@ -173,9 +171,8 @@ def load(path: str | Path, *, backbone: str | None = None, device: str | torch.d
     """Load a trained model from the `model.safetensors` of a run.
     Raises WeightsError: the file or its backbone is missing, damaged, or do not fit.
 
-    Args:
-        backbone: where to find the weights that the file does not hold, instead of where they came from.
-        device: where to run; None: the GPU if there is one.
+    `backbone` says where to find the weights that the file does not hold, instead of where they came from; `device`
+    where to run (None: the GPU if there is one).
     """
     model, card = load_model(Path(path), backbone)
     how = {name: getattr(card, name) for name in ("preprocess", "sampling", "classes", "names")}

@@ -36,6 +36,8 @@ from stillmotion.train.objective import make_objective
 from stillmotion.train.run_folder import RunFolder
 from stillmotion.train.tuning import explain, rules
 
+Names = tuple[str, ...]
+
 
 @dataclass(frozen=True)
 class Result:
@@ -53,7 +55,6 @@ def fit(recipe: Recipe[Any], data: Data, place: Place = HERE, name: str = "run",
     from there.
 
     Args:
-        recipe, data: what to train and how, and the labeled videos.
         place: where the run takes place, and from what.
         name: of the run's folder, where `place.out` does not say.
         keep: read the result of a finished run of the same configuration instead of refusing to train it again.
@@ -84,7 +85,10 @@ def fit(recipe: Recipe[Any], data: Data, place: Place = HERE, name: str = "run",
         report = Report.of(scores, train.classes)
         trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
         if accelerator.is_main_process:
-            write_results(folder, val, scores, report, trained)
+            # What `read_result` reads.
+            write_predictions(folder.path / "predictions.jsonl", scores, [c.path for c in val.clips], val.classes)
+            more = {"trained_parameters": trained, "seconds": folder.training_seconds()}
+            write_json(folder.path / "results.json", asdict(report) | more)
             save_model(folder.model, model.state_dict(), card(recipe, weights, model, names, report, config))
             folder.finish()
         accelerator.wait_for_everyone()
@@ -98,7 +102,7 @@ def configuration(recipe: Recipe[Any], data: Data, place: Place) -> dict[str, An
     return {"recipe": recipe.to_dict(), "data": plain(data), "place": plain(place)}
 
 
-def learn(learner: Learner, source: Source, folder: RunFolder, bad: BadVideos, classes: tuple[str, ...]) -> Scores:
+def learn(learner: Learner, source: Source, folder: RunFolder, bad: BadVideos, classes: Names) -> Scores:
     """Train from where the folder says to the end, and score the validation clips."""
 
     def numbers(scores: Scores) -> dict[str, float]:
@@ -114,19 +118,9 @@ def learn(learner: Learner, source: Source, folder: RunFolder, bad: BadVideos, c
     return scores
 
 
-def write_results(folder: RunFolder, val: Manifest, scores: Scores, report: Report, trained: int) -> None:
-    """Write what `read_result` reads."""
-    write_predictions(folder.path / "predictions.jsonl", scores, [c.path for c in val.clips], val.classes)
-    more = {"trained_parameters": trained, "seconds": folder.training_seconds()}
-    write_json(folder.path / "results.json", asdict(report) | more)
-
-
 def fill_cache(recipes: Sequence[Recipe[Any]], data: Data, place: Place = HERE, name: str = "run") -> BadVideos:
-    """Compute what several recipes on the same frozen backbone read, in one pass over the videos.
+    """Compute what several recipes on one frozen backbone read, in one pass; returns the videos that cannot be read.
     Raises StillmotionError: a method that trains the backbone, or anything else that the user can mend.
-
-    Returns:
-        The videos that could not be read.
     """
     first = recipes[0]
     if not all(recipe.method.frozen for recipe in recipes):
@@ -142,12 +136,7 @@ def fill_cache(recipes: Sequence[Recipe[Any]], data: Data, place: Place = HERE, 
 
 
 def make_learner(
-    recipe: Recipe[Any],
-    weights: Weights,
-    clips: Manifest,
-    names: tuple[str, ...],
-    place: Place,
-    accelerator: Accelerator,
+    recipe: Recipe[Any], weights: Weights, clips: Manifest, names: Names, place: Place, accelerator: Accelerator
 ) -> Learner:
     """Build a run's model and what trains it; `names` are the classes as prompts write them."""
     train, method = recipe.train, recipe.method
@@ -204,16 +193,11 @@ def backbone_weights(recipe: Recipe[Any], start: Path | None = None) -> Weights:
 
 
 def build(
-    recipe: Recipe[Any],
-    weights: Weights,
-    classes: tuple[str, ...],
-    names: tuple[str, ...] | None = None,
-    place: Place = HERE,
+    recipe: Recipe[Any], weights: Weights, classes: Names, names: Names | None = None, place: Place = HERE
 ) -> VideoCLIP:
     """Build a run's model: new parts from the seed, what `place.start_from` shares from there, the rest as it came.
 
-    Args:
-        names: the classes as prompts write them; None: as they are.
+    `names` are the classes as prompts write them; None: as they are.
     """
     torch.manual_seed(recipe.train.seed)
     model: VideoCLIP = recipe.method.build(weights.backbone, names or classes)
@@ -235,12 +219,7 @@ def evaluate(learner: Learner, dataset: Any, quiet: bool = False) -> Scores:
 
 
 def card(
-    recipe: Recipe[Any],
-    weights: Weights,
-    model: VideoCLIP,
-    names: tuple[str, ...],
-    report: Report,
-    config: dict[str, Any],
+    recipe: Recipe[Any], weights: Weights, model: VideoCLIP, names: Names, report: Report, config: dict[str, Any]
 ) -> Card:
     """Describe a trained model."""
     source = Path(weights.name)

@@ -124,10 +124,7 @@ class Digests:
 
     The memo `digests.jsonl` only grows, by whole blocks of lines, so that processes can share it; each line has a
     checksum, and one that is damaged is as if it were not there. A file that was written to within two seconds of being
-    read is not remembered, because clocks that coarse would hide a change.
-
-    Args:
-        folder: where the memo is; None: remembers for this object alone.
+    read is not remembered, because clocks that coarse would hide a change. Without a folder there is no memo.
     """
 
     CLOCK = 2_000_000_000

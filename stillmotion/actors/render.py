@@ -67,15 +67,15 @@ def render_actors(root: Path, spec: ActorsSpec = ActorsSpec(), processes: int | 
     """
     jobs = [job for job in _jobs(root, spec) if not job.path.is_file()]
     processes = min(processes or os.cpu_count() or 1, max(1, len(jobs)))
-    with progress_bar("rendering", len(jobs)) as bar:
+    with progress_bar("rendering", len(jobs)) as advance:
         if processes == 1:
             for job in jobs:
                 _render(job)
-                bar.advance()
+                advance()
         else:
             with ProcessPoolExecutor(processes) as pool:
                 for _ in pool.map(_render, jobs, chunksize=4):
-                    bar.advance()
+                    advance()
     return root
 
 

@@ -17,12 +17,9 @@ class BadVideo:
 
 
 class BadVideos:
-    """The videos that a run has skipped.
+    """The videos that a run has skipped: of `total`, the part `max_bad`, in [0, 1], may be bad.
 
-    Args:
-        list_file: JSON lines file to add them to; None keeps them in memory.
-        total: videos in the run.
-        max_bad: part of them that may be bad, in [0, 1].
+    They are added to `list_file`, of JSON lines; None keeps them in memory.
     """
 
     def __init__(self, list_file: Path | None, total: int, max_bad: float):

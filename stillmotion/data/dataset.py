@@ -74,8 +74,7 @@ def read_train_view(path: Path, num_frames: int, sampling: Sampling, augment: Au
 class VideoDataset(Dataset[Sample]):
     """Clips of a manifest; `dataset[epoch, index]` is the clip with the random view of that epoch.
 
-    Args:
-        augment: random views for training; None gives the test views, the same at every epoch.
+    `augment` makes random views for training; None gives the test views, the same at every epoch.
     """
 
     collate = staticmethod(Batch.of)

@@ -52,12 +52,8 @@ class Data:
 
 
 def load_data(config: Data, seed: int, digests: Digests | None = None) -> tuple[Manifest, Manifest]:
-    """Read, split and check; returns the training and the validation set, with the same classes.
+    """Read, split by a seed and check; returns the training and the validation set, with the same classes.
     Raises DataError: nothing there, unknown labels, a class missing from either set, or files given twice.
-
-    Args:
-        seed: of the split.
-        digests: of files that were read before.
     """
     known = read_label_map(config.labels) if config.labels else None
     train_source, val_source = config.data, config.val

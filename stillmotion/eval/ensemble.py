@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,6 @@ FILES = ("predictions.jsonl", "eval_predictions.jsonl", "ensemble_predictions.js
 
 MOST_CHOSEN = 5
 """Models whose weights can be chosen: the grid of six has more than 100,000 points."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Choice:
-    """Weights that sum to one, and the top-1 accuracy, in [0, 1], that they reach on the videos they were chosen on."""
-
-    weights: tuple[float, ...]
-    top1: float
 
 
 def predictions_file(path: Path) -> Path:
@@ -160,8 +152,8 @@ def grid(count: int) -> Iterator[tuple[int, ...]]:
         yield tuple(b - a - 1 for a, b in pairwise(edges))
 
 
-def choose(members: Sequence[Predictions]) -> Choice:
-    """The weights on a simplex grid that get the most of aligned members' videos right.
+def choose(members: Sequence[Predictions]) -> tuple[tuple[float, ...], float]:
+    """The weights on a simplex grid that get the most of aligned members' videos right, and that part, in [0, 1].
     Raises DataError: more members than a grid can be searched for.
 
     Of equally good ones, those nearest to equal weights; of these, the ones that give more to the earlier members.
@@ -176,7 +168,7 @@ def choose(members: Sequence[Predictions]) -> Choice:
         right = int((total.argmax(dim=1) == labels).sum())
         unequal = sum((count * share - sum(shares)) ** 2 for share in shares)
         best = max(best, (right, -unequal, shares))
-    return Choice(weights=normalize(best[2], count), top1=best[0] / len(labels))
+    return normalize(best[2], count), best[0] / len(labels)
 
 
 def mixed(member: Predictions, probabilities: Tensor, bad: Sequence[BadVideo]) -> Predictions:

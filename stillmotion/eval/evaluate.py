@@ -47,12 +47,12 @@ def score(
     found: list[tuple[int, int, list[float]]] = []
     bad: list[BadVideo] = []
     started = time.perf_counter()
-    with progress_bar("" if quiet else "evaluating", len(mine)) as bar, torch.inference_mode():
+    with progress_bar("" if quiet else "evaluating", len(mine)) as advance, torch.inference_mode():
         for group in _groups(samples, batch_views):
             bad += [sample.bad for sample in group if sample.bad is not None]
             if good := [sample for sample in group if sample.bad is None]:
                 found += _classify(good, model, dataset, accelerator, text, batch_views)
-            bar.advance(len(group))
+            advance(len(group))
     found, bad = sorted(gather_object(found)), gather_object(bad)
     indices = [i for i, _, _ in found]
     assert len(indices) == len(set(indices)), "a video was scored twice"

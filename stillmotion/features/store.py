@@ -62,8 +62,6 @@ class FeatureSpec:
 
 
 class _Part(NamedTuple):
-    """Where some outputs of an item are."""
-
     shard: str
     outputs: tuple[str, ...]
     sums: tuple[int, ...]

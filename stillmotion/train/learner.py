@@ -38,13 +38,8 @@ class Learner:
         freeze(model, trained)
         groups = param_groups(model, trained, config.weight_decay, config.decay)
         optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=1e-8, fused=True)
-        self.model, self.objective, self.config, self.plan, self.accelerator = (
-            model,
-            objective,
-            config,
-            plan,
-            accelerator,
-        )
+        self.model, self.objective, self.config = model, objective, config
+        self.plan, self.accelerator = plan, accelerator
         self.wrapped, self.optimizer = accelerator.prepare(model, optimizer)
         self.curve = schedule(config.schedule, config.lr, plan.total_steps, round(config.warmup * plan.steps_per_epoch))
         self.tokens = None if tokens is None else tokens.to(accelerator.device)
@@ -58,9 +53,8 @@ class Learner:
     def accumulate(self, batch: Batch, step: int, part: int, counts: bool = True) -> None:
         """Add the gradients of one forward pass, part `part` of a step; what is random in it comes from its place.
 
-        Args:
-            counts: off where none of its clips can be read: others stand in for them, and other processes wait for the
-                gradients, which are zero.
+        `counts` is off where none of its clips can be read: others stand in for them, and other processes wait for the
+        gradients, which are zero.
         """
         parts = len(self.plan.micro_batches(step))
         seed = step_seed(self.config.seed, step, self.plan.rank * parts + part)

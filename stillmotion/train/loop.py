@@ -14,6 +14,8 @@ from stillmotion.progress import progress_bar, say
 from stillmotion.train.learner import Learner
 from stillmotion.train.run_folder import RunFolder
 
+Evaluate = Callable[[], dict[str, float]]
+
 
 class Stopped(Exception):
     """The run was asked to stop; its state is saved, and the same command goes on from there."""
@@ -27,12 +29,7 @@ class Trainer:
     """
 
     def __init__(
-        self,
-        learner: Learner,
-        dataset: Any,
-        folder: RunFolder,
-        bad: BadVideos,
-        evaluate: Callable[[], dict[str, float]] | None = None,
+        self, learner: Learner, dataset: Any, folder: RunFolder, bad: BadVideos, evaluate: Evaluate | None = None
     ):
         self.learner, self.dataset, self.folder, self.bad, self.evaluate = learner, dataset, folder, bad, evaluate
         self.plan, self.config, self.accelerator = learner.plan, learner.config, learner.accelerator
@@ -49,14 +46,14 @@ class Trainer:
         device = self.accelerator.device.type
         how = {"batch_sampler": self.plan.sampler(first), "collate_fn": self.dataset.collate}
         loader = batches(self.dataset, data_workers(self.config.workers, device), pin=device == "cuda", **how)
-        with _stop_signals() as stop, progress_bar("training", total) as bar:
-            bar.advance(first)
+        with _stop_signals() as stop, progress_bar("training", total) as advance:
+            advance(first)
             self._saved = time.monotonic()
             for step in range(first, total):
                 started = time.perf_counter()
                 loss, stopped = self._step(step, loader, stop)
                 self.log(step, loss=loss, lr=self.learner.rate, seconds=round(time.perf_counter() - started, 4))
-                bar.advance(note=f"loss {loss:.3f}")
+                advance(note=f"loss {loss:.3f}")
                 if step + 1 == total:
                     return
                 epoch, rest = divmod(step + 1, self.plan.steps_per_epoch)

@@ -32,7 +32,6 @@ class CrossEntropy:
     """Cross-entropy with label smoothing, on labels or on mixed ones.
 
     Args:
-        num_classes: K.
         smoothing: probability spread evenly over all K classes.
         mix: draw mixup (alpha 0.8) or CutMix (alpha 1), each half of the time, for every batch (ViFi-CLIP, X-CLIP).
             All frames of a clip are mixed alike; the partner is the next clip of the batch.

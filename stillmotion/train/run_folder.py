@@ -21,6 +21,7 @@ from stillmotion.errors import StillmotionError, one_line
 from stillmotion.files import append_line, atomic_write, raise_if_disk, write_json, write_torch
 from stillmotion.progress import is_main_process
 
+Json = dict[str, Any]
 FREE = (
     *("place", "data.data", "data.val", "data.root", "data.labels", "data.max_bad"),
     *("recipe.train.workers", "recipe.train.save_minutes", "recipe.train.device", "recipe.train.tensorboard"),
@@ -49,12 +50,7 @@ class RunFolder:
     """
 
     def __init__(
-        self,
-        path: Path,
-        config: dict[str, Any],
-        overwrite: bool = False,
-        keep: bool = False,
-        defaults: dict[str, Any] | None = None,
+        self, path: Path, config: Json, overwrite: bool = False, keep: bool = False, defaults: Json | None = None
     ):
         self.path, self.config = path, config
         self.model, self.state = path / "model.safetensors", path / "state.pt"
@@ -91,7 +87,7 @@ class RunFolder:
             for file in self.path.glob(f".{name}.*.tmp"):
                 file.unlink(missing_ok=True)
 
-    def _open(self, overwrite: bool, keep: bool, defaults: dict[str, Any]) -> None:
+    def _open(self, overwrite: bool, keep: bool, defaults: Json) -> None:
         path, before = self.path, self._previous()
         if before is not None and not overwrite:
             if differences := _differences(before, self.config, defaults):
@@ -114,11 +110,11 @@ class RunFolder:
         """Whether the run is complete."""
         return self.model.is_file() and not self.state.is_file()
 
-    def save_state(self, state: dict[str, Any]) -> None:
+    def save_state(self, state: Json) -> None:
         """Write the state to continue from, in one piece."""
         write_torch(self.state, state)
 
-    def load_state(self) -> dict[str, Any] | None:
+    def load_state(self) -> Json | None:
         """Read the last state, or None at the start of a run. Raises StillmotionError: the file is damaged."""
         try:
             return torch.load(self.state, map_location="cpu", weights_only=True) if self.state.is_file() else None
@@ -139,7 +135,7 @@ class RunFolder:
         """Seconds spent in optimizer steps, over all resumptions."""
         return sum(line.get("seconds", 0.0) for line in self.read_metrics())
 
-    def read_metrics(self) -> list[dict[str, Any]]:
+    def read_metrics(self) -> list[Json]:
         """All lines of the metrics. Raises StillmotionError: one of them is damaged."""
         lines = self._lines()
         if None in lines:
@@ -153,9 +149,9 @@ class RunFolder:
             with atomic_write(self.metrics) as temporary:
                 temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 
-    def _lines(self) -> list[dict[str, Any] | None]:
+    def _lines(self) -> list[Json | None]:
         """Lines of the metrics; None for one that is damaged, or cut short by a kill."""
-        found: list[dict[str, Any] | None] = []
+        found: list[Json | None] = []
         text = self.metrics.read_text(encoding="utf-8", errors="replace") if self.metrics.is_file() else ""
         for line in filter(str.strip, text.splitlines()):
             try:
@@ -165,7 +161,7 @@ class RunFolder:
             found.append(entry if isinstance(entry, dict) and isinstance(entry.get("step"), int) else None)
         return found
 
-    def _previous(self) -> dict[str, Any] | None:
+    def _previous(self) -> Json | None:
         file = self.path / "config.json"
         begun = any((self.path / name).exists() for name in _FILES if name not in (file.name, self.bad_videos.name))
         if not file.is_file() or not begun:  # a run that ended before its first step left nothing to go on with
