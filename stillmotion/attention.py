@@ -1,11 +1,11 @@
 """Where a model with a video query looks: attention over space and time (EVL, figure 4).
 
-A temporal module that has one offers `attention(features)`; no other needs to.
+A temporal module that has one offers `attention(features)`: (B, layers, heads, T, L) over the L tokens of each frame,
+summing to one over T and L. No other module needs to.
 """
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -13,14 +13,6 @@ from torch import Tensor
 from stillmotion.classifier import Classifier
 from stillmotion.data.dataset import read_views
 from stillmotion.errors import StillmotionError
-
-
-@runtime_checkable
-class Looking(Protocol):
-    """A temporal module that can say where it looks."""
-
-    def attention(self, features: Any) -> Tensor:
-        """Attention (B, layers, heads, T, L) over the L tokens of each frame, summing to one over T and L."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +41,16 @@ def attention_map(classifier: Classifier, path: str | Path) -> AttentionMap:
         StillmotionError: the model has no video query, or one that does not read patches.
         VideoError: the file cannot be read.
     """
-    tower, temporal = (getattr(classifier.model, name, None) for name in ("visual", "temporal"))
-    if tower is None or not isinstance(temporal, Looking):
+    look = getattr(getattr(classifier.model, "temporal", None), "attention", None)
+    if look is None:
         raise StillmotionError(
             "this model has no video query to look through; attention_map needs one whose temporal module has "
             "`attention`, such as evl's"
         )
     one_view = replace(classifier.sampling, views=1, crops=1)
     video = read_views(Path(path), classifier.num_frames, one_view, classifier.preprocess)
-    weights = temporal.attention(tower(video.to(classifier.device)))[0].cpu()  # (M, H, T, L)
+    tower = classifier.model.visual
+    weights = look(tower(video.to(classifier.device)))[0].cpu()  # (M, H, T, L)
     patches = tower.grid[0] * tower.grid[1]
     if weights.shape[-2:] != (len(video[0]), tower.prefix_tokens + patches):
         raise StillmotionError(

@@ -104,11 +104,7 @@ class Classifier:
         return self.vocabulary.text
 
     def with_classes(self, classes: Sequence[str], *, clean: bool = False) -> "Classifier":
-        """The same model, shared and not copied, for other classes; `clean` writes them as words in prompts.
-
-        Raises:
-            StillmotionError: a model for its own classes only, or names that are missing or given twice.
-        """
+        """The same model for other classes, as `encode`; `clean` writes them as words in prompts."""
         other = copy.copy(self)
         other.vocabulary = self.encode(classes, [clean_name(c) for c in classes] if clean else None)
         return other

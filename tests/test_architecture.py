@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "releases": BASE | {"data", "models", "backbones", "weights", "methods", "checkpoint"},
     "libraries": BASE | {"data", "weights", "models", "backbones", "classifier"},
     "count": BASE | {"models", "backbones", "train", "methods"},
-    "source": BASE | {"data", "models", "backbones", "features", "recipes"},
+    "source": BASE | {"data", "models", "backbones", "features", "recipes", "checkpoint"},
     "experiment": BASE | {"data", "models", "backbones", "train", "eval", "recipes", "source", "checkpoint", "start"},
     "report": BASE | {"attention"},
     "demo": BASE | {"actors", "attention", "classifier", "data", "eval", "experiment", "recipes", "report"},

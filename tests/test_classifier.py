@@ -1,6 +1,11 @@
 """One file in, one label out; open vocabularies; what does not fit is refused by name."""
 
+import itertools
 import json
+import os
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +107,86 @@ def test_open_vocabulary(trained: dict[str, Path], video: Path) -> None:
             classifier.classes = names
     with pytest.raises(StillmotionError, match=r"trained for its 2 classes only"):
         stillmotion.load(trained["evl"]).classes = ["x"]
+
+
+def test_reading_and_scoring_are_two_steps(trained: dict[str, Path], video: Path) -> None:
+    classifier = stillmotion.load(trained["vificlip"], device="cpu")
+    views = classifier.read(video)
+    assert views.shape == (1, 4, 3, 32, 32)
+    assert classifier.score(views).tolist() == list(map(classifier(video).scores.__getitem__, classifier.classes))
+    other = classifier.encode(["a goal", "a foul", "a throw-in"])
+    assert classifier.score(views, other).shape == (3,)
+    assert classifier.classes == ("left", "right"), "the words of one call are those of that call"
+    assert repr(classifier) == "<Classifier: VideoCLIP, 2 classes, 4 frames of 32x32, cpu>"
+
+
+def test_clean_names_are_for_prompts_alone(trained: dict[str, Path]) -> None:
+    classifier = stillmotion.load(trained["vificlip"], device="cpu")
+    names = ("ApplyEyeMakeup", "YoYo")
+    raw, clean = (classifier.with_classes(names, clean=c) for c in (False, True))
+    assert classifier.classes == ("left", "right") and raw.classes == clean.classes == names
+    words = classifier.encode(["apply eye makeup", "yo yo"])
+    assert torch.equal(clean.text, words.text) and not torch.equal(clean.text, raw.text)
+    assert clean.model is classifier.model
+    with pytest.raises(StillmotionError, match="trained for its 2 classes only"):
+        stillmotion.load(trained["evl"], device="cpu").with_classes(names, clean=True)
+
+
+def test_classes_may_be_assigned_while_other_threads_predict(trained: dict[str, Path], video: Path) -> None:
+    """Labels and probabilities of one call are of one list, the old or the new."""
+    classifier = stillmotion.load(trained["vificlip"], device="cpu")
+    lists = [["a goal", "a foul", "a throw-in"], ["surfing", "a dog"], ["x", "y", "z", "w", "v"]]
+    expected = {tuple(classes): classifier.with_classes(classes)(video).scores for classes in lists}
+    done, wrong = threading.Event(), []
+
+    def assign() -> None:
+        for i in itertools.count():
+            if done.is_set():
+                return
+            classifier.classes = lists[i % 3]
+
+    thread = threading.Thread(target=assign)
+    classifier.classes = lists[0]
+    thread.start()
+    try:
+        for _ in range(60):
+            scores = classifier(video).scores
+            if not any(scores == pytest.approx(e) for e in expected.values()):
+                wrong.append(scores)
+    finally:
+        done.set()
+        thread.join()
+    assert not wrong
+
+
+def test_scores_that_are_no_numbers_are_refused(trained: dict[str, Path], video: Path) -> None:
+    classifier = stillmotion.load(trained["linear_probe"], device="cpu")
+    torch.nn.init.constant_(classifier.model.head[-1].weight, float("inf"))
+    with pytest.raises(
+        StillmotionError, match=r"the scores of .*moving\.mp4 are not finite.*; load other weights"
+    ) as error:
+        classifier(video)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_process_that_is_forked_after_a_prediction_predicts(trained: dict[str, Path], video: Path) -> None:
+    """As a server does that loads the model first (gunicorn --preload): OpenMP's threads are not in the child."""
+    code = f"""
+import os, torch, stillmotion
+torch.set_num_threads(2)
+classifier = stillmotion.load({str(trained["vificlip"])!r}, device="cpu")
+big = torch.randn(64, 3, 224, 224)
+first, before = classifier({str(video)!r}).scores, big.exp().sum()
+child = os.fork()
+if not child:
+    assert big.exp().sum().isclose(before) and classifier({str(video)!r}).label == max(first, key=first.get)
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+assert torch.get_num_threads() == 2
+"""
+    environment = os.environ | {"OMP_NUM_THREADS": "2"}
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=90, env=environment)
 
 
 def test_clip_by_names_and_by_features(tiny_clip: Path, tiny_image_tower: Path, video: Path, tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from stillmotion.errors import missing
 
 def run(words: Sequence[str]) -> None:
     """Train, compare, print the table and the command to go on with."""
-    if any(find_spec(package) is None for package in ("PIL", "matplotlib", "jinja2")):
-        raise missing("demo")
+    if not all(map(find_spec, ("PIL", "matplotlib", "jinja2"))):
+        raise missing("demo", "the demo")
     from rich.console import Console
     from rich.table import Table
 

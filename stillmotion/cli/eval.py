@@ -4,11 +4,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from stillmotion.cli.model_choice import ModelChoice, open_model
 from stillmotion.cli.parse import parse
 from stillmotion.errors import StillmotionError
+
+if TYPE_CHECKING:
+    from stillmotion.classifier import Classifier
+    from stillmotion.data.dataset import VideoDataset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +33,10 @@ class Eval(ModelChoice):
     """Processes that decode; None: 0 on a CPU, 8 with a GPU."""
     max_bad: float = 0.01
     """Part of the videos that may be unreadable before the evaluation fails."""
+    cached: bool = True
+    """Read the outputs of a frozen backbone from the feature cache, for the videos that are in it."""
+    cache: Path | None = None
+    """Folder of the feature cache; None: the user's cache folder."""
     out: Path | None = None
     """Folder for eval.json and eval_predictions.jsonl; None: beside the model, or runs/MODEL."""
 
@@ -61,7 +69,7 @@ def run(words: Sequence[str]) -> None:
     out = options.out or (
         Path("runs") / re.sub(r"[^\w.-]+", "_", options.model) if named else Path(options.model).parent
     )
-    dataset = model.dataset(manifest, options.views, options.crops)
+    dataset = _cached(options, model, model.dataset(manifest, options.views, options.crops))
     bad = BadVideos(out / "bad_videos.jsonl", len(manifest), options.max_bad)
     scores = score(model.model, dataset, accelerator, model.text, options.batch_views, options.workers)
     for video in scores.bad:
@@ -72,3 +80,21 @@ def run(words: Sequence[str]) -> None:
         write_json(out / "eval.json", asdict(report) | {"config": {k: str(v) for k, v in asdict(options).items()}})
         write_predictions(out / "eval_predictions.jsonl", scores, [c.path for c in manifest.clips], model.classes)
         print(out / "eval.json")
+
+
+def _cached(options: Eval, model: "Classifier", videos: "VideoDataset") -> Any:
+    """The clips, with those of a trained model taken from the feature cache where they are in it."""
+    if options.by_name() or not options.cached:
+        return videos
+    from stillmotion.checkpoint import read_card
+    from stillmotion.features.dataset import CachedTower
+    from stillmotion.progress import say
+    from stillmotion.source import cached_videos
+
+    mixed = cached_videos(read_card(Path(options.model)), videos, options.cache)
+    if mixed is None or not (count := mixed.cached()):
+        return videos
+    say(f"{count} of {len(videos)} videos are in the feature cache")
+    module: Any = model.model
+    module.visual = CachedTower(module.visual)
+    return mixed

@@ -1,7 +1,7 @@
 """Score a model on clips: each video once, over any number of processes, views averaged as probabilities."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -49,20 +49,13 @@ def score(
     )
     found: list[tuple[int, int, list[float]]] = []
     bad: list[BadVideo] = []
-    held: list[Sample] = []
     started = time.perf_counter()
     with progress_bar("" if quiet else "evaluating", len(mine)) as bar, torch.inference_mode():
-        for sample in samples:
-            if sample.bad is not None:
-                bad.append(sample.bad)
-            else:
-                held.append(sample)
-                if sum(len(s.views) for s in held) >= batch_views:
-                    found += _classify(held, model, dataset, accelerator, text, batch_views)
-                    held = []
-            bar.advance()
-        if held:
-            found += _classify(held, model, dataset, accelerator, text, batch_views)
+        for group in _groups(samples, batch_views):
+            bad += [sample.bad for sample in group if sample.bad is not None]
+            if good := [sample for sample in group if sample.bad is None]:
+                found += _classify(good, model, dataset, accelerator, text, batch_views)
+            bar.advance(len(group))
     found, bad = sorted(gather_object(found)), gather_object(bad)
     indices = [i for i, _, _ in found]
     assert len(indices) == len(set(indices)), "a video was scored twice"
@@ -77,6 +70,21 @@ def score(
         total=len(dataset),
         seconds=time.perf_counter() - started,
     )
+
+
+def _groups(samples: Iterable[Sample], batch_views: int) -> Iterator[list[Sample]]:
+    """Clips with enough views for a forward pass; videos and cached outputs, which do not mix, are kept apart."""
+    held: list[Sample] = []
+    for sample in samples:
+        if held and (type(sample.views) is not type(held[0].views) or sum(len(s.views) for s in held) >= batch_views):
+            yield held
+            held = []
+        if sample.bad is not None:
+            yield [sample]
+        else:
+            held.append(sample)
+    if held:
+        yield held
 
 
 def _classify(

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from stillmotion.data.bad import BadVideo
-from stillmotion.data.dataset import Batch, Sample
+from stillmotion.data.dataset import Batch, Sample, VideoDataset
 from stillmotion.data.manifest import Clip
 from stillmotion.data.seeds import view_of_epoch
 from stillmotion.features.encode import View
@@ -15,11 +15,22 @@ from stillmotion.models.features import Features
 
 
 class CachedTower(nn.Module):
-    """Takes the place of the image tower when its outputs come from a cache."""
+    """Takes the place of the image tower when its outputs come from a cache.
 
-    def forward(self, features: Features) -> Features:
-        """Pass the outputs on; frame embeddings in float32."""
-        return {name: x.float() if name == "frames" else x for name, x in features.items()}
+    Args:
+        tower: what encodes the videos whose outputs are not there; None: there are no such videos.
+    """
+
+    def __init__(self, tower: nn.Module | None = None):
+        super().__init__()
+        self.tower = tower
+
+    def forward(self, batch: Features | Tensor) -> Features:
+        """Pass the outputs on, frame embeddings in float32; or encode videos (B, T, 3, H, W)."""
+        if isinstance(batch, Tensor):
+            assert self.tower is not None
+            return self.tower(batch)
+        return {name: x.float() if name == "frames" else x for name, x in batch.items()}
 
 
 class FeatureDataset(Dataset[Sample]):
@@ -52,7 +63,7 @@ class FeatureDataset(Dataset[Sample]):
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         epoch, index = key
         clip, items = self.clips[index], self.items(epoch, index)
-        if not items or any(self.store.lacking(item, self.outputs) for item in items):
+        if not self.held(epoch, index):
             return Sample(index, clip.label, None, BadVideo(str(clip.path), f"{clip.path} could not be encoded"))
         return Sample(index, clip.label, [self.store.read(item, self.outputs) for item in items])
 
@@ -61,7 +72,41 @@ class FeatureDataset(Dataset[Sample]):
         items = [item for view in self.views[index] for item in view.items()]
         return [items[view_of_epoch(self.seed, index, epoch, len(items))]] if self.train and items else items
 
+    def held(self, epoch: int, index: int) -> bool:
+        """Whether all that an epoch reads of a clip is in the cache."""
+        items = self.items(epoch, index)
+        return bool(items) and not any(self.store.lacking(item, self.outputs) for item in items)
+
     @staticmethod
     def collate(samples: Sequence[Sample]) -> Batch:
         """Stack the features of the clips that have any."""
         return Batch.of(samples, lambda clips: stack([view for views in clips for view in views]))
+
+
+class CachedVideos(Dataset[Sample]):
+    """Test clips, from the cache where all of their views are there, and else decoded.
+
+    Args:
+        videos: the clips.
+        features: the same ones, as far as they are cached.
+    """
+
+    def __init__(self, videos: VideoDataset, features: FeatureDataset):
+        self.videos, self.features, self.clips = videos, features, videos.clips
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        sample = self.features[key]
+        return sample if sample.bad is None else self.videos[key]
+
+    def cached(self) -> int:
+        """How many clips are in the cache."""
+        return sum(self.features.held(0, index) for index in range(len(self)))
+
+    @staticmethod
+    def collate(samples: Sequence[Sample]) -> Batch:
+        """Put together what came from one place: `eval.evaluate.score` keeps videos and features apart."""
+        one = next((s.views for s in samples if s.bad is None), None)
+        return (FeatureDataset if isinstance(one, list) else VideoDataset).collate(samples)

@@ -22,7 +22,7 @@ from stillmotion.data.seeds import item_seed
 from stillmotion.data.transforms import Augment
 from stillmotion.errors import DiskError, StillmotionError, VideoError
 from stillmotion.features.store import FeatureSpec, FeatureStore
-from stillmotion.files import sha256
+from stillmotion.files import Digests
 from stillmotion.models.features import Features, Reads
 from stillmotion.progress import progress_bar
 
@@ -192,19 +192,25 @@ class _Decoding(Dataset[tuple[View, Tensor | BadVideo]]):
 
 
 def views_of(
-    clips: Sequence[Clip], sampling: Sampling, bad: BadVideos, random_views: int = 0, augment: str = "none"
+    clips: Sequence[Clip],
+    sampling: Sampling,
+    bad: BadVideos,
+    digests: Digests,
+    random_views: int = 0,
+    augment: str = "none",
 ) -> list[list[View]]:
     """For each clip its test views, or some random ones; none, and a report to `bad`, for a file that is not there."""
     views: list[list[View]] = []
     for clip in clips:
         try:
-            digest = sha256(clip.path)[:24]
+            digest = digests.digest(clip.path)[:24]
         except OSError as error:
             bad.add(BadVideo(str(clip.path), f"cannot read {clip.path} ({error.strerror})"))
             views.append([])
             continue
         random = [View(clip, digest, sampling, n, augment) for n in range(random_views)]
         views.append(random or [View(clip, digest, sampling)])
+    digests.save()
     return views
 
 

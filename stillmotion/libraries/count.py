@@ -53,7 +53,7 @@ def _transformers(rest: str) -> tuple[ForeignVideo, int, tuple[int, int]]:
     try:
         from transformers import AutoConfig, AutoModelForVideoClassification
     except ImportError as error:
-        raise missing("transformers", WeightsError) from error
+        raise missing("transformers", f"transformers:{rest}", WeightsError) from error
     folder = Path(rest).expanduser()
     if not (folder / "config.json").is_file():
         raise WeightsError(f"there is no {folder / 'config.json'}; pass a local folder of a video classification model")

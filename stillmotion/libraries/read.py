@@ -146,7 +146,7 @@ def read_transformers(rest: str) -> Foreign:
     try:
         from transformers import AutoModelForVideoClassification, AutoVideoProcessor
     except ImportError as error:
-        raise missing("transformers", WeightsError) from error
+        raise missing("transformers", f"transformers:{rest}", WeightsError) from error
     folder = Path(rest).expanduser()
     folder = folder if folder.is_dir() else snapshot(rest)
     safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}

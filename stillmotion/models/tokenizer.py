@@ -72,7 +72,7 @@ def _tokenizer(model: str) -> Any:
             raise ValueError(f"its tokenizer_kwargs set {', '.join(odd)[:80]}, which is not followed")
         return open_clip.get_tokenizer(model, **({"trust_remote_code": False} if text.get("hf_tokenizer_name") else {}))
     except ImportError as error:
-        raise missing("transformers") from error
+        raise missing("transformers", f"the tokenizer of {model}") from error
     except Exception as error:  # files of others are parsed, and the hub has errors of its own
         raise StillmotionError(
             f"the tokenizer of {model} cannot be had ({reason(error)}); pass the backbone as an open_clip folder with "

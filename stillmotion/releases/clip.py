@@ -66,13 +66,8 @@ def _sizes(tower: VisionConfig | TextConfig) -> dict[str, Any]:
     }
 
 
-RELEASE = Release(
-    read=read,
-    write=write,
-    recipe="zero_shot",
-    options={
-        "num_frames": "frames of a view; None: as the recipe zero_shot reads, which is said",
-        "templates": "prompts for a class name, each with a {}; None: the bare name",
-    },
-    to_hugging_face=clip_model,
-)
+OPTIONS = {
+    "num_frames": "frames of a view; None: as the recipe zero_shot reads, which is said",
+    "templates": "prompts for a class name, each with a {}; None: the bare name",
+}
+RELEASE = Release(read, write, "zero_shot", OPTIONS, clip_model)

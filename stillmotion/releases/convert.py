@@ -13,7 +13,7 @@ from stillmotion.backbones.clip import describe
 from stillmotion.backbones.clip_files import clip_config
 from stillmotion.backbones.config import CLIPConfig
 from stillmotion.backbones.load import load_backbone
-from stillmotion.backbones.weights import TOWERS, Tower, Weights, compare
+from stillmotion.backbones.weights import TOWERS, Tower, Weights
 from stillmotion.checkpoint import Card, load_model, save_model
 from stillmotion.errors import WeightsError
 from stillmotion.files import atomic_folder, sha256, write_json, write_torch
@@ -37,16 +37,16 @@ def from_release(
     classes: Sequence[str] = (),
     given: dict[str, Any],
 ) -> tuple[Card, bool]:
-    """Write a checkpoint of a release as one of ours; returns what it says of itself, and whether its origin told.
+    """Write a checkpoint of a release as one of ours; returns what it says of itself.
 
-    A tower of CLIP that the checkpoint left as it was is not stored again, where `clip` names it. A file that was
-    written from a model of ours says how that model reads videos, and the names of its classes.
+    A tower of CLIP that the checkpoint left as it was is not stored again, where `clip` names it.
 
     Args:
         checkpoint: the release's file, or a Hugging Face folder.
         method: which release it is of.
         out: the file to write.
-        reading: how the release reads videos, for a file that does not say; the size of the frames is the model's.
+        reading: how the release reads videos; a file that was written from a model of ours says how that one does,
+            and the names of its classes, which the result's second half tells.
         clip: CLIP weights, for what the release does not hold.
         classes: names of the classes, where the model has a closed set.
         given: what the tensors do not show, see `from_official`.
@@ -61,16 +61,16 @@ def from_release(
     official = read_official(method, opened, held, given, reading.num_frames)
     kept = opened.card
     classes = names_of(official, classes or (kept.classes if kept else None))
-    _check(official, classes, str(checkpoint))
     preprocess, sampling = (kept.preprocess, kept.sampling) if kept else (reading.preprocess, reading.sampling)
     if checkpoint.is_dir() and not kept:
         preprocess = replace(preprocess, **folder_pixels(checkpoint))
+    pixels = Pixels(mean=preprocess.mean, std=preprocess.std)
     source = weight_files(checkpoint)[0] if checkpoint.is_dir() else checkpoint
     card = Card(
         method=official.method,
         classes=tuple(classes),
         names=kept.names if kept and tuple(classes) == kept.classes else tuple(classes),
-        backbone=describe(official.clip, Pixels(mean=preprocess.mean, std=preprocess.std)),
+        backbone=describe(official.clip, kept.backbone.pixels if kept else pixels),
         backbone_name=weights.name if weights else str(checkpoint.absolute()),
         fingerprints=_same_towers(official, weights),
         preprocess=replace(preprocess, size=official.clip.vision.image_size),
@@ -90,7 +90,6 @@ def to_release(model: Path, out: Path, layout: Literal["official", "hf"], clip: 
     Args:
         model: a checkpoint of ours.
         out: the file (official), or the folder (hf), to write.
-        layout: which of the two.
         clip: CLIP weights that the checkpoint needs, where they are not where they came from.
 
     Raises:
@@ -99,6 +98,8 @@ def to_release(model: Path, out: Path, layout: Literal["official", "hf"], clip: 
     _refuse_place(out, model, (".pth", ".pt", ".tar", ".bin") if layout == "official" else ("",))
     loaded, card = load_model(model, clip)
     kind, release = type(card.method).__name__, RELEASES.get(name_of(card.method))
+    if release is not None and card.backbone.kind != "clip":
+        raise WeightsError(f"releases and transformers have CLIP's own towers; this model has {card.backbone_name}'s")
     state = {k: v.contiguous() for k, v in loaded.state_dict().items()}
     note = replace(card, fingerprints={}, training={}).to_json()
     if layout == "official":
@@ -125,13 +126,6 @@ def to_release(model: Path, out: Path, layout: Literal["official", "hf"], clip: 
         write_json(folder / "preprocessor_config.json", processor)
         (folder / f"{NOTE}.json").write_text(note + "\n", encoding="utf-8")
     return card
-
-
-def _check(official: Official, classes: Sequence[str], source: str) -> None:
-    """Refuse what could not be loaded again: names and shapes that are not those of the model."""
-    with torch.device("meta"):
-        expected = official.method.build(describe(official.clip), classes).state_dict()
-    compare(expected, official.state, source)
 
 
 def _same_towers(official: Official, weights: Weights | None) -> dict[Tower, str]:

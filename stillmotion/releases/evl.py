@@ -14,8 +14,7 @@ def read(checkpoint: State, clip: State | None, sizes: Sizes, **options: Any) ->
     """Read decoder and head; sizes and temporal modules are inferred from the keys."""
     if clip is None:
         raise MissingClip("EVL checkpoints hold no backbone", "the CLIP weights it was trained on")
-    theirs = {key.removeprefix("module."): value for key, value in checkpoint.items()}
-    ours = {} if "decoder.cls_token" not in theirs else translate(theirs, NAMES)
+    ours = translate(checkpoint, NAMES) if "decoder.cls_token" in checkpoint else {}
     if "head.2.weight" not in ours:
         raise WeightsError("no 'decoder.cls_token' and 'proj.2.weight': this is not a checkpoint of EVL's release")
     layer = "temporal.decoder_layers.0."
@@ -47,14 +46,10 @@ def write(method: EVL, state: State) -> dict[str, Any]:
     return {"model": {f"module.{k}": v for k, v in translate(kept, NAMES, back=True).items()}}
 
 
-RELEASE = Release(
-    read=read,
-    write=write,
-    recipe="evl_k400_b16_8f",
-    options={
-        "num_frames": "frames of a view, where there are no frame positions; None: the release's 8, which is said",
-        "taps": "blocks read, one per layer; None: the last ones",
-        "heads": "attention heads of the decoder; None: one per 64 channels of theirs",
-        "tokens": "which tokens the query reads; None: all",
-    },
-)
+OPTIONS = {
+    "num_frames": "frames of a view, where there are no frame positions; None: the release's 8, which is said",
+    "taps": "blocks read, one per layer; None: the last ones",
+    "heads": "attention heads of the decoder; None: one per 64 channels of theirs",
+    "tokens": "which tokens the query reads; None: all",
+}
+RELEASE = Release(read, write, "evl_k400_b16_8f", OPTIONS)

@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from stillmotion.backbones.clip import describe
@@ -15,7 +16,7 @@ from stillmotion.backbones.config import CLIPConfig
 from stillmotion.backbones.load import load_backbone
 from stillmotion.backbones.weights import compare
 from stillmotion.checkpoint import Card
-from stillmotion.errors import WeightsError, did_you_mean
+from stillmotion.errors import StillmotionError, WeightsError, did_you_mean
 from stillmotion.methods import METHODS
 from stillmotion.models.video_clip import VideoCLIP
 from stillmotion.releases import RELEASES
@@ -25,9 +26,9 @@ from stillmotion.weights.names import to_openai
 from stillmotion.weights.pickles import read_pickled
 from stillmotion.weights.readers import check_finite, open_wrappers, read_state
 
+# Where a file that we wrote for a release keeps the card of the model: beside the state dict, which alone is read
+# there; in a folder, the JSON file of that name.
 NOTE = "stillmotion"
-"""Where a file that we wrote for a release keeps the card of the model: beside the state dict, which alone is read
-there; in a folder, the JSON file of that name."""
 _SIZES = {f.name for f in fields(Sizes)}
 
 
@@ -71,18 +72,13 @@ def from_official(
     official = read_official(method, opened, _open_clip(clip, (opened.sizes | sizes).get("image_size")), sizes)
     names = names_of(official, class_names if class_names is not None or not opened.card else opened.card.names)
     model = official.method.build(describe(official.clip), names)
-    compare(model.state_dict(), official.state, f"the official {method} checkpoint")
     model.load_state_dict(official.state)
     model.class_names = tuple(names)
     return model.eval()
 
 
 def release_of(method: str) -> Release:
-    """Return the release of a method.
-
-    Raises:
-        WeightsError: there is no such method, or none of its checkpoints were published.
-    """
+    """Return the release of a method; a `WeightsError` where there is none."""
     if method not in RELEASES and method in METHODS:
         raise WeightsError(f"{METHODS[method].__name__} has no official checkpoints; it is ours alone")
     if method not in RELEASES:
@@ -91,37 +87,29 @@ def release_of(method: str) -> Release:
 
 
 def open_release(method: str, checkpoint: str | Path | State) -> Opened:
-    """Read the file or the folder of a method's release, or its content.
-
-    Raises:
-        WeightsError: there is no such release, or the file cannot be read.
-    """
+    """Read the file or the folder of a method's release, or its content; a `WeightsError` where it cannot be."""
     beside = release_of(method).beside
     if isinstance(checkpoint, Mapping):
-        return Opened(open_wrappers(checkpoint, beside))
-    path = Path(checkpoint)
-    state = _state(path, beside)
-    card = _kept_card(path)
-    if card is not None and type(card.method) is METHODS[method]:
-        config = CLIPConfig.from_dict(card.backbone.sizes)
-        return Opened(state, hidden_sizes(config) | {"image_size": config.vision.image_size}, card)
-    return Opened(state, folder_sizes(path) if path.is_dir() else {})
+        state, card = open_wrappers(checkpoint, beside), _card(checkpoint.get(NOTE), f"this {method} checkpoint")
+    else:
+        state = _state(Path(checkpoint), beside)
+        card = _card(_note(Path(checkpoint)), str(checkpoint))
+    state = {key.removeprefix("module."): tensor for key, tensor in state.items()}  # which data parallelism adds
+    if card is not None and type(card.method) is METHODS[method] and card.backbone.kind == "clip":
+        return Opened(
+            state,
+            hidden_sizes(CLIPConfig.from_dict(card.backbone.sizes)) | {"image_size": card.backbone.pixels.size},
+            card,
+        )
+    return Opened(state, {} if isinstance(checkpoint, Mapping) else _folder_sizes(Path(checkpoint)))
 
 
 def read_official(
     method: str, opened: Opened, clip: Opened | None, given: dict[str, Any], num_frames: int | None = None
 ) -> Official:
-    """Translate what a file of a release holds into our names, in float32.
+    """Translate what a file of a release holds into our names, in float32; arguments and errors as `from_official`.
 
-    Args:
-        method: which release it is of.
-        opened: the file.
-        clip: CLIP's weights with OpenAI's names, where the release does not hold them.
-        given: sizes of CLIP and options of the method that the tensors do not show.
-        num_frames: frames of a view, where neither the tensors nor `given` say.
-
-    Raises:
-        WeightsError: the tensors are not of that release, or not finite, or `given` is not theirs.
+    `num_frames` are those of a view where neither the tensors nor `given` say.
     """
     release, kind = release_of(method), METHODS[method]
     check_names(method, given, {*_SIZES, *(f.name for f in fields(kind))})
@@ -129,35 +117,36 @@ def read_official(
     said = (clip.sizes if clip else {}) | opened.sizes | given
     sizes = Sizes(**{k: v for k, v in said.items() if k in _SIZES})
     frames = {} if num_frames is None else {"num_frames": num_frames}
-    official = release.read(opened.state, clip.state if clip else None, sizes, **frames | options)
-    for name, value in options.items():
-        if (shown := getattr(official.method, name)) != value:
-            raise WeightsError(f"{name} is {value}, and the tensors show {shown}; leave it out")
-    if opened.card is not None:
-        known = CLIPConfig.from_dict(opened.card.backbone.sizes) if _SIZES.isdisjoint(given) else official.clip
-        official = replace(official, method=replace(opened.card.method, **options), clip=known)
+    try:
+        official = release.read(opened.state, clip.state if clip else None, sizes, **frames | options)
+        for name, value in options.items():
+            if (shown := getattr(official.method, name)) != value:
+                raise WeightsError(f"{name} is {value}, and the tensors show {shown}; leave it out")
+        if opened.card is not None:
+            known = CLIPConfig.from_dict(opened.card.backbone.sizes) if _SIZES.isdisjoint(given) else official.clip
+            official = replace(official, method=replace(opened.card.method, **options), clip=known)
+        with torch.device("meta"):  # sizes that are not those of a model take no memory here
+            expected = official.method.build(describe(official.clip), [""] * (official.num_classes or 0)).state_dict()
+    except StillmotionError:
+        raise
+    except (ArithmeticError, LookupError, RuntimeError, ValueError) as error:
+        why = " ".join(str(error).split())[:160]
+        raise WeightsError(f"this {method} checkpoint lacks tensors, or some are misshapen ({why})") from error
     state = {k: v.float() for k, v in official.state.items()}
-    check_finite(state, f"this {method} checkpoint")
+    compare(expected, state, f"the official {method} checkpoint")
+    check_finite(state, f"the official {method} checkpoint")
     return replace(official, state=state)
 
 
 def check_names(method: str, given: Collection[str], known: Collection[str]) -> None:
-    """Refuse sizes and options that a method does not have.
-
-    Raises:
-        WeightsError: with the nearest name that it has.
-    """
+    """Raise a `WeightsError` for a size or an option that a method does not have, with the nearest that it has."""
     for name in given:
         if name not in known:
             raise WeightsError(f"{method} has no size {name!r}{did_you_mean(name, known)}")
 
 
 def names_of(official: Official, names: Sequence[str] | None) -> list[str]:
-    """Names of the classes: those given, else for a closed set the numbers of its logits.
-
-    Raises:
-        WeightsError: not as many as a closed set has.
-    """
+    """Those given, as many as a closed set has or a `WeightsError`; else the numbers of its logits."""
     count = official.num_classes
     if names is None:
         return [str(i) for i in range(count or 0)]
@@ -174,37 +163,36 @@ def _open_clip(clip: str | Path | State | None, image_size: Any) -> Opened | Non
     if isinstance(clip, str) and not Path(clip).exists():
         weights = load_backbone(clip, image_size=image_size)
         return Opened(weights.state, hidden_sizes(clip_config(weights)))
-    path = Path(clip)
-    return Opened(to_openai(_state(path)), folder_sizes(path) if path.is_dir() else {})
+    return Opened(to_openai(_state(Path(clip))), _folder_sizes(Path(clip)))
 
 
 def _state(path: Path, beside: Mapping[str, str] | None = None) -> dict[str, Tensor]:
     return read_sharded(path) if path.is_dir() else read_state(path, beside)
 
 
-def _kept_card(path: Path) -> Card | None:
+def _folder_sizes(path: Path) -> dict[str, Any]:
+    return folder_sizes(path) if path.is_dir() else {}
+
+
+def _card(text: Any, source: str) -> Card | None:
     """The card of the model that a file was written from, if it was we who wrote it."""
-    if path.is_dir():
-        file = path / f"{NOTE}.json"
-        text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else None
-    else:
-        text = _entry(path)
-    if text is None:
+    if not isinstance(text, str):
         return None
     try:
         raw = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{path} has a damaged entry {NOTE!r} ({error}); remove it, or convert again") from error
-    return Card.from_json(raw, str(path))
+        raise WeightsError(f"{source} has a damaged entry {NOTE!r} ({error}); remove it, or convert again") from error
+    return Card.from_json(raw, f"the entry {NOTE!r} of {source}")
 
 
-def _entry(path: Path) -> Any:
+def _note(path: Path) -> Any:
+    if path.is_dir():
+        file = path / f"{NOTE}.json"
+        return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else None
     if path.suffix == ".safetensors" or not zipfile.is_zipfile(path):
         return None
-    with zipfile.ZipFile(path) as archive:  # was read before, so it is a checkpoint, and not a large pickle
-        pickles = [archive.read(name) for name in archive.namelist() if name.endswith("data.pkl")]
-    if not any(NOTE.encode() in pickled for pickled in pickles):
-        return None
+    with zipfile.ZipFile(path) as archive:  # most files have no such entry, and need not be read twice
+        if not any(NOTE.encode() in archive.read(name) for name in archive.namelist() if name.endswith("data.pkl")):
+            return None
     content = read_pickled(path)
-    text = content.get(NOTE) if isinstance(content, Mapping) else None
-    return text if isinstance(text, str) else None
+    return content.get(NOTE) if isinstance(content, Mapping) else None

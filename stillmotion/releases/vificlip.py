@@ -24,8 +24,7 @@ CLASS_BUFFERS = ("complete_text_embeddings", "token_prefix", "token_suffix")  # 
 
 def read(checkpoint: State, clip: State | None, sizes: Sizes, **options: Any) -> Official:
     """Read towers and prompts; the token table must come from `clip`."""
-    state = {key.removeprefix("module."): value for key, value in checkpoint.items()}
-    state = {k: v for k, v in state.items() if not k.endswith(CLASS_BUFFERS)}
+    state = {k: v for k, v in checkpoint.items() if not k.endswith(CLASS_BUFFERS)}
     if "token_embedding.weight" not in state:
         if clip is None or "token_embedding.weight" not in clip:
             raise MissingClip("ViFi-CLIP checkpoints lack 'token_embedding.weight'", "the OpenAI ViT-B/16 weights")
@@ -47,23 +46,16 @@ def write(method: ViFiCLIP, state: State) -> dict[str, Any]:
     return {"model": {f"module.{k}": v for k, v in translate(kept, NAMES, back=True).items()}}
 
 
-def to_hugging_face(
-    method: ViFiCLIP, state: State, clip_config: CLIPConfig
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def to_hugging_face(method: ViFiCLIP, state: State, clip: CLIPConfig) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Write a fine-tuned CLIP as a `CLIPModel`; one with prompts is not."""
     if method.new_parameters():
         raise WeightsError("transformers' CLIPModel has no place for learned prompts; write --to official")
-    return clip_model(method, state, clip_config)
+    return clip_model(method, state, clip)
 
 
-RELEASE = Release(
-    read=read,
-    write=write,
-    recipe="vificlip_zero_shot",
-    options={
-        "num_frames": "frames of a view; None: 32, as in its zero-shot setting, which is said",
-        "template": "prompt for a class name, where no text prompts are learned; None: 'a photo of a {}.'",
-        "initial_words": "the words that its text prompts started from, where it is not filler words",
-    },
-    to_hugging_face=to_hugging_face,
-)
+OPTIONS = {
+    "num_frames": "frames of a view; None: 32, as in its zero-shot setting, which is said",
+    "template": "prompt for a class name, where no text prompts are learned; None: 'a photo of a {}.'",
+    "initial_words": "the words that its text prompts started from, where it is not filler words",
+}
+RELEASE = Release(read, write, "vificlip_zero_shot", OPTIONS, to_hugging_face)

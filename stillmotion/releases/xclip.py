@@ -24,9 +24,8 @@ NAMES = (
 
 def read(checkpoint: State, clip: State | None, sizes: Sizes, **options: Any) -> Official:
     """Read a checkpoint of the release, or of Hugging Face's `XCLIPModel`."""
-    state = {key.removeprefix("module."): value for key, value in checkpoint.items()}
-    if any(key.startswith("vision_model.") for key in state):
-        state = hugging_face.from_hugging_face(state)
+    theirs = any(key.startswith("vision_model.") for key in checkpoint)
+    state = hugging_face.from_hugging_face(checkpoint) if theirs else checkpoint
     if "mit.positional_embedding" not in state or "prompts_generator.alpha" not in state:
         raise WeightsError(
             "no 'mit.positional_embedding' and 'prompts_generator.alpha': this is not a checkpoint of X-CLIP"
@@ -62,10 +61,5 @@ def to_hugging_face(method: XCLIP, state: State, clip_config: CLIPConfig) -> tup
     return content, hugging_face.to_hugging_face(translate(state, NAMES, back=True))
 
 
-RELEASE = Release(
-    read=read,
-    write=write,
-    recipe="xclip_k400_b16_8f",
-    options={"template": "prompt for a class name; None: the bare name"},
-    to_hugging_face=to_hugging_face,
-)
+OPTIONS = {"template": "prompt for a class name; None: the bare name"}
+RELEASE = Release(read, write, "xclip_k400_b16_8f", OPTIONS, to_hugging_face)

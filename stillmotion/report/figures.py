@@ -4,16 +4,11 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 
+import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
 
 from stillmotion.attention import AttentionMap
-from stillmotion.errors import missing
-
-try:
-    import matplotlib
-    from matplotlib.figure import Figure
-except ImportError as error:
-    raise missing("report") from error
 
 # Color-blind safe (Okabe and Ito).
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

@@ -3,14 +3,10 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stillmotion.errors import missing
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
 from stillmotion.files import atomic_write
 from stillmotion.version import __version__
-
-try:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-except ImportError as error:
-    raise missing("report") from error
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def make_accelerator(train: Train, folder: Path | None = None) -> Accelerator:
     """
     tracker = "tensorboard" if train.tensorboard and folder else None
     if tracker and find_spec("tensorboard") is None:
-        raise missing("tensorboard")
+        raise missing("tensorboard", "--tensorboard")
     precision = "no" if train.precision == "fp32" else train.precision
     cpu = train.device == "cpu" or not torch.cuda.is_available()
     AcceleratorState._reset_state()  # it is one for the process, and refuses the precision of a second run

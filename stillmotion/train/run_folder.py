@@ -11,7 +11,6 @@ predictions.jsonl     the probabilities behind them, one line per video
 
 import contextlib
 import json
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +22,15 @@ from stillmotion.files import append_line, atomic_write, raise_if_disk, write_js
 from stillmotion.progress import is_main_process
 
 FREE = (
-    *("out", "cache", "explain", "overwrite", "place"),
-    *("train.workers", "train.save_minutes", "train.device", "train.tensorboard"),
-    *("data.data", "data.val", "data.root", "data.labels", "data.max_bad", "start_from"),
+    *("place", "data.data", "data.val", "data.root", "data.labels", "data.max_bad"),
+    *("recipe.train.workers", "recipe.train.save_minutes", "recipe.train.device", "recipe.train.tensorboard"),
 )
-"""What may differ between a run and its continuation, by dotted names in config.json (below `recipe`, too): what
-decides no number, and where things lie, for clips, classes and the file to start from are compared by content."""
+"""What may differ between a run and its continuation, by dotted names in config.json: what decides no number, and where
+things lie, for clips, classes and the file to start from are compared by content."""
 
 _FILES = (
-    "config.json",
-    "metrics.jsonl",
-    "bad_videos.jsonl",
-    "state.pt",
-    "model.safetensors",
-    "results.json",
-    "predictions.jsonl",
+    *("config.json", "metrics.jsonl", "bad_videos.jsonl", "state.pt"),
+    *("model.safetensors", "results.json", "predictions.jsonl"),
 )
 
 
@@ -51,7 +44,7 @@ class RunFolder:
         keep: accept a finished run of the same configuration; `finished` tells.
         defaults: of the configuration, which count for fields that an older config.json lacks.
 
-    The folder is locked until `finish` or `close`, or the process's end.
+    The folder is locked until `close`, or the process's end.
 
     Raises:
         StillmotionError: another run, a finished one, or one that is running, is in the folder.
@@ -161,7 +154,6 @@ class RunFolder:
     def finish(self) -> None:
         """Remove the state: the run is complete."""
         (self.path / "state.pt").unlink(missing_ok=True)
-        self.close()
 
     def log(self, **values: Any) -> None:
         """Append one line to the metrics."""
@@ -222,7 +214,7 @@ def _differences(before: Any, now: Any, default: Any, name: str = "") -> list[st
         found, defaults = [], default if isinstance(default, dict) else {}
         for key in sorted(before.keys() | now.keys()):
             inner = f"{name}.{key}" if name else key
-            if not any(fnmatch(inner.removeprefix("recipe."), free) for free in FREE):
+            if inner not in FREE:
                 old = before[key] if key in before else defaults.get(key)
                 found += _differences(old, now.get(key), defaults.get(key), inner)
         return found

