@@ -1,6 +1,7 @@
 """A recipe, everything that decides a number, and the place of a run of it: frozen data both."""
 
 import json
+from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -68,6 +69,22 @@ class Recipe(Generic[M]):
         del content["published"]
         content["method"] = {"name": name_of(self.method), **content["method"]}
         return content
+
+
+Maker = Callable[[], Recipe[Any]]
+SIZES = {"ViT-B-32": "B/32", "ViT-B-16": "B/16", "ViT-L-14": "L/14", "ViT-L-14-336": "L/14 at 336 pixels"}
+
+
+def row(name: str, title: str, setting: str, recipe: Recipe[Any], note: str = "") -> Maker:
+    """A published recipe: a function without arguments, whose docstring is its title, size, frames and setting."""
+
+    def maker() -> Recipe[Any]:
+        return recipe
+
+    size = SIZES[recipe.backbone.removesuffix(":openai")]
+    words = f"{title} {size}, {recipe.method.num_frames} frames, {setting}.\n\n{note}"
+    maker.__name__, maker.__doc__ = name, words.strip()
+    return maker
 
 
 @dataclass(frozen=True, kw_only=True)
