@@ -11,13 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from stillmotion.backbones.backbone import Backbone
-from stillmotion.errors import StillmotionError
+from stillmotion.errors import StillmotionError, at_least
 from stillmotion.methods.base import Method
 from stillmotion.models.features import Features
 from stillmotion.models.layers import Block, Transformer
 from stillmotion.models.positions import check_frames, interpolate
 from stillmotion.models.video_clip import CosineHead, MeanPool, VideoCLIP
-from stillmotion.train.tuning import Tune
 
 TABLE_STD = 0.01
 HEAD_WIDTH = 64  # 8 heads at width 512
@@ -120,9 +119,7 @@ class A5(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("prefix", "postfix", "layers"):
-            if getattr(self, name) < 0:
-                raise StillmotionError(f"{name} is {getattr(self, name)}; it must be at least 0")
+        at_least(0, self, "prefix", "postfix", "layers")
         if not self.temperature > 0:
             raise StillmotionError(f"temperature is {self.temperature}; it must be above 0")
 
@@ -141,12 +138,8 @@ class A5(Method):
             tokenizer=backbone.tokenizer,
         )
 
-    def tune(self) -> tuple[Tune, ...]:
-        """The table and the transformer (A5: 6,352,384 parameters; A6: 9,504,768)."""
-        return tuple(Tune(pattern) for pattern in self.new_parameters())
-
     def new_parameters(self) -> tuple[str, ...]:
-        """The table and the transformer."""
+        """The table and the transformer (A5: 6,352,384 parameters; A6: 9,504,768)."""
         return ("text.stem.weight", "temporal.*") if self.layers else ("text.stem.weight",)
 
     @property

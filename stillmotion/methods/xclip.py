@@ -38,11 +38,6 @@ class CrossFrameBlock(Block):
         x_BTLD = x_BTLD + self.ls_1(self.attn.merge(attend(q, k, v)))
         return x_BTLD + self.ls_2(self.mlp(self.ln_2(x_BTLD))), q, k[..., :-1, :]
 
-    def saved_macs(self, x_BTLD: Tensor) -> int:
-        """Multiply-accumulates that reading the message token too, as the release does, would add."""
-        B, T, L, D = x_BTLD.shape
-        return B * T * (2 * (L + 1) * D + D * D)  # one more query over L + 1 tokens, and its output projection
-
 
 class MultiFrameIntegration(nn.Module):
     """A small transformer over the frame embeddings with a residual, then the mean (section 3.2)."""
