@@ -1,11 +1,12 @@
 """Write docs/checkpoints.md: every published checkpoint, and the command that reads it.
 
-python benchmarks/checkpoints_table.py
+python benchmarks/checkpoints_table.py [--quick]
 """
 
 from dataclasses import dataclass
 
-from sections import ROOT
+import tyro
+from sections import ROOT, Options
 
 PAGE = ROOT / "docs" / "checkpoints.md"
 B16, L14 = "--clip ViT-B-16.pt", "--clip ViT-L-14.pt"
@@ -209,5 +210,8 @@ def _file(release: Release, checkpoint: Checkpoint) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
-    print(f"wrote {PAGE.relative_to(ROOT)}")
+    if tyro.cli(Options, description=__doc__).quick:
+        print(page())
+    else:
+        PAGE.write_text(page(), encoding="utf-8")
+        print(f"wrote {PAGE.relative_to(ROOT)}")

@@ -1,6 +1,6 @@
 """EVL's decoder, one training step from cached features: what each temporal module costs.
 
-    python benchmarks/evl_decoder.py
+    python benchmarks/evl_decoder.py [--quick]
 
 ViT-B/16 sizes, 8 frames, 4 layers, random features. Medians of interleaved runs; the ratios are what counts.
 """
@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 import torch
 import tyro
 from sections import machine, markdown
+from tiny import CONFIG
 
-from stillmotion.backbones.clip import VisualFeatures
+from stillmotion.backbones.backbone import Backbone
+from stillmotion.backbones.clip import describe
 from stillmotion.backbones.config import CLIPConfig
-from stillmotion.features.store import CachedTap
 from stillmotion.methods import EVL
+from stillmotion.models.features import Features
 
 VARIANTS = {
     "no temporal module": {"conv": False, "positions": False, "cross_attention": False},
@@ -32,17 +34,25 @@ class Options:
     """What to run."""
 
     batch: int = 8
+    """Clips in a step."""
     repeats: int = 7
+    """Steps to take the median of."""
     layers: int = 4
-    clip: str = "ViT-B-16"
+    """Layers of the decoder."""
+    model: str = "ViT-B-16"
+    """Sizes of the image tower, by open_clip's name."""
+    quick: bool = False
+    """One step of one clip with the sizes of a tiny tower."""
 
 
 def main(options: Options) -> None:
     """Measure and print."""
-    config = CLIPConfig.published(options.clip)
-    features = random_features(config.vision.width, config.vision.grid, options)
-    base = EVL(layers=options.layers)
-    models = {name: replace(base, **changes).build(config, ["a"] * 10) for name, changes in VARIANTS.items()}
+    if options.quick:
+        options = replace(options, batch=1, repeats=1)
+    backbone = describe(CONFIG if options.quick else CLIPConfig.published(options.model))
+    method = EVL(layers=options.layers)
+    features = random_features(backbone, method, options.batch)
+    models = {name: replace(method, **changes).build(backbone, ["a"] * 10) for name, changes in VARIANTS.items()}
     times: dict[str, list[float]] = {name: [] for name in models}
     for _ in range(options.repeats):
         for name, model in models.items():
@@ -59,16 +69,19 @@ def main(options: Options) -> None:
     print(f"\nbatch {options.batch}, {options.layers} layers, {machine()}")
 
 
-def random_features(width: int, grid: tuple[int, int], options: Options) -> VisualFeatures:
-    """Half-precision taps as the cache gives them."""
+def random_features(backbone: Backbone, method: EVL, batch: int) -> Features:
+    """Half-precision outputs as the cache gives them."""
     torch.manual_seed(0)
-    patches, T = grid[0] * grid[1], 8
-    taps = []
-    for _ in range(options.layers):
-        out_BTLD = torch.randn(options.batch, T, 1 + patches, width).half()
-        back, ahead = torch.randn(2, options.batch, T - 1, patches, patches).softmax(-1).half()
-        taps.append(CachedTap(out_BTLD, back, ahead))
-    return VisualFeatures(torch.randn(options.batch, T, 512), None, tuple(taps))
+    patches, T = backbone.grid[0] * backbone.grid[1], method.num_frames
+    features = {}
+    for name in method.reads().names(backbone.layers):
+        if name.startswith("affinity"):
+            features[name] = torch.randn(batch, T - 1, 2, patches, patches).softmax(-1).half()
+        elif name.startswith("out"):
+            features[name] = torch.randn(batch, T, backbone.prefix_tokens + patches, backbone.width).half()
+        else:
+            features[name] = torch.randn(batch, T, backbone.embed_dim or backbone.width)
+    return features
 
 
 if __name__ == "__main__":

@@ -4,12 +4,21 @@ import os
 import platform
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results.md"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a script runs that has nothing else to be told."""
+
+    quick: bool = False
+    """A small part in a few seconds, printed and written nowhere."""
 
 
 def write_section(document: Path, name: str, text: str) -> None:

@@ -34,14 +34,24 @@ class DiskError(StillmotionError):
     """There is no room, or no right, to write."""
 
 
+def reason(error: Exception, most: int = 160) -> str:
+    """What an error of a library says, as a part of one line: its first line, or its name where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:most]
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` for the nearest known word, else `; choose from a, b, c`."""
+    """Return `; did you mean 'x'?` for the nearest known word, else `; choose from a, b, c`, the nearest 8 of many."""
     choices = sorted(known)
-    near = difflib.get_close_matches(word.lower(), [c.lower() for c in choices], n=1, cutoff=0.5)
+    lower = {c[:100].lower(): c for c in reversed(choices)}
+    near = difflib.get_close_matches(word[:100].lower(), lower, n=1, cutoff=0.5)
     if near:
-        match = next(c for c in choices if c.lower() == near[0])
-        return f"; did you mean {match!r}?"
-    return f"; choose from {', '.join(choices)}" if choices else ""
+        return f"; did you mean {lower[near[0]]!r}?"
+    more = len(choices) - 8
+    if more > 1:  # a ninth is as short as the words that it is left out
+        some = sorted(lower)[:500]  # the first ones of very many: comparing takes time
+        choices = [lower[c] for c in sorted(difflib.get_close_matches(word[:100].lower(), some, n=8, cutoff=0.0))]
+    rest = f" and {more} more" if more > 1 else ""
+    return f"; choose from {', '.join(choices)}{rest}" if choices else ""
 
 
 def at_least(low: int, config: object, *fields: str, hint: str = "") -> None:

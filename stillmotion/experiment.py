@@ -23,11 +23,11 @@ from stillmotion.data.source import Data, load_data
 from stillmotion.errors import StillmotionError
 from stillmotion.eval.evaluate import score
 from stillmotion.eval.report import Report, Scores, read_predictions, write_predictions
-from stillmotion.files import sha256, write_json
+from stillmotion.files import Digests, sha256, write_json
 from stillmotion.models.video_clip import VideoCLIP
 from stillmotion.progress import say
 from stillmotion.recipes.base import HERE, Place, Recipe, declared, plain
-from stillmotion.source import FeatureSource, PixelSource, Source, preprocess_of
+from stillmotion.source import FeatureSource, PixelSource, Source, feature_folder, preprocess_of
 from stillmotion.start import start_from
 from stillmotion.train.accelerator import make_accelerator
 from stillmotion.train.batches import BatchPlan
@@ -66,7 +66,8 @@ def fit(recipe: Recipe[Any], data: Data, place: Place = HERE, name: str = "run",
     path = place.out or Path("runs") / name
     accelerator = make_accelerator(recipe.train, path)
     weights = backbone_weights(recipe, place.start_from)
-    train, val = load_data(data, recipe.train.seed)
+    digests = Digests(feature_folder(place.cache) if recipe.method.frozen else None)
+    train, val = load_data(data, recipe.train.seed, digests)
     with accelerator.main_process_first():
         own = identity(weights, train, val, place.start_from)
         config, defaults = configuration(recipe, data, place), configuration(*map(declared, (recipe, data, place)))
@@ -76,7 +77,7 @@ def fit(recipe: Recipe[Any], data: Data, place: Place = HERE, name: str = "run",
             return read_result(folder)
         bad, names = BadVideos(folder.bad_videos, len(train) + len(val), data.max_bad), data.names(train.classes)
         learner = make_learner(recipe, weights, train, names, place, accelerator)
-        source = open_source(recipe, weights, (train, val), place.cache, accelerator, bad)
+        source = open_source(recipe, weights, (train, val), place.cache, accelerator, bad, digests)
         source.fill()
         model: Any = learner.model
         model.visual = source.visual(model.visual)
@@ -133,12 +134,13 @@ def fill_cache(recipes: Sequence[Recipe[Any]], data: Data, place: Place = HERE, 
     first = recipes[0]
     if not all(recipe.method.frozen for recipe in recipes):
         raise StillmotionError(f"{name} trains CLIP itself, so it has no features to keep; use evl or linear_probe")
-    train, val = load_data(data, first.train.seed)
+    digests = Digests(feature_folder(place.cache))
+    train, val = load_data(data, first.train.seed, digests)
     folder = place.out or Path("runs") / name
     bad = BadVideos(folder / "bad_videos.jsonl", len(train) + len(val), data.max_bad)
     reads = reduce(or_, (recipe.method.reads() for recipe in recipes))
     weights, accelerator = backbone_weights(first, place.start_from), make_accelerator(first.train)
-    FeatureSource(first, weights, (train, val), place.cache, accelerator, bad, reads).fill()
+    FeatureSource(first, weights, (train, val), place.cache, accelerator, bad, digests, reads).fill()
     return bad
 
 
@@ -149,10 +151,11 @@ def open_source(
     cache: Path | None,
     accelerator: Accelerator,
     bad: BadVideos,
+    digests: Digests,
 ) -> Source:
     """Where a run's batches come from: features where the method leaves the backbone as it is, else videos."""
     if recipe.method.frozen:
-        return FeatureSource(recipe, weights, clips, cache, accelerator, bad)
+        return FeatureSource(recipe, weights, clips, cache, accelerator, bad, digests)
     return PixelSource(recipe, weights, *clips)
 
 
@@ -214,7 +217,8 @@ def backbone_weights(recipe: Recipe[Any], start: Path | None = None) -> Weights:
     """Load the weights of a run's backbone, those inside a trained file `start` where one is given.
 
     Raises:
-        StillmotionError: the method reads class names and the weights have no text tower.
+        StillmotionError: the method reads class names and the weights have no text tower, or its frames make no whole
+            number of steps of time.
     """
     if start is not None:
         read_card(start)
@@ -225,6 +229,7 @@ def backbone_weights(recipe: Recipe[Any], start: Path | None = None) -> Weights:
             f"{weights.name} holds an image tower only, this method compares videos with class names; pass --backbone "
             "with weights that have a text tower (a local CLIP file, or ViT-B-16:openai)"
         )
+    weights.backbone.steps(recipe.method.num_frames)  # refuses what makes no whole number of them
     return weights
 
 

@@ -1,4 +1,4 @@
-"""Write files so that a crash, a full disk or a second process never leaves half a file behind."""
+"""Write files so that a crash, a full disk or a second process never leaves half a file behind; know their content."""
 
 import errno
 import hashlib
@@ -6,7 +6,9 @@ import io
 import json
 import os
 import shutil
+import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -123,6 +125,85 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's content as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Digests:
+    """SHA-256 of files, remembered in a folder by path, size and times, so that a second run reads no file again.
+
+    The memo `digests.jsonl` only grows, by whole blocks of lines, so that processes can share it; each line has a
+    checksum, and one that is damaged is as if it were not there. A file that was written to within two seconds of being
+    read is not remembered, because clocks that coarse would hide a change.
+
+    Args:
+        folder: where the memo is; None: remembers for this object alone.
+
+    Raises:
+        DiskError: the memo is there and cannot be read.
+    """
+
+    CLOCK = 2_000_000_000
+    """Nanoseconds: times of the coarsest file system, FAT."""
+
+    def __init__(self, folder: Path | None):
+        self.memo = folder / "digests.jsonl" if folder else None
+        self._known: dict[str, tuple[list[int], str]] = {}
+        self._new: list[str] = []
+        try:
+            lines = self.memo.read_bytes().splitlines() if self.memo is not None and self.memo.is_file() else []
+        except OSError as error:
+            raise DiskError(f"cannot read {self.memo} ({error.strerror}); mend its permissions or remove it") from error
+        for line in lines:
+            check, _, text = line.partition(b" ")
+            if check == _checksum(text):
+                path, facts, digest = json.loads(text)
+                self._known[path] = facts, digest
+
+    def digest(self, path: Path) -> str:
+        """SHA-256 of a file's content, 64 hexadecimal digits.
+
+        Raises:
+            OSError: it cannot be read, or is no file.
+        """
+        name, facts = str(path.absolute()), _facts(path)
+        known = self._known.get(name)
+        if known is not None and known[0] == facts:
+            return known[1]
+        now = time.time_ns()
+        digest = sha256(path)
+        if now - facts[1] > self.CLOCK and _facts(path) == facts:
+            self._known[name] = facts, digest
+            self._new.append(json.dumps([name, facts, digest]))
+        return digest
+
+    def save(self) -> None:
+        """Add what is new to the memo.
+
+        Raises:
+            DiskError: the disk is full, or the folder cannot be written to.
+        """
+        lines, self._new = self._new, []
+        if self.memo is not None and lines:
+            # The first line break ends a line that another process did not finish.
+            content = b"\n" + b"".join(_checksum(t) + b" " + t + b"\n" for t in (line.encode() for line in lines))
+            try:
+                self.memo.parent.mkdir(parents=True, exist_ok=True)
+                with self.memo.open("ab") as file:
+                    file.write(content)
+            except OSError as error:
+                raise_if_disk(error, self.memo)
+                raise
+
+
+def _facts(path: Path) -> list[int]:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is no file", str(path))
+    # The time of the last change of anything, too: copying tools set the other one back.
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def _checksum(text: bytes) -> bytes:
+    return hashlib.blake2b(text, digest_size=8).hexdigest().encode()
 
 
 def _umask() -> int:

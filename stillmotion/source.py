@@ -19,6 +19,7 @@ from stillmotion.errors import StillmotionError
 from stillmotion.features.dataset import CachedTower, CachedVideos, FeatureDataset
 from stillmotion.features.encode import Encoder, encode, plan, views_of
 from stillmotion.features.store import FeatureSpec, FeatureStore
+from stillmotion.files import Digests
 from stillmotion.models.features import Reads
 from stillmotion.progress import say
 from stillmotion.recipes.base import Recipe
@@ -35,6 +36,11 @@ class Source(Protocol):
 
     def visual(self, tower: nn.Module) -> nn.Module:
         """What reads the batches in the place of a model's image tower: the tower, or what passes its outputs on."""
+
+
+def feature_folder(cache: Path | None) -> Path:
+    """The folder of the feature cache; None: in the user's cache folder."""
+    return cache or cache_folder() / "features"
 
 
 def preprocess_of(recipe: Recipe[Any], weights: Weights) -> Preprocess:
@@ -56,10 +62,11 @@ def cached_videos(card: Card, videos: VideoDataset, cache: Path | None = None) -
     spec = FeatureSpec(
         backbone=fingerprint, num_frames=videos.num_frames, preprocess=videos.preprocess, sampling=videos.sampling
     )
-    store = FeatureStore(cache or cache_folder() / "features", spec)
+    store = FeatureStore(feature_folder(cache), spec)
     if not store.folder.is_dir():
         return None  # so that no file is read for its name in the cache
-    views = views_of(videos.clips, videos.sampling, BadVideos(None, len(videos), 1.0))
+    bad = BadVideos(None, len(videos), 1.0)
+    views = views_of(videos.clips, videos.sampling, bad, Digests(feature_folder(cache)))
     names = card.method.reads().names(card.backbone.layers)
     return CachedVideos(videos, FeatureDataset(store, videos.clips, views, names, train=False))
 
@@ -93,6 +100,7 @@ class FeatureSource:
         cache: folder of the cache; None: the user's.
         accelerator: where the backbone runs; processes share the work.
         bad: takes the videos that cannot be read.
+        digests: of the files.
         reads: outputs to compute; None: those that the method reads.
 
     Raises:
@@ -107,6 +115,7 @@ class FeatureSource:
         cache: Path | None,
         accelerator: Accelerator,
         bad: BadVideos,
+        digests: Digests,
         reads: Reads | None = None,
     ):
         if recipe.train.mix:
@@ -125,10 +134,13 @@ class FeatureSource:
             runtime=recipe.train.precision if accelerator.device.type == "cuda" else "fp32",
         )
         self.encoder = Encoder(weights, spec, reads or recipe.method.reads(), accelerator.device)
-        self.store = FeatureStore(cache or cache_folder() / "features", spec)
+        self.store = FeatureStore(feature_folder(cache), spec)
         name, one_view = f"{recipe.augment}-flip{recipe.flip:g}-", replace(recipe.sampling, views=1, crops=1)
         train, val = (m.clips for m in clips)
-        views = views_of(train, one_view, bad, recipe.cached_views, name), views_of(val, recipe.sampling, bad)
+        views = (
+            views_of(train, one_view, bad, digests, recipe.cached_views, name),
+            views_of(val, recipe.sampling, bad, digests),
+        )
         self.views = [view for part in views for clip in part for view in clip]
         names = recipe.method.reads().names(weights.backbone.layers)
         self.train = FeatureDataset(self.store, train, views[0], names, train=True, seed=recipe.train.seed)

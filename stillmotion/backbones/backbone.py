@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from stillmotion.backbones.config import TextConfig
 from stillmotion.errors import StillmotionError
@@ -70,14 +70,23 @@ class Backbone:
         Raises:
             StillmotionError: an output or a seam that this kind of backbone does not have.
         """
-        for kind in ("frames", "out", "affinity"):
-            if getattr(reads, kind) and kind not in self.offers:
-                raise StillmotionError(
-                    f"a backbone of kind {self.kind} gives no {kind!r}, {', '.join(sorted(self.offers))} alone; choose "
-                    "a method that does not read it, or a CLIP backbone"
-                )
+        self.check(reads)
         self._check_seams("image", seams)
         return self.make_visual(reads, **seams)
+
+    def check(self, reads: Reads) -> None:
+        """Refuse outputs that this kind of backbone does not have.
+
+        Raises:
+            StillmotionError: with what it has, and what to do.
+        """
+        for kind in ("frames", "out", "affinity"):
+            if getattr(reads, kind) and kind not in self.offers:
+                mend = "pass --no-cross-attention" if kind == "affinity" else "choose a method that does not read it"
+                raise StillmotionError(
+                    f"a backbone of kind {self.kind} gives no {kind!r} here, {', '.join(sorted(self.offers))} alone; "
+                    f"{mend}, or use a CLIP backbone"
+                )
 
     def text_tower(self, **seams: Any) -> nn.Module | None:
         """Build the text tower: token ids (K, S) to class embeddings (K, E); None where there is none."""
@@ -115,3 +124,20 @@ class Backbone:
                 f"this method changes the {tower} tower ({', '.join(seams)}), which a backbone of kind {self.kind} "
                 "does not allow; use a CLIP backbone"
             )
+
+
+def check_video(video: Tensor, size: tuple[int, int]) -> None:
+    """Refuse what is no (B, T, 3, H, W) video of frames of (height, width) pixels.
+
+    Raises:
+        StillmotionError: with the shape that is expected.
+    """
+    if video.ndim != 5 or video.shape[2] != 3:
+        raise StillmotionError(
+            f"video has shape {tuple(video.shape)}; pass (batch, frames, 3, height, width), e.g. video[None]"
+        )
+    if tuple(video.shape[-2:]) != tuple(size):
+        raise StillmotionError(
+            f"frames are {video.shape[-2]}x{video.shape[-1]} pixels, this model reads {size[0]}x{size[1]}; resize "
+            "them, or load the weights with image_size=..."
+        )

@@ -36,7 +36,8 @@ def check_grid(size: tuple[int, int], patch: int) -> None:
     Raises:
         WeightsError: it does not.
     """
-    if len(size) != 2 or not all(type(side) is int and 0 < side <= _SIDE for side in size):
+    pair = isinstance(size, (list, tuple)) and len(size) == 2
+    if not pair or not all(type(side) is int and 0 < side <= _SIDE for side in size):
         raise WeightsError(f"image_size is {reprlib.repr(size)}; it must be (height, width), 1 to {_SIDE} pixels each")
     if min(size) < patch:
         raise WeightsError(f"image size {size} is smaller than one {patch}x{patch} patch; choose a larger one")

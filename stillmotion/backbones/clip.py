@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stillmotion.backbones.backbone import Backbone, Pixels
+from stillmotion.backbones.backbone import Backbone, Pixels, check_video
 from stillmotion.backbones.config import CLIPConfig
 from stillmotion.errors import StillmotionError
 from stillmotion.models.affinity import neighbor_affinity
@@ -60,7 +60,7 @@ class VisionTransformer(nn.Module):
 
     def forward(self, video: Tensor) -> Features:
         """Encode a normalized (B, T, 3, H, W) video."""
-        self._check(video)
+        check_video(video, self.image_size)
         x_BTLD, found = self.embed(video), Features()
         for i, block in enumerate(self.transformer.resblocks):
             assert isinstance(block, Block)
@@ -77,17 +77,6 @@ class VisionTransformer(nn.Module):
             frames_BTD = self.ln_post(pooled_BTD)
             found["frames"] = frames_BTD @ self.proj.to(frames_BTD.dtype)
         return found
-
-    def _check(self, video: Tensor) -> None:
-        if video.ndim != 5 or video.shape[2] != 3:
-            raise StillmotionError(
-                f"video has shape {tuple(video.shape)}; pass (batch, frames, 3, height, width), e.g. video[None]"
-            )
-        if tuple(video.shape[-2:]) != tuple(self.image_size):
-            raise StillmotionError(
-                f"frames are {video.shape[-2]}x{video.shape[-1]} pixels, this model reads "
-                f"{self.image_size[0]}x{self.image_size[1]}; resize them, or load the weights with image_size=..."
-            )
 
 
 class TextTransformer(nn.Module):

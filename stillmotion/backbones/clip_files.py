@@ -56,12 +56,12 @@ def clip_weights(name: str, config: CLIPConfig, state: Mapping[str, Tensor], pix
     return Weights(name=name, backbone=describe(config, pixels), state=dict(state))
 
 
-def load(name: str, image_size: int | tuple[int, int] | None, sizes: Mapping[str, Any]) -> Weights:
+def load(name: str, image_size: tuple[int, int] | None, sizes: Mapping[str, Any]) -> Weights:
     """Find and read CLIP weights.
 
     Args:
         name: see the table of `backbones/load.py`.
-        image_size: another input size in pixels, (height, width) or one side; the position table is interpolated.
+        image_size: another input size in pixels, (height, width); the position table is interpolated.
         sizes: of a local file, what its tensors do not show: activation, vision_heads, text_heads.
 
     Raises:
@@ -104,12 +104,8 @@ def _resolve(name: str, sizes: dict[str, Any]) -> Weights:
         raise WeightsError(
             f"{name!r} is neither a file or folder nor MODEL:TAG; pass a path, or a name such as {OPENAI} or {INT8}"
         )
-    file = Path(tag).expanduser()
-    # A folder named like a tag must not hide the tag: what is no file is a path only where it is written as one.
-    if file.is_file() or (file.exists() and any(mark in tag for mark in "/\\")):
+    if file := local_file(tag):
         return _local(name, file, CLIPConfig.published(model), sizes)
-    if any(mark in tag for mark in "/\\") or tag.endswith((".pt", ".safetensors", ".bin")):
-        raise WeightsError(f"no weights file {tag}; pass an existing path")
     if sizes:
         raise WeightsError(f"{', '.join(sizes)} go with local files; {name} has sizes of its own: leave them out")
     entry = hub.published(model, tag)
@@ -118,6 +114,21 @@ def _resolve(name: str, sizes: dict[str, Any]) -> Weights:
     state = _float32(to_openai(read_state(hub.fetch(model, tag))))
     statistics: dict[str, Any] = {k: tuple(entry[k]) for k in ("mean", "std") if k in entry}
     return clip_weights(name, config, state, Pixels(**statistics, **interpolation(entry)))
+
+
+def local_file(tag: str) -> Path | None:
+    """The file or folder in the place of a pretrained tag; None: it is a tag.
+
+    Raises:
+        WeightsError: it is written as a path, and nothing is there.
+    """
+    file = Path(tag).expanduser()
+    # A folder named like a tag must not hide the tag: what is no file is a path only where it is written as one.
+    if file.is_file() or (file.exists() and any(mark in tag for mark in "/\\")):
+        return file
+    if any(mark in tag for mark in "/\\") or tag.endswith((".pt", ".safetensors", ".bin")):
+        raise WeightsError(f"no weights file {tag}; pass an existing path")
+    return None
 
 
 def _local(name: str, path: Path, config: CLIPConfig | None, sizes: dict[str, Any]) -> Weights:

@@ -107,7 +107,7 @@ class CLIPConfig:
     @classmethod
     def _from_open_clip(cls, raw: Mapping[str, Any], tokenizer: str) -> "CLIPConfig":
         vision, text = dict(raw.get("vision_cfg", {})), dict(raw.get("text_cfg", {}))
-        reason = _unsupported(raw, vision, text)
+        reason = unsupported(raw)
         if reason:
             raise WeightsError(
                 f"{tokenizer}: {reason}; stillmotion has the ViT towers of open_clip's CLIP class, e.g. ViT-B-16"
@@ -264,7 +264,9 @@ def _shape(state: Mapping[str, Tensor], name: str, rank: int) -> tuple[int, ...]
     return shape
 
 
-def _unsupported(raw: Mapping[str, Any], vision: Mapping[str, Any], text: Mapping[str, Any]) -> str | None:
+def unsupported(raw: Mapping[str, Any]) -> str | None:
+    """Why an open_clip configuration is not of two towers of CLIP's own; None: it is."""
+    vision, text = raw.get("vision_cfg", {}), raw.get("text_cfg", {})
     if "timm_model_name" in vision or not isinstance(vision.get("layers", 12), int):
         return "its image tower is not open_clip's own ViT"
     if "hf_model_name" in text or raw.get("custom_text") or "multimodal_cfg" in raw:

@@ -7,6 +7,9 @@ path/to/ViT-B-16.pt      OpenAI's TorchScript archive (read, never run), or any 
 path/model.safetensors   the backbone inside a model that was trained here (ViFi-CLIP's, before prompts are learned)
 path/to/folder           a Hugging Face CLIPModel, or an open_clip model folder
 ViT-B-16:path/to/file    a file, with the sizes and activation of that open_clip model
+KIND:NAME                what a kind of `KINDS` reads by that name; its file says what
+
+Names of open_clip's go to kind `open_clip` where their towers are not CLIP's own, else to kind `clip`.
 """
 
 import json
@@ -14,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from stillmotion.backbones import clip, clip_files
+from stillmotion.backbones import clip, clip_files, open_clip_towers, timm_towers, vjepa
 from stillmotion.backbones.backbone import Backbone, Pixels
 from stillmotion.backbones.config import CLIPConfig
 from stillmotion.backbones.weights import Weights, check, check_fingerprints, tower_tensors
@@ -30,14 +33,17 @@ Seen = tuple[Path, ...]
 class Kind(NamedTuple):
     """A family of backbones."""
 
-    load: Callable[[str, int | tuple[int, int] | None, Mapping[str, Any]], Weights]
-    """Name, input size and sizes that tensors do not show, to weights."""
+    load: Callable[[str, tuple[int, int] | None, Mapping[str, Any]], Weights]
+    """Name, input size (height, width) and sizes that tensors do not show, to weights."""
     describe: Callable[[Mapping[str, Any], Pixels], Backbone]
     """Sizes and pixels, as a checkpoint holds them, to a backbone."""
 
 
 KINDS: dict[str, Kind] = {
     "clip": Kind(clip_files.load, lambda sizes, pixels: clip.describe(CLIPConfig.from_dict(sizes), pixels)),
+    "open_clip": Kind(open_clip_towers.load, open_clip_towers.describe),
+    "timm": Kind(timm_towers.load, timm_towers.describe),
+    "vjepa2": Kind(vjepa.load, vjepa.describe),
 }
 
 
@@ -63,22 +69,23 @@ def load_backbone(
         WeightsError: the weights cannot be found, read or matched.
     """
     sizes = {"activation": activation, "vision_heads": vision_heads, "text_heads": text_heads}
-    return _load(name, image_size, sizes, base, ())
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    return _load(name, size, sizes, base, ())
 
 
 def _load(
-    name: str, image_size: int | tuple[int, int] | None, sizes: Mapping[str, Any], base: str | None, seen: Seen
+    name: str, image_size: tuple[int, int] | None, sizes: Mapping[str, Any], base: str | None, seen: Seen
 ) -> Weights:
     path = Path(name)
     if path.suffix == ".safetensors" and path.is_file() and "stillmotion" in read_metadata(path):
         weights = _inside(name, path, base, seen)
-        weights = weights if image_size is None else clip_files.resized(weights, image_size)
+        if image_size is not None and image_size != weights.backbone.pixels.size:
+            weights = clip_files.resized(weights, image_size)
     else:
         kind, colon, rest = name.partition(":")
-        if colon and kind in KINDS:
-            weights = KINDS[kind].load(rest, image_size, sizes)
-        else:
-            weights = KINDS["clip"].load(name, image_size, sizes)
+        if not colon or kind not in KINDS:
+            kind, rest = "open_clip" if name != clip_files.INT8 and open_clip_towers.has(name) else "clip", name
+        weights = KINDS[kind].load(rest, image_size, sizes)
     check(weights)
     check_finite(weights.state, weights.name)
     return weights

@@ -28,6 +28,8 @@ class BadVideos:
     def __init__(self, list_file: Path | None, total: int, max_bad: float):
         self.list_file, self.total, self.max_bad = list_file, total, max_bad
         self.found: dict[str, BadVideo] = {}
+        self._listed: set[str] = set()
+        self._read = 0  # bytes of the list
 
     def add(self, bad: BadVideo) -> None:
         """Count a video once, list it, and stop the run when there are too many.
@@ -41,7 +43,7 @@ class BadVideos:
         if self.list_file is not None:
             line = json.dumps({"path": bad.path, "reason": bad.reason})
             # A continued run, and the other processes of this one, meet the same file again.
-            if not self.list_file.is_file() or line not in self.list_file.read_text(encoding="utf-8").splitlines():
+            if line not in self._lines(self.list_file):
                 append_line(self.list_file, line)
         if len(self.found) > self.max_bad * self.total:
             where = f"; all are listed in {self.list_file}" if self.list_file else ""
@@ -49,6 +51,16 @@ class BadVideos:
                 f"{len(self.found)} of {self.total} videos cannot be read, more than --max-bad {self.max_bad:g} allows "
                 f"(the last: {bad.reason}){where}; mend or remove them, or raise --max-bad"
             )
+
+    def _lines(self, list_file: Path) -> set[str]:
+        """The lines of the list, of which only those are read that came after the last reading."""
+        if list_file.is_file():
+            with list_file.open("rb") as file:
+                file.seek(self._read)
+                whole, end, _ = file.read().rpartition(b"\n")
+            self._listed.update(whole.decode(errors="replace").splitlines())
+            self._read += len(whole + end)
+        return self._listed
 
     def summary(self) -> str:
         """One line on what was skipped; empty when nothing was."""

@@ -1,7 +1,5 @@
 """Which videos there are, and what is seen in them: folders, list files, CSV, JSON lines, label maps, splits."""
 
-import csv
-import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -11,12 +9,14 @@ from typing import Literal
 
 import numpy as np
 
+from stillmotion.data.lists import VIDEO_SUFFIXES, csv_rows, list_rows
 from stillmotion.errors import DataError, did_you_mean
-from stillmotion.files import sha256
+from stillmotion.files import Digests
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"})
-VIDEO_SUFFIXES |= {".ts", ".m2ts", ".mts", ".ogv", ".gif"}
+LIST_SUFFIXES = frozenset({"", ".txt", ".csv", ".jsonl", ".ndjson", ".tsv"})
+_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 TRAIN_NAMES, VAL_NAMES = ("train", "training"), ("val", "test", "valid", "validation")
+_DIGITS = 640  # Python refuses to make a number of a few thousand
 Duplicates = Literal["error", "drop", "keep"]
 
 
@@ -72,10 +72,12 @@ def read_manifest(
             raise DataError(f"{source} has no videos in folders; put each class's videos in a folder named after it")
     else:
         base = root or source.parent
-        pairs = [(base / path, label, where) for path, label, where in _rows(source)]
+        pairs = [(base / path, label, where) for path, label, where in list_rows(source)]
         if not pairs:
             raise DataError(f"{source} lists no videos; write one 'path label' per line")
     names = tuple(classes) if classes is not None else tuple(sorted({label for _, label, _ in pairs}, key=_natural))
+    if unfit := next((name for name in names if _UNFIT.search(name)), None):
+        raise DataError(f"{source}: class name {unfit[:100]!r} holds characters that are no text; rename the class")
     number = {name: i for i, name in enumerate(names)}
     # Where classes are named by numbers, one that is not among them is an unknown class, not a place in the list.
     numbers = numbers and not any(name.isdecimal() for name in names)
@@ -89,19 +91,21 @@ def read_label_map(path: Path) -> tuple[str, ...]:
     Raises:
         DataError: no file, no names, ids that are not 0, 1, 2, ..., or a name given twice.
     """
-    rows = [row for row in csv.reader(_text(path).splitlines()) if row]
+    rows = [row for row in csv_rows(path) if row]
     if rows and len(rows[0]) >= 2 and not rows[0][0].strip().isdigit():
         rows = rows[1:]
     if not rows:
         raise DataError(f"label map {path} is empty; write lines 'id,name'")
-    names: list[str] = []
+    names: dict[str, None] = {}  # in their order
     for i, row in enumerate(rows):
         if len(row) >= 2 and row[0].strip() != str(i):
             raise DataError(f"label map {path}: id {row[0]!r} where {i} belongs; number the classes 0, 1, 2, ...")
         name = ",".join(row[1:] if len(row) >= 2 else row).strip()
         if name in names or not name:
-            raise DataError(f"label map {path}: class name {name!r} is empty or given twice; every name must be unique")
-        names.append(name)
+            raise DataError(
+                f"label map {path}: class name {name[:100]!r} is empty or given twice; every name must be unique"
+            )
+        names[name] = None
     return tuple(names)
 
 
@@ -115,7 +119,9 @@ def find_split(source: Path) -> tuple[Path, Path] | None:
     """Return the (train, val) folders or list files inside a folder that is already split, or None."""
     if not source.is_dir():
         return None
-    inside = {p.stem.lower() if p.is_file() else p.name.lower(): p for p in source.iterdir()}
+    paths = sorted(source.iterdir(), reverse=True)  # the first of equal names wins, and a folder over every file
+    inside = {p.stem.lower(): p for p in paths if p.suffix.lower() in LIST_SUFFIXES and p.is_file()}
+    inside |= {p.name.lower(): p for p in paths if p.is_dir()}
     train = next((inside[n] for n in TRAIN_NAMES if n in inside), None)
     val = next((inside[n] for n in VAL_NAMES if n in inside), None)
     return (train, val) if train is not None and val is not None else None
@@ -150,11 +156,13 @@ def split(manifest: Manifest, fraction: float, seed: int, group: str | None = No
     return halves
 
 
-def find_duplicates(manifests: Sequence[Manifest]) -> list[tuple[Clip, Clip]]:
+def find_duplicates(manifests: Sequence[Manifest], digests: Digests | None = None) -> list[tuple[Clip, Clip]]:
     """Return pairs of clips, across all manifests, whose files have the same content (first seen, repeated).
 
-    Empty and unreadable files are left out: they are bad videos, which are counted when they are decoded.
+    Only files of equal size are read, and of those only what `digests` does not remember. Empty and unreadable files
+    are left out: they are bad videos, which are counted when they are decoded.
     """
+    digests = digests or Digests(None)
     by_size: dict[int, list[Clip]] = defaultdict(list)
     for manifest in manifests:
         for clip in manifest.clips:
@@ -165,12 +173,13 @@ def find_duplicates(manifests: Sequence[Manifest]) -> list[tuple[Clip, Clip]]:
         seen: dict[str, Clip] = {}
         for clip in clips if len(clips) > 1 else []:
             try:
-                digest = sha256(clip.path)
+                digest = digests.digest(clip.path)
             except OSError:
                 continue
             if digest in seen:
                 pairs.append((seen[digest], clip))
             seen.setdefault(digest, clip)
+    digests.save()
     return pairs
 
 
@@ -189,45 +198,12 @@ def _folder(source: Path) -> Iterator[tuple[Path, str, str]]:
                 yield path, folder.name, str(path)
 
 
-def _rows(source: Path) -> Iterator[tuple[Path, str, str]]:
-    text = _text(source)
-    if source.suffix.lower() == ".csv":
-        reader = csv.DictReader(text.splitlines())
-        if not {"path", "label"} <= set(reader.fieldnames or ()):
-            raise DataError(f"{source} has columns {reader.fieldnames}; it needs 'path' and 'label'")
-        for i, row in enumerate(reader, 2):
-            yield from _row(source, i, row["path"], row["label"])
-    elif source.suffix.lower() in (".jsonl", ".ndjson"):
-        for i, line in enumerate(text.splitlines(), 1):
-            if line.strip():
-                try:
-                    item = json.loads(line)
-                    path, label = item["path"], item["label"]
-                except (ValueError, KeyError, TypeError) as error:
-                    raise DataError(f"{source}:{i} is not an object with 'path' and 'label'; mend that line") from error
-                yield from _row(source, i, path, label)
-    else:
-        for i, line in enumerate(text.splitlines(), 1):
-            if line.strip() and not line.lstrip().startswith("#"):
-                path, _, label = line.strip().rpartition(" ") if "\t" not in line else line.strip().rpartition("\t")
-                # A video's name at the end is the rest of a path with spaces.
-                lacking = not path or label.lower().endswith(tuple(VIDEO_SUFFIXES))
-                yield from _row(source, i, path or label, "" if lacking else label)
-
-
-def _row(source: Path, number: int, path: object, label: object) -> Iterator[tuple[Path, str, str]]:
-    where = f"{source}:{number}"
-    if path is None or label is None or not str(path).strip() or not str(label).strip():
-        raise DataError(f"{where} has no label; every line needs a path and a label")
-    yield Path(str(path).strip()), str(label).strip(), where
-
-
 def _label(label: str, number: dict[str, int], numbers: bool, where: str) -> int:
     if label in number:
         return number[label]
-    if numbers and label.isdecimal() and int(label) < len(number):
+    if numbers and label.isdecimal() and len(label) < _DIGITS and int(label) < len(number):
         return int(label)
-    raise DataError(f"{where}: unknown label {label!r}{did_you_mean(label, number)}")
+    raise DataError(f"{where}: unknown label {label[:100]!r}{did_you_mean(label, number)}")
 
 
 def _group_key(manifest: Manifest, group: str | None) -> Callable[[Clip], str]:
@@ -270,11 +246,4 @@ def _hold_out(manifest: Manifest, key: Callable[[Clip], str], fraction: float, r
 
 
 def _natural(name: str) -> tuple[int, int, str]:
-    return (0, int(name), name) if name.isdecimal() else (1, 0, name)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path} ({error}); pass a UTF-8 text file") from error
+    return (0, int(name), name) if name.isdecimal() and len(name) < _DIGITS else (1, 0, name)

@@ -14,6 +14,7 @@ from stillmotion.data.manifest import (
     split,
 )
 from stillmotion.errors import DataError, StillmotionError
+from stillmotion.files import Digests
 from stillmotion.progress import say
 
 
@@ -52,8 +53,12 @@ class Data:
         return tuple(clean_name(c) for c in classes) if self.clean_names else classes
 
 
-def load_data(config: Data, seed: int) -> tuple[Manifest, Manifest]:
+def load_data(config: Data, seed: int, digests: Digests | None = None) -> tuple[Manifest, Manifest]:
     """Read, split and check; returns the training and the validation set, with the same classes.
+
+    Args:
+        seed: of the split.
+        digests: of files that were read before.
 
     Raises:
         DataError: nothing there, unknown labels, a class missing from either set, or files given twice.
@@ -74,7 +79,7 @@ def load_data(config: Data, seed: int) -> tuple[Manifest, Manifest]:
         train, val = split(train, config.val_fraction, seed, config.group)
         if config.group is None:
             say("validation clips are split off at random; pass --group if several clips come from one recording")
-    return _without_duplicates(train, val, config.duplicates)
+    return _without_duplicates(train, val, config.duplicates, digests)
 
 
 def load_test_data(config: Data, classes: tuple[str, ...] | None) -> Manifest:
@@ -83,17 +88,24 @@ def load_test_data(config: Data, classes: tuple[str, ...] | None) -> Manifest:
     return read_manifest(inside[1] if inside else config.data, classes, config.root)
 
 
-def _without_duplicates(train: Manifest, val: Manifest, policy: Duplicates) -> tuple[Manifest, Manifest]:
+def _without_duplicates(
+    train: Manifest, val: Manifest, policy: Duplicates, digests: Digests | None
+) -> tuple[Manifest, Manifest]:
     if policy == "keep":
         return train, val
-    pairs = find_duplicates([val, train])  # of equal files, the validation set keeps its one
+    pairs = find_duplicates([val, train], digests)  # of equal files, the validation set keeps its one
     if pairs and policy == "error":
         first, again = pairs[0]
+        held = {id(clip) for clip in val.clips}
+        where = ["in the validation set" if id(clip) in held else "in the training set" for clip in (first, again)]
+        same = f"is {where[0]} and also {where[1]}" if where[0] != where[1] else f"is twice {where[0]}"
+        if first.path != again.path:
+            same = f"({where[1]}) has the same content as {first.path} ({where[0]})"
         raise DataError(
-            f"{again.path} has the same content as {first.path} ({len(pairs)} such pair{'s' * (len(pairs) > 1)}); "
+            f"{again.path} {same} ({len(pairs)} such pair{'s' * (len(pairs) > 1)}); "
             "each video may appear once: remove one, or pass --duplicates drop"
         )
-    repeated = {(again.path, again.label) for _, again in pairs}
+    repeated = {id(again) for _, again in pairs}  # the very one: its first may have the same path and label
     clashes = [(a, b) for a, b in pairs if a.label != b.label]
     if clashes:
         a, b = clashes[0]
@@ -103,5 +115,5 @@ def _without_duplicates(train: Manifest, val: Manifest, policy: Duplicates) -> t
         )
     if repeated:
         say(f"dropped {len(repeated)} repeated video{'s' * (len(repeated) > 1)}")
-    kept = (m.subset([i for i, c in enumerate(m.clips) if (c.path, c.label) not in repeated]) for m in (train, val))
+    kept = (m.subset([i for i, c in enumerate(m.clips) if id(c) not in repeated]) for m in (train, val))
     return next(kept), next(kept)

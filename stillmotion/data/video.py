@@ -21,7 +21,7 @@ import av.error
 from torch import Tensor
 
 from stillmotion.data.frames import Change, Kept, check_size, clockwise
-from stillmotion.data.manifest import VIDEO_SUFFIXES
+from stillmotion.data.lists import VIDEO_SUFFIXES
 from stillmotion.data.packets import DECODER_OPTIONS, PacketIndex, open_container, packets, video_stream
 from stillmotion.errors import VideoError, did_you_mean
 

@@ -8,6 +8,7 @@ from math import prod
 from pathlib import Path
 
 import torch
+from accelerate import init_empty_weights
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -22,7 +23,7 @@ from stillmotion.data.seeds import item_seed
 from stillmotion.data.transforms import Augment
 from stillmotion.errors import DiskError, StillmotionError, VideoError
 from stillmotion.features.store import FeatureSpec, FeatureStore
-from stillmotion.files import sha256
+from stillmotion.files import Digests
 from stillmotion.models.features import Features, Reads
 from stillmotion.progress import progress_bar
 
@@ -83,7 +84,7 @@ class Encoder:
     def __init__(self, weights: Weights, spec: FeatureSpec, reads: Reads, device: torch.device):
         self.spec, self.backbone, self.device = spec, weights.backbone, device
         self.outputs = reads.names(weights.backbone.layers)
-        with torch.device("meta"):
+        with init_empty_weights(include_buffers=False):  # buffers may be computed when a tower is built: rotary tables
             tower = weights.backbone.visual(reads)
         # Assigned, not copied; what the tower has no place for is what these outputs do not need.
         tower.load_state_dict({k: weights.state[f"visual.{k}"] for k in tower.state_dict()}, assign=True)
@@ -192,19 +193,25 @@ class _Decoding(Dataset[tuple[View, Tensor | BadVideo]]):
 
 
 def views_of(
-    clips: Sequence[Clip], sampling: Sampling, bad: BadVideos, random_views: int = 0, augment: str = "none"
+    clips: Sequence[Clip],
+    sampling: Sampling,
+    bad: BadVideos,
+    digests: Digests,
+    random_views: int = 0,
+    augment: str = "none",
 ) -> list[list[View]]:
     """For each clip its test views, or some random ones; none, and a report to `bad`, for a file that is not there."""
     views: list[list[View]] = []
     for clip in clips:
         try:
-            digest = sha256(clip.path)[:24]
+            digest = digests.digest(clip.path)[:24]
         except OSError as error:
             bad.add(BadVideo(str(clip.path), f"cannot read {clip.path} ({error.strerror})"))
             views.append([])
             continue
         random = [View(clip, digest, sampling, n, augment) for n in range(random_views)]
         views.append(random or [View(clip, digest, sampling)])
+    digests.save()
     return views
 
 

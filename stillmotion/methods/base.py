@@ -79,6 +79,7 @@ class Probe(Method):
 
     def build(self, backbone: Backbone, class_names: Sequence[str]) -> VideoCLIP:
         """Build tower, reader and head for these classes."""
+        backbone.check(self.reads())
         reader, width = self.reader(backbone), backbone.width if self.reads().out else backbone.embed_dim
         head = LinearHead(width, len(class_names), self.dropout)
         return VideoCLIP(backbone.visual(self.reads()), reader, head)

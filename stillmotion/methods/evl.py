@@ -222,12 +222,10 @@ class EVL(Probe):
         """Build the decoder, initialized by `init`.
 
         Raises:
-            StillmotionError: no neighbor affinities, heads that do not divide the width, or a block that is not there.
+            StillmotionError: heads that do not divide the width, or a block or class tokens that are not there.
         """
-        if self.cross_attention and "affinity" not in backbone.offers:
-            raise StillmotionError(
-                f"a backbone of kind {backbone.kind} gives no neighbor affinities here; pass --no-cross-attention"
-            )
+        if self.tokens == "class_tokens" and not backbone.prefix_tokens:
+            raise StillmotionError("this backbone has no class tokens; choose other --tokens")
         decoder = EVLDecoder(self, backbone)
         decoder.initialize(self.init)
         return decoder

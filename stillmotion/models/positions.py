@@ -15,7 +15,7 @@ def check_frames(learned: int, T: int) -> None:
     if learned != T:
         raise StillmotionError(
             f"this model has positions for {learned} frames, the video has {T}; "
-            f"sample {learned} frames, or call model.temporal.resize_time({T})"
+            f"sample {learned} frames, or call model.temporal.resize_time({T}) (a tubelet counts as one)"
         )
 
 

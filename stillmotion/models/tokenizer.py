@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stillmotion.errors import StillmotionError
+from stillmotion.errors import StillmotionError, missing, reason
 
 _LOCAL = "local-dir:"
 # What a folder may set. Others make open_clip read files elsewhere, or transformers run code of the folder.
@@ -71,9 +71,10 @@ def _tokenizer(model: str) -> Any:
         if odd := sorted(text.get("tokenizer_kwargs", {}).keys() - _OPTIONS):
             raise ValueError(f"its tokenizer_kwargs set {', '.join(odd)[:80]}, which is not followed")
         return open_clip.get_tokenizer(model, **({"trust_remote_code": False} if text.get("hf_tokenizer_name") else {}))
+    except ImportError as error:
+        raise missing("transformers", f"the tokenizer of {model}") from error
     except Exception as error:  # files of others are parsed, and the hub has errors of its own
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
         raise StillmotionError(
-            f"the tokenizer of {model} cannot be had ({reason}); pass the backbone as an open_clip folder with the "
-            "files of its tokenizer (and pip install transformers, which reads them)"
+            f"the tokenizer of {model} cannot be had ({reason(error)}); pass the backbone as an open_clip folder with "
+            "the files of its tokenizer"
         ) from error

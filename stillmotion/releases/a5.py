@@ -18,14 +18,13 @@ NAMES = (
 
 def read(checkpoint: State, clip: State | None, sizes: Sizes, **options: Any) -> Official:
     """Read the new parts; CLIP comes with them, or from `clip`."""
-    state = {key.removeprefix("module."): value for key, value in checkpoint.items()}
-    inside = {k.removeprefix("clipmodel."): v for k, v in state.items() if k.startswith("clipmodel.")}
-    if "embedding.weight" not in state:
+    inside = {k.removeprefix("clipmodel."): v for k, v in checkpoint.items() if k.startswith("clipmodel.")}
+    if "embedding.weight" not in checkpoint:
         raise WeightsError("no 'embedding.weight': this is not a checkpoint of A5's release (Efficient-Prompt)")
     towers = inside or dict(clip or {})
     if not towers:
         raise MissingClip("this A5 checkpoint holds no CLIP ('clipmodel.*')", "the OpenAI ViT-B/16 weights")
-    new = translate({k: v for k, v in state.items() if not k.startswith("clipmodel.")}, NAMES)
+    new = translate({k: v for k, v in checkpoint.items() if not k.startswith("clipmodel.")}, NAMES)
     options = {"layers": count_parts(new, "temporal.temporalModelling.resblocks.")} | options
     if not options["layers"]:  # the release keeps a table of positions that its first four models do not read
         new = {k: v for k, v in new.items() if not k.startswith("temporal.")}

@@ -13,7 +13,7 @@ from stillmotion.weights.names import OPENAI, count_parts, translate
 
 def read(checkpoint: State, clip: State | None, sizes: Sizes, **options: Any) -> Official:
     """Read the release's tensors (`fusion.` before the names of its second state dict), or mmaction2's."""
-    state = {key.removeprefix("module."): value for key, value in checkpoint.items()}
+    state = dict(checkpoint)
     if any(key.startswith("adapter.") for key in state):  # mmaction2's port
         options = {"eps": 1e-5} | options
         state = {k.removeprefix("clip.").replace("adapter.", "fusion.", 1): v for k, v in state.items()}
@@ -65,4 +65,4 @@ OPTIONS = {
     "test_scale": "scale of the cosine at test; None: 100, as the release's",
     "templates": "prompts for a class name, each with a {}; None: the release's 16",
 }
-RELEASE = Release(read, write, "actionclip_k400_b16_8f", OPTIONS, None, {"fusion_model_state_dict": "fusion."})
+RELEASE = Release(read, write, "actionclip_k400_b16_8f", OPTIONS, beside={"fusion_model_state_dict": "fusion."})

@@ -49,7 +49,7 @@ class Release(NamedTuple):
     """The files of a system's authors, and of its ports, in both directions."""
 
     read: Callable[..., Official]
-    """(tensors, CLIP's or None, Sizes, **options of the method), where an option gives way to what the tensors show."""
+    """(tensors without `module.`, CLIP's or None, Sizes, **options of the method); tensors count more than options."""
     write: Callable[[Any, State], dict[str, Any]]
     """(method, a model's state dict) to the content of a file that the release's own code loads."""
     recipe: str

@@ -64,13 +64,13 @@ def from_release(
     preprocess, sampling = (kept.preprocess, kept.sampling) if kept else (reading.preprocess, reading.sampling)
     if checkpoint.is_dir() and not kept:
         preprocess = replace(preprocess, **folder_pixels(checkpoint))
-    pixels = kept.backbone.pixels if kept else Pixels(mean=preprocess.mean, std=preprocess.std)
+    pixels = Pixels(mean=preprocess.mean, std=preprocess.std)
     source = weight_files(checkpoint)[0] if checkpoint.is_dir() else checkpoint
     card = Card(
         method=official.method,
         classes=tuple(classes),
         names=kept.names if kept and tuple(classes) == kept.classes else tuple(classes),
-        backbone=describe(official.clip, pixels),
+        backbone=describe(official.clip, kept.backbone.pixels if kept else pixels),
         backbone_name=weights.name if weights else str(checkpoint.absolute()),
         fingerprints=_same_towers(official, weights),
         preprocess=replace(preprocess, size=official.clip.vision.image_size),
@@ -98,6 +98,8 @@ def to_release(model: Path, out: Path, layout: Literal["official", "hf"], clip: 
     _refuse_place(out, model, (".pth", ".pt", ".tar", ".bin") if layout == "official" else ("",))
     loaded, card = load_model(model, clip)
     kind, release = type(card.method).__name__, RELEASES.get(name_of(card.method))
+    if release is not None and card.backbone.kind != "clip":
+        raise WeightsError(f"releases and transformers have CLIP's own towers; this model has {card.backbone_name}'s")
     state = {k: v.contiguous() for k, v in loaded.state_dict().items()}
     note = replace(card, fingerprints={}, training={}).to_json()
     if layout == "official":

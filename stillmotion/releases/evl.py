@@ -14,8 +14,7 @@ def read(checkpoint: State, clip: State | None, sizes: Sizes, **options: Any) ->
     """Read decoder and head; sizes and temporal modules are inferred from the keys."""
     if clip is None:
         raise MissingClip("EVL checkpoints hold no backbone", "the CLIP weights it was trained on")
-    theirs = {key.removeprefix("module."): value for key, value in checkpoint.items()}
-    ours = {} if "decoder.cls_token" not in theirs else translate(theirs, NAMES)
+    ours = translate(checkpoint, NAMES) if "decoder.cls_token" in checkpoint else {}
     if "head.2.weight" not in ours:
         raise WeightsError("no 'decoder.cls_token' and 'proj.2.weight': this is not a checkpoint of EVL's release")
     layer = "temporal.decoder_layers.0."

@@ -94,9 +94,13 @@ def open_release(method: str, checkpoint: str | Path | State) -> Opened:
     else:
         state = _state(Path(checkpoint), beside)
         card = _card(_note(Path(checkpoint)), str(checkpoint))
-    if card is not None and type(card.method) is METHODS[method]:
-        config = CLIPConfig.from_dict(card.backbone.sizes)
-        return Opened(state, hidden_sizes(config) | {"image_size": config.vision.image_size}, card)
+    state = {key.removeprefix("module."): tensor for key, tensor in state.items()}  # which data parallelism adds
+    if card is not None and type(card.method) is METHODS[method] and card.backbone.kind == "clip":
+        return Opened(
+            state,
+            hidden_sizes(CLIPConfig.from_dict(card.backbone.sizes)) | {"image_size": card.backbone.pixels.size},
+            card,
+        )
     return Opened(state, {} if isinstance(checkpoint, Mapping) else _folder_sizes(Path(checkpoint)))
 
 

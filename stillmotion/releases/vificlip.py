@@ -24,8 +24,7 @@ CLASS_BUFFERS = ("complete_text_embeddings", "token_prefix", "token_suffix")  # 
 
 def read(checkpoint: State, clip: State | None, sizes: Sizes, **options: Any) -> Official:
     """Read towers and prompts; the token table must come from `clip`."""
-    state = {key.removeprefix("module."): value for key, value in checkpoint.items()}
-    state = {k: v for k, v in state.items() if not k.endswith(CLASS_BUFFERS)}
+    state = {k: v for k, v in checkpoint.items() if not k.endswith(CLASS_BUFFERS)}
     if "token_embedding.weight" not in state:
         if clip is None or "token_embedding.weight" not in clip:
             raise MissingClip("ViFi-CLIP checkpoints lack 'token_embedding.weight'", "the OpenAI ViT-B/16 weights")

@@ -24,9 +24,8 @@ NAMES = (
 
 def read(checkpoint: State, clip: State | None, sizes: Sizes, **options: Any) -> Official:
     """Read a checkpoint of the release, or of Hugging Face's `XCLIPModel`."""
-    state = {key.removeprefix("module."): value for key, value in checkpoint.items()}
-    if any(key.startswith("vision_model.") for key in state):
-        state = hugging_face.from_hugging_face(state)
+    theirs = any(key.startswith("vision_model.") for key in checkpoint)
+    state = hugging_face.from_hugging_face(checkpoint) if theirs else checkpoint
     if "mit.positional_embedding" not in state or "prompts_generator.alpha" not in state:
         raise WeightsError(
             "no 'mit.positional_embedding' and 'prompts_generator.alpha': this is not a checkpoint of X-CLIP"

@@ -2,13 +2,13 @@
 
 import threading
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
-from stillmotion.errors import WeightsError, did_you_mean
+from stillmotion.errors import WeightsError, did_you_mean, reason
 from stillmotion.progress import say
 from stillmotion.weights.folders import weight_files
 
@@ -42,19 +42,15 @@ def fetch(model: str, tag: str) -> Path:
         WeightsError: within seconds, when the hub is out of reach.
     """
     import open_clip
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 
     entry = published(model, tag)
     repository, _, filename = entry.get("hf_hub", "").rpartition("/")
     names = [filename] if filename else ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]
     if repository:
-        for name in names:
-            cached = try_to_load_from_cache(repository, name)
-            if isinstance(cached, str):
-                return Path(cached)
-        url = hf_hub_url(repository, names[0])
+        if cached := _cached(repository, names):
+            return cached
         try:
-            _within(CHECK_SECONDS, lambda: get_hf_file_metadata(url, timeout=CHECK_SECONDS - 1))
+            _reach(repository, names[0])
         except Exception as error:
             if not _not_found(error):  # an older repository may hold the .bin file alone
                 raise _unreachable(model, tag, error) from error
@@ -65,13 +61,37 @@ def fetch(model: str, tag: str) -> Path:
         raise _unreachable(model, tag, error) from error
 
 
+def hub_file(repository: str, names: Sequence[str], mend: str) -> Path:
+    """Return the first of some files that a hub repository has, from the local hub cache or downloaded.
+
+    Args:
+        mend: what to do instead, where there is no hub.
+
+    Raises:
+        WeightsError: within seconds, when the hub is out of reach or has none of them.
+    """
+    from huggingface_hub import hf_hub_download
+
+    if cached := _cached(repository, names):
+        return cached
+    for name in names:
+        try:
+            _reach(repository, name)
+            say(f"downloading {repository}")
+            return Path(hf_hub_download(repository, name))
+        except Exception as error:  # the hub's own types, which differ between versions
+            if not _not_found(error) or name == names[-1]:
+                raise WeightsError(f"cannot download {repository} ({reason(error)}); {mend}") from error
+    raise WeightsError(f"no file of {repository} is asked for; {mend}")
+
+
 def snapshot(repository: str) -> Path:
     """Return the local folder of a hub repository's configuration and weights, downloaded if it is not cached.
 
     Raises:
         WeightsError: within seconds, when the hub is out of reach or has no such repository.
     """
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url, snapshot_download
+    from huggingface_hub import snapshot_download
 
     try:
         cached = Path(snapshot_download(repository, local_files_only=True))
@@ -80,15 +100,14 @@ def snapshot(repository: str) -> Path:
     except (OSError, ValueError):  # nothing of it is cached, or the name can be none of the hub's
         pass
     try:
-        url = hf_hub_url(repository, "config.json")
-        _within(CHECK_SECONDS, lambda: get_hf_file_metadata(url, timeout=CHECK_SECONDS - 1))
+        _reach(repository, "config.json")
         say(f"downloading {repository}")
         folder = Path(snapshot_download(repository, allow_patterns=["*.json", "*.safetensors"]))
         if not any(folder.glob("*.safetensors")):  # an older repository, which transformers reads with weights_only
             snapshot_download(repository, allow_patterns=["pytorch_model*.bin"])
     except Exception as error:  # the hub's own types, which differ between versions
         raise WeightsError(
-            f"there is no folder {repository} here, and it cannot be had from the hub ({_reason(error)}); "
+            f"there is no folder {repository} here, and it cannot be had from the hub ({reason(error, 80)}); "
             "pass a local folder that save_pretrained wrote"
         ) from error
     return folder
@@ -112,10 +131,25 @@ def torchvision_file(url: str) -> Path:
         torch.hub.download_url_to_file(url, str(path), hash_prefix=path.stem.rpartition("-")[2], progress=False)
     except Exception as error:
         raise WeightsError(
-            f"cannot download {name} ({_reason(error)}); pass a local file: torchvision:MODEL:FILE.pth, or put it into "
-            f"{path.parent}"
+            f"cannot download {name} ({reason(error, 80)}); pass a local file: torchvision:MODEL:FILE.pth, or put it "
+            f"into {path.parent}"
         ) from error
     return path
+
+
+def _cached(repository: str, names: Sequence[str]) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    found = [try_to_load_from_cache(repository, name) for name in names]
+    return next((Path(path) for path in found if isinstance(path, str)), None)
+
+
+def _reach(repository: str, name: str) -> None:
+    """Ask the hub for a file's metadata, for some seconds at most; the hub's own errors pass."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    url = hf_hub_url(repository, name)
+    _within(CHECK_SECONDS, lambda: get_hf_file_metadata(url, timeout=CHECK_SECONDS - 1))
 
 
 def _complete(folder: Path) -> bool:
@@ -126,17 +160,13 @@ def _complete(folder: Path) -> bool:
         return False
 
 
-def _reason(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:80]
-
-
 def _not_found(error: Exception) -> bool:
     return type(error).__name__ in ("EntryNotFoundError", "RemoteEntryNotFoundError")
 
 
 def _unreachable(model: str, tag: str, error: Exception) -> WeightsError:
     return WeightsError(
-        f"cannot download {model}:{tag} ({_reason(error)}); pass a local CLIP file or folder instead; "
+        f"cannot download {model}:{tag} ({reason(error, 80)}); pass a local CLIP file or folder instead; "
         "what reads no class names can use ViT-B-16:openai-int8 from the package index"
     )
 

@@ -18,7 +18,12 @@ IGNORED = ("input_resolution", "context_length", "vocab_size", "logit_bias")
 Names = Sequence[tuple[str, str]]
 """Prefixes of foreign names and of ours; the longest one that fits counts."""
 
-OPENAI: Names = (("visual.", "visual."), ("logit_scale", "head.logit_scale"), ("", "text."))
+OPENAI: Names = (
+    ("visual.", "visual."),
+    ("logit_scale", "head.logit_scale"),
+    ("logit_bias", "head.logit_bias"),
+    ("", "text."),
+)
 
 
 def translate(state: Mapping[str, V], names: Names, back: bool = False) -> dict[str, V]:
@@ -61,7 +66,7 @@ def to_openai(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for key, value in state.items():
         if key in IGNORED or key.endswith(("position_ids", "attn_mask")):
             continue
-        renamed[key.removeprefix("text.").replace("head.logit_scale", "logit_scale")] = value
+        renamed[key.removeprefix("text.").replace("head.logit_", "logit_")] = value
     if "logit_scale" in renamed:
         renamed["logit_scale"] = renamed["logit_scale"].reshape(())
     return renamed

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stillmotion.errors import WeightsError
+from stillmotion.errors import WeightsError, reason
 
 PICKLE_BYTES = 8 << 20
 """The most that may describe tensors (3,000 take half a megabyte); what a byte can build is bounded by it."""
@@ -35,8 +35,8 @@ _DTYPES: dict[str, torch.dtype] = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
-# What `torch.save` and TorchScript write, in any protocol. No sets and no tuples as keys: a tuple of tuples of tuples
-# takes for ever to hash.
+# What `torch.save` and TorchScript write, in any protocol. No sets, and as keys no tuples and no numbers past 2^60: a
+# tuple of tuples of tuples takes for ever to hash, and such numbers have equal hashes.
 _OPCODES = (
     "MARK STOP POP POP_MARK PROTO FRAME NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT BINSTRING "
     "SHORT_BINSTRING BINUNICODE SHORT_BINUNICODE BINBYTES SHORT_BINBYTES EMPTY_LIST APPEND APPENDS EMPTY_DICT SETITEM "
@@ -79,10 +79,9 @@ def read_pickled(path: Path) -> Any:
     except OSError as error:
         raise WeightsError(f"{path} cannot be read ({error.strerror or error}); check it and its rights") from error
     except Exception as error:  # a damaged or hostile file may raise anything in the parsers, MemoryError too
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
         raise WeightsError(
-            f"{path} is damaged, or not a checkpoint that can be read safely ({reason}); fetch it again, or pass "
-            "safetensors or a state dict saved by torch.save"
+            f"{path} is damaged, or not a checkpoint that can be read safely ({reason(error)}); fetch it again, or "
+            "pass safetensors or a state dict saved by torch.save"
         ) from error
 
 
@@ -93,7 +92,7 @@ def _read_zip(archive: zipfile.ZipFile, path: Path) -> Any:
         raise WeightsError(f"{path} is a zip file without 'data.pkl'; pass a PyTorch checkpoint")
     packed = any(m.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for m in members)
     unpacked, size = sum(m.file_size for m in members), path.stat().st_size
-    if packed or unpacked > 2 * size or pickles[0].file_size > PICKLE_BYTES:
+    if packed or unpacked > 2 * size + (16 << 20) or pickles[0].file_size > PICKLE_BYTES:
         raise WeightsError(
             f"{path} has {size} bytes and unpacks to {unpacked}, {pickles[0].file_size} of them to describe tensors; "
             f"at most twice the file and {PICKLE_BYTES} are read; save it again with torch.save"
@@ -121,11 +120,13 @@ def _read_zip(archive: zipfile.ZipFile, path: Path) -> Any:
 def _read_legacy(content: mmap.mmap, path: Path) -> Any:
     """The format of PyTorch before 1.6: five pickles in a row, then each storage as its length and its values."""
     storages: dict[str, Tensor] = {}
-    position = 0
+    position = held = 0
 
     def fetch(key: str, dtype: torch.dtype, numel: int) -> Tensor:
+        nonlocal held
         if key not in storages:
-            if sum(s.nbytes for s in storages.values()) + numel * dtype.itemsize > len(content):
+            held += numel * dtype.itemsize
+            if held > len(content):
                 raise ValueError(f"the storages up to {key[:40]!r} hold more than the file")
             storages[key] = torch.zeros(numel, dtype=dtype)
         if storages[key].dtype != dtype or storages[key].numel() != numel:
@@ -170,10 +171,11 @@ class _Unpickler(_Python):  # type: ignore[misc]
     def __init__(self, stream: io.BytesIO, path: Path, size: int, fetch: Fetch):
         super().__init__(stream)
         self._path, self._fetch = path, fetch
-        # Views of one storage are free until they are made float32. A tensor itself takes half a kilobyte.
+        # Views of one storage, and one dictionary as the attributes of many objects, cost the file nothing and the
+        # reader much. A tensor itself takes half a kilobyte.
         self._room = 4 * size + (64 << 20)
         self._known: dict[tuple[str, str], Callable[..., Any]] = {
-            ("collections", "OrderedDict"): _ordered,
+            ("collections", "OrderedDict"): self._ordered,
             ("torch._utils", "_rebuild_tensor"): self._tensor,
             ("torch._utils", "_rebuild_tensor_v2"): self._tensor,
             ("torch._utils", "_rebuild_parameter"): _first,
@@ -201,7 +203,7 @@ class _Unpickler(_Python):  # type: ignore[misc]
 
     def persistent_load(self, pid: Any) -> _Storage:
         """Read one storage."""
-        kind, dtype, key, _, numel, *view = pid
+        kind, dtype, key, _, numel, *view = pid if isinstance(pid, tuple) else (None,) * 5
         if kind != "storage" or not isinstance(dtype, torch.dtype) or not isinstance(key, str) or any(view):
             raise ValueError("an unknown kind of storage")
         return _Storage(self._fetch(key, dtype, *_counts((numel,))))
@@ -214,10 +216,21 @@ class _Unpickler(_Python):  # type: ignore[misc]
         last = first + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
         if numel and not max(last + 1, numel) <= storage.values.numel():
             raise ValueError(f"a tensor of shape {size} does not fit its storage of {storage.values.numel()} values")
-        self._room -= max(512, numel * storage.values.itemsize)
-        if self._room < 0:
-            raise ValueError("its tensors hold four times what the file does")
+        self._spend(max(512, numel * storage.values.itemsize))
         return storage.values.as_strided(size, stride, first if numel else 0)
+
+    def _spend(self, amount: int) -> None:
+        self._room -= amount
+        if self._room < 0:
+            raise ValueError("what it holds takes more than four times the file")
+
+    def _ordered(self, pairs: Any = ()) -> OrderedDict[Any, Any]:
+        made: OrderedDict[Any, Any] = OrderedDict()
+        if not isinstance(pairs, (list, tuple)) or not all(isinstance(p, (list, tuple)) and len(p) == 2 for p in pairs):
+            raise ValueError("a dictionary of something else than pairs")
+        self._spend(128 * len(pairs))
+        _fill(made, pairs)
+        return made
 
     def _reduce(self) -> None:
         arguments = self.stack.pop()
@@ -236,7 +249,9 @@ class _Unpickler(_Python):  # type: ignore[misc]
         state, target = self.stack.pop(), self.stack[-1]
         if isinstance(target, Passive):
             for part in state if isinstance(state, tuple) else (state,):
-                target.update({str(k): v for k, v in part.items()} if isinstance(part, Mapping) else {})
+                if isinstance(part, Mapping):
+                    self._spend(128 * len(part))
+                    target.update({str(k): v for k, v in part.items()})
         elif not isinstance(target, OrderedDict):
             raise ValueError(f"attributes for a {type(target).__name__}")
 
@@ -260,17 +275,9 @@ class _Unpickler(_Python):  # type: ignore[misc]
 
 def _fill(target: dict[Any, Any], pairs: Any) -> None:
     for key, value in pairs:
-        if not isinstance(key, (str, bytes, int, float, type(None))):
+        if not isinstance(key, (str, bytes, float, type(None))) and not (isinstance(key, int) and abs(key) < 1 << 60):
             raise ValueError(f"a {type(key).__name__} as the key of a dictionary")
         target[key] = value
-
-
-def _ordered(pairs: Any = ()) -> OrderedDict[Any, Any]:
-    made: OrderedDict[Any, Any] = OrderedDict()
-    if not isinstance(pairs, (list, tuple)) or not all(isinstance(p, (list, tuple)) and len(p) == 2 for p in pairs):
-        raise ValueError("a dictionary of something else than pairs")
-    _fill(made, pairs)
-    return made
 
 
 def _counts(values: Any) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from stillmotion.errors import WeightsError, did_you_mean
+from stillmotion.errors import WeightsError, did_you_mean, reason
 from stillmotion.weights.pickles import Passive, read_pickled
 
 # Where the weights sit in the checkpoints of this field, in the order of trying.
@@ -47,7 +47,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except Exception as error:  # safetensors raises its own types, which differ between versions
-        raise WeightsError(f"{path} is not a readable safetensors file ({_line(error)}); fetch it again") from error
+        raise WeightsError(f"{path} is not a readable safetensors file ({reason(error)}); fetch it again") from error
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -60,7 +60,7 @@ def read_metadata(path: Path) -> dict[str, str]:
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}
     except Exception as error:  # safetensors' own types, which differ between versions
-        raise WeightsError(f"{path} is not a readable safetensors file ({_line(error)}); fetch it again") from error
+        raise WeightsError(f"{path} is not a readable safetensors file ({reason(error)}); fetch it again") from error
 
 
 def open_wrappers(
@@ -127,7 +127,3 @@ def _siblings(path: Path) -> str:
     if not path.parent.is_dir():
         return f": there is no folder {path.parent}"
     return did_you_mean(path.name, [p.name for p in list(path.parent.iterdir())[:200]])
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

@@ -1,6 +1,9 @@
 """Folders, lists, label maps and splits; every fault is one line with the value, the rule and the fix."""
 
 import json
+import os
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -227,7 +230,9 @@ def test_duplicates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     same = (tmp_path / "val" / "a" / "clip0.mp4").read_bytes()
     (tmp_path / "train" / "a" / "copy.mp4").write_bytes(same)
     with pytest.raises(
-        DataError, match=r"copy\.mp4 has the same content as .*clip0\.mp4 \(1 such pair\); .*--duplicates drop"
+        DataError,
+        match=r"copy\.mp4 \(in the training set\) has the same content as .*clip0\.mp4 \(in the validation set\) "
+        r"\(1 such pair\); .*--duplicates drop",
     ):
         load_data(Data(data=tmp_path), seed=0)
     train, val = load_data(Data(data=tmp_path, duplicates="drop"), seed=0)
@@ -241,7 +246,7 @@ def test_duplicates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_only_files_of_equal_size_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = read_manifest(make(tmp_path, {"a": 1, "bb": 1, "ccc": 1}))
-    monkeypatch.setattr("stillmotion.data.manifest.sha256", lambda path: pytest.fail(f"read {path}"))
+    monkeypatch.setattr("stillmotion.files.sha256", lambda path: pytest.fail(f"read {path}"))
     assert find_duplicates([manifest]) == []
 
 
@@ -264,7 +269,7 @@ def test_unreadable_files_are_bad_videos_and_no_duplicates(tmp_path: Path, monke
             raise PermissionError(13, "Permission denied", str(path))
         return sha256(path)
 
-    monkeypatch.setattr("stillmotion.data.manifest.sha256", locked)
+    monkeypatch.setattr("stillmotion.files.sha256", locked)
     pairs = find_duplicates([read_manifest(tmp_path)])
     assert [(a.path.name, b.path.name) for a, b in pairs] == [("clip0.mp4", "copy.mp4")]
 
@@ -272,3 +277,87 @@ def test_unreadable_files_are_bad_videos_and_no_duplicates(tmp_path: Path, monke
 def test_paths_that_no_file_can_have_are_no_duplicates(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text(f"{'x' * 300}.mp4 run\n{'y' * 300}.mp4 wave\n")
     assert find_duplicates([read_manifest(tmp_path / "list.txt")]) == []
+
+
+def test_folders_win_over_files_and_only_lists_are_lists(tmp_path: Path) -> None:
+    touch(tmp_path / "train" / "a" / "x.mp4", tmp_path / "test" / "a" / "x.mp4")
+    for name in ("train.md", "train.zip", "test.txt", "train.csv", "val.py"):
+        (tmp_path / name).write_text("about")
+    assert find_split(tmp_path) == (tmp_path / "train", tmp_path / "test")
+    lists = tmp_path / "lists"
+    touch(*(lists / name for name in ("train.tsv", "train.tsv.bak", "train.md", "val", "val.jpg")))
+    assert find_split(lists) == (lists / "train.tsv", lists / "val")
+    touch(lists / "train.csv", lists / "train.jsonl")
+    assert find_split(lists) == (lists / "train.csv", lists / "val"), "the first by name, always"
+    (lists / "val").unlink()
+    assert find_split(lists) is None
+
+
+@pytest.mark.parametrize("name", ["pipe.txt", "pipe.csv", "zero.txt"])
+def test_lists_without_end_are_not_waited_for(tmp_path: Path, name: str) -> None:
+    if name.startswith("zero"):
+        (tmp_path / name).symlink_to("/dev/zero")
+    else:
+        os.mkfifo(tmp_path / name)
+    for read in (read_manifest, read_label_map):
+        with pytest.raises(DataError, match=r"cannot read .* that may never end\); pass a UTF-8 text file"):
+            read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("list.txt", "a\0b.mp4 run\n", r"list\.txt:1: no file can be named 'a\\x00b\.mp4'; mend that line"),
+        ("list.jsonl", '{"path": "a\\ud800b.mp4", "label": "run"}\n', r"list\.jsonl:1: no file can be named"),
+        ("list.jsonl", '{"path": "a.mp4", "label": "r\\ud800"}\n', r"class name 'r\\ud800' holds characters that are"),
+        ("list.jsonl", '{"path": "a.mp4", "label": "r\\u001b[31m"}\n', r"class name 'r\\x1b\[31m' holds characters"),
+        ("list.jsonl", '{"path": "a.mp4", "label": ["run"]}\n', r"list\.jsonl:1 is not an object with 'path'"),
+        ("list.jsonl", "[" * 100_000 + "\n", r"list\.jsonl:1 is not an object with 'path' and 'label'"),
+        ("list.jsonl", '{"path": "a.mp4", "label": ' + "9" * 5000 + "}\n", r"list\.jsonl:1 is not an object"),
+        ("list.csv", f"path,label\n{'x' * 200_000},run\n", r"list\.csv is not a CSV file \(field larger than"),
+        ("list.csv", "path,label\n\na.mp4\n", r"list\.csv:3 has no label"),
+    ],
+)
+def test_hostile_lists(tmp_path: Path, name: str, text: str, message: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=message) as error:
+        read_manifest(tmp_path / name)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 500
+
+
+def test_labels_of_very_many_digits(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text(f"a.mp4 {'9' * 5000}\nb.mp4 7\nc.mp4 run\n")
+    assert [len(name) for name in read_manifest(tmp_path / "list.txt").classes] == [1, 5000, 3]
+    with pytest.raises(DataError, match=r"unknown label '9{100}'; choose from run, wave"):
+        read_manifest(tmp_path / "list.txt", ("run", "wave"))
+    (tmp_path / "map.csv").write_text(f"0,{'x' * 200_000}\n")
+    with pytest.raises(DataError, match=r"map\.csv is not a CSV file"):
+        read_label_map(tmp_path / "map.csv")
+
+
+def test_very_many_classes(tmp_path: Path) -> None:
+    """Half a minute when each name was compared with all before it."""
+    (tmp_path / "map.csv").write_text("".join(f"{i},name {i}\n" for i in range(100_000)))
+    (tmp_path / "list.txt").write_text("".join(f"{i}.mp4 {i}\n" for i in range(0, 100_000, 100)) + "x.mp4 other\n")
+    start = time.process_time()
+    names = read_label_map(tmp_path / "map.csv")
+    with pytest.raises(DataError, match=r"list\.txt:1001: unknown label 'other'; .* and 99992 more") as error:
+        read_manifest(tmp_path / "list.txt", names)
+    assert time.process_time() - start < 10
+    assert len(str(error.value)) < 500
+
+
+def test_one_file_in_both_sets(tmp_path: Path) -> None:
+    data = make(tmp_path / "clips", {"a": 2, "b": 2})
+    with pytest.raises(DataError, match=r"clip0\.mp4 is in the validation set and also in the training set \(4 such"):
+        load_data(Data(data=data, val=data), seed=0)
+    lines = "".join(f"clips/{label}/clip{i}.mp4 {label}\n" for label in "ab" for i in (0, 1))
+    (tmp_path / "val.txt").write_text("clips/a/clip0.mp4 a\nclips/b/clip0.mp4 b\n")
+    (tmp_path / "train.txt").write_text(lines)
+    both = Data(data=tmp_path / "train.txt", val=tmp_path / "val.txt", duplicates="drop")
+    assert [len(half) for half in load_data(both, seed=0)] == [2, 2], "the validation set keeps its ones"
+    (tmp_path / "train.txt").write_text("clips/a/clip1.mp4 a\nclips/b/clip1.mp4 b\nclips/b/clip1.mp4 b\n")
+    assert [len(half) for half in load_data(both, seed=0)] == [2, 2]
+    with pytest.raises(DataError, match=r"clip1\.mp4 is twice in the training set \(1 such pair\)"):
+        load_data(replace(both, duplicates="error"), seed=0)

@@ -135,23 +135,23 @@ def damaged(path: Path, seed: int, count: int) -> Path:
     return broken
 
 
-@pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("name", ["h264_b_frames.mp4", "mpeg4.avi", "vp9_alt_ref.webm"])
-def test_damaged_files_are_read_as_a_full_decode_reads_them(folder: Path, name: str, seed: int) -> None:
+def test_damaged_files_are_read_as_a_full_decode_reads_them(folder: Path, name: str) -> None:
     path = write_video(folder / f"for_damage_{name}", frames=48, **KINDS[name])
-    broken = damaged(path, seed, count=40)
-    try:
+    equal = 0
+    for seed in range(8):
+        broken = damaged(path, seed, count=40)
+        try:
+            indices, frames = open_video(broken).sample(lambda n: [int((k + 0.5) * n / 8) for k in range(8)])
+        except VideoError as error:
+            assert "\n" not in str(error)
+            assert broken.name in str(error)
+            continue
         truth = decode_in_order(broken)
-    except Exception:
-        truth = []
-    try:
-        opened = open_video(broken)
-        indices, frames = opened.sample(lambda n: [int((k + 0.5) * n / 8) for k in range(8)])
-    except VideoError as error:
-        assert "\n" not in str(error)
-        return
-    if len({image.shape for image in truth}) == 1:
-        assert np.array_equal(frames.permute(0, 2, 3, 1).numpy(), np.stack([truth[i] for i in indices]))
+        if len({image.shape for image in truth}) == 1:
+            assert np.array_equal(frames.permute(0, 2, 3, 1).numpy(), np.stack([truth[i] for i in indices]))
+            equal += 1
+    assert equal >= 4, "most of them hold frames that can be decoded"
 
 
 def test_truncated_file_gives_what_is_left(folder: Path) -> None:

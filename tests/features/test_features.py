@@ -27,6 +27,7 @@ from stillmotion.errors import DiskError, StillmotionError
 from stillmotion.features.dataset import CachedTower, FeatureDataset
 from stillmotion.features.encode import Encoder, encode, plan, views_of
 from stillmotion.features.store import FeatureSpec, FeatureStore
+from stillmotion.files import Digests
 from stillmotion.methods import EVL
 from stillmotion.models.features import FRAMES, Reads
 
@@ -62,7 +63,7 @@ def fill(
     spec = spec_of(weights, sampling=sampling)
     encoder, store = Encoder(weights, spec, reads, torch.device("cpu")), FeatureStore(root, spec)
     bad = BadVideos(None, len(manifest), 0.0)
-    views = views_of(manifest.clips, sampling, bad, random_views, "crop-")
+    views = views_of(manifest.clips, sampling, bad, Digests(root), random_views, "crop-")
     flat = [v for clip in views for v in clip]
     encode(flat, encoder, store, bad, Augment("crop", PREPROCESS))
     return encoder, store, views, flat
@@ -123,7 +124,7 @@ def test_the_plan_comes_first_and_refuses_a_small_disk(
 ) -> None:
     spec = spec_of(weights)
     encoder, store = Encoder(weights, spec, READS, torch.device("cpu")), FeatureStore(tmp_path / "cache", spec)
-    flat = [v for clip in views_of(manifest.clips, ONE, BadVideos(None, 12, 0)) for v in clip]
+    flat = [v for clip in views_of(manifest.clips, ONE, BadVideos(None, 12, 0), Digests(None)) for v in clip]
     planned = plan(flat, encoder, store)
     assert (planned.views, planned.cached) == (12, 0)
     assert "encoding 12 views" in str(planned)
@@ -156,7 +157,7 @@ def test_moved_files_are_found_and_changed_ones_are_not(
     (tmp_path / "a").rename(tmp_path / "b")
     changed = tmp_path / "b" / "left" / "source0_0.mp4"
     changed.write_bytes((tmp_path / "b" / "right" / "source0_0.mp4").read_bytes() + b"\0")
-    views = views_of(read_manifest(tmp_path / "b").clips, ONE, BadVideos(None, 12, 0))
+    views = views_of(read_manifest(tmp_path / "b").clips, ONE, BadVideos(None, 12, 0), Digests(None))
     missing = [v.clip.path for clip in views for v in clip if store.lacking(v.items()[0], OUTPUTS)]
     assert missing == [changed]
     assert plan([v for clip in views for v in clip], encoder, store).views == 1
@@ -201,7 +202,7 @@ def test_methods_share_clip_by_clip_and_output_by_output(
     indices = [json.loads(p.read_text()) for p in store.folder.glob("shard-*.json")]
     written = [name for index in indices for _ in index["items"] for name in index["outputs"]]
     assert sorted(written) == sorted(12 * list(OUTPUTS)), "every output of every clip once"
-    assert list(tmp_path.iterdir()) == [store.folder]
+    assert [p for p in tmp_path.iterdir() if p.is_dir()] == [store.folder]
     again = FeatureStore(tmp_path, store.spec)
     for view in flat:
         assert again.read(view.items()[0], OUTPUTS).keys() == set(OUTPUTS)
@@ -216,7 +217,7 @@ def test_training_clips_have_one_view_and_more_test_views_add_to_them(
     monkeypatch.setattr(Encoder, "encode", lambda self, video: counted.append(1) or whole(self, video))
     _, store, _, _ = fill(tmp_path, weights, manifest.subset([0]), sampling=Sampling(views=3), reads=FRAMES)
     assert len(counted) == 3
-    assert list(tmp_path.iterdir()) == [store.folder]
+    assert [p for p in tmp_path.iterdir() if p.is_dir()] == [store.folder]
 
 
 def test_overflow_of_float16_is_refused_at_its_source(tmp_path: Path, weights: Weights, manifest: Manifest) -> None:
@@ -378,7 +379,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_file(
     monkeypatch.setattr(module, "save_file", full)
     with pytest.raises(DiskError, match="no space left to write"):
         fill(tmp_path, weights, manifest)
-    assert {p.name for p in tmp_path.rglob("*") if p.is_file()} == {"spec.json"}
+    assert {p.name for p in tmp_path.rglob("*") if p.is_file()} == {"spec.json", "digests.jsonl"}
 
 
 def test_the_spec_says_what_the_folder_holds(tmp_path: Path, weights: Weights, manifest: Manifest) -> None:

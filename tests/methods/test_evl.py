@@ -112,7 +112,8 @@ def close(tensor: Tensor, expected: list[float]) -> None:
 @pytest.mark.golden
 def test_modules_are_inferred_from_the_keys() -> None:
     for case in GOLDEN["cases"].values():
-        method = evl.read(golden_checkpoint(case), golden_trunk(), Sizes(image_size=(48, 64)), num_frames=4).method
+        theirs = {k.removeprefix("module."): v for k, v in golden_checkpoint(case).items()}
+        method = evl.read(theirs, golden_trunk(), Sizes(image_size=(48, 64)), num_frames=4).method
         assert [method.conv, method.positions, method.cross_attention] == [bool(f) for f in case["flags"]]
         assert (method.layers, method.inner_width, method.mlp_ratio, method.num_frames) == (3, 32, 2.0, 4)
 

@@ -87,7 +87,9 @@ def test_prompts_equal_the_release(clip_state: dict[str, Tensor], case: str) -> 
 @pytest.mark.parametrize("case", PROMPTED)
 def test_prompts_train_what_the_release_trains(clip_state: dict[str, Tensor], case: str) -> None:
     theirs = prompted(clip_state, case)
-    method = vificlip.read(theirs, clip_state, Sizes(text_heads=1)).method
+    method = vificlip.read(
+        {k.removeprefix("module."): v for k, v in theirs.items()}, clip_state, Sizes(text_heads=1)
+    ).method
     model = stillmotion.from_official("vificlip", theirs, clip=clip_state, text_heads=1)
     written = vificlip.write(method, model.state_dict())["model"]
     trained = {f"module.{k}" for k in GOLDEN["cases"][case]["trainable"]}

@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from stillmotion.backbones.clip import TextTransformer
-from stillmotion.backbones.weights import load_clip
+from stillmotion.backbones.clip_files import clip_config
+from stillmotion.backbones.load import load_backbone
 from stillmotion.errors import StillmotionError
 from stillmotion.methods import ZeroShot
 from stillmotion.models.tokenizer import tokenize
@@ -57,16 +58,16 @@ def configure(folder: Path, more: dict[str, Any]) -> None:
 
 
 def test_a_folders_own_tokenizer_is_used(folder: Path) -> None:
-    weights = load_clip(str(folder))
-    assert weights.config.tokenizer == f"local-dir:{folder}"
-    model = ZeroShot().build(weights.config, ["run"])
+    weights = load_backbone(str(folder))
+    assert clip_config(weights).tokenizer == f"local-dir:{folder}"
+    model = ZeroShot().build(weights.backbone, ["run"])
     assert model.templates == ("{}",)
     tokens = model.prompt(["run", "walk"])
     theirs = open_clip.get_tokenizer(f"local-dir:{folder}")
     assert torch.equal(tokens, theirs(["run", "walk"]))
     assert tokens.shape == (2, CONTEXT) and int(tokens.max()) < len(WORDS)
     assert tokens[0].tolist() == [2, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]  # without the [SEP] that the folder strips
-    text = TextTransformer(weights.config)
+    text = TextTransformer(clip_config(weights))
     text.load_state_dict({k: v for k, v in weights.state.items() if k in text.state_dict()})
     assert text(tokens).shape == (2, 32)
 
@@ -87,7 +88,7 @@ def test_a_context_of_another_length_with_openais_words(folder: Path) -> None:
 
 def test_ids_that_the_text_tower_does_not_know(folder: Path) -> None:
     configure(folder, {"hf_tokenizer_name": "", "tokenizer_kwargs": {}})
-    model = ZeroShot().build(load_clip(str(folder)).config, ["run"])
+    model = ZeroShot().build(load_backbone(str(folder)).backbone, ["run"])
     with pytest.raises(StillmotionError, match=r"gives id 49407, the text tower knows 10 tokens; pass") as error:
         model.prompt(["run"])
     assert "\n" not in str(error.value)
@@ -124,6 +125,12 @@ def test_tokenizers_that_are_not_there(folder: Path) -> None:
         (folder / "open_clip_config.json").write_text(text)
         with pytest.raises(StillmotionError, match="cannot be had"):
             tokenize(["run"], f"local-dir:{folder}")
+
+
+def test_without_transformers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(StillmotionError, match=r"pip install 'stillmotion\[transformers\]'"):
+        tokenize(["run"], f"local-dir:{folder}")
 
 
 def test_a_tokenizer_of_the_hub_without_a_hub(tmp_path: Path) -> None:

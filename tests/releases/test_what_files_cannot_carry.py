@@ -155,6 +155,24 @@ def test_methods_without_a_release_say_so(tiny_clip: Path, tmp_path: Path, capsy
     assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]
 
 
+def test_towers_of_another_kind_have_no_place_there(
+    tiny_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from stillmotion.backbones.load import KINDS
+
+    clip = KINDS["clip"]
+    other = clip._replace(describe=lambda *sizes: replace(clip.describe(*sizes), kind="other"))
+    monkeypatch.setitem(KINDS, "other", other)
+    path = trained(OURS["zero_shot"], tiny_clip, tmp_path / "a.safetensors")
+    card = read_card(path)
+    state = load_model(path)[0].state_dict()
+    save_model(path, state, replace(card, fingerprints={}, backbone=replace(card.backbone, kind="other")))
+    with pytest.raises(SystemExit) as stop:
+        convert(path, "--to", "official", "-o", tmp_path / "b.pth")
+    assert stop.value.code == 2 and "have CLIP's own towers" in capsys.readouterr().err
+    assert not (tmp_path / "b.pth").exists()
+
+
 DAMAGE = {
     "missing": lambda s: {k: v for k, v in s.items() if k != "visual.ln_post.weight"},
     "not in the model": lambda s: s | {"visual.surprise": torch.zeros(2)},

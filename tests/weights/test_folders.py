@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
-from stillmotion.backbones.weights import load_clip
+from stillmotion.backbones.clip_files import clip_config
+from stillmotion.backbones.load import load_backbone
 from stillmotion.errors import WeightsError
 from stillmotion.weights import hub
 from stillmotion.weights.folders import folder_pixels, folder_tokenizer, read_object, weight_files
@@ -42,17 +43,17 @@ def folder(tmp_path: Path, tiny_clip: Path) -> Path:
 def refused(folder: Path, file: str, match: str = r"\w", call: Callable[[Path], object] | None = None) -> None:
     started = time.perf_counter()
     with pytest.raises(WeightsError, match=match) as error:
-        (call or (lambda path: load_clip(str(path))))(folder)
+        (call or (lambda path: load_backbone(str(path))))(folder)
     assert time.perf_counter() - started < 5
     message = str(error.value)
     assert "\n" not in message and len(message) < 600 and file in message, message
 
 
 def test_a_good_one_loads(folder: Path) -> None:
-    weights = load_clip(str(folder))
-    assert weights.mean == (0.1, 0.2, 0.3) and weights.interpolation == "bilinear"
+    weights = load_backbone(str(folder))
+    assert weights.backbone.pixels.mean == (0.1, 0.2, 0.3) and weights.backbone.pixels.interpolation == "bilinear"
     (folder / "open_clip_config.json").unlink()
-    assert load_clip(str(folder)).std == (0.5, 0.5, 0.5)
+    assert load_backbone(str(folder)).backbone.pixels.std == (0.5, 0.5, 0.5)
 
 
 FILES = ["config.json", "preprocessor_config.json", "open_clip_config.json", "model.safetensors.index.json"]
@@ -76,7 +77,7 @@ def test_files_that_are_none(folder: Path, file: str, monkeypatch: pytest.Monkey
     for make in (os.mkfifo, lambda path: path.symlink_to("/dev/zero"), Path.mkdir):
         (folder / file).unlink() if (folder / file).is_file() else None
         make(folder / file)
-        assert load_clip(str(folder)).config.vision.layers == 3
+        assert clip_config(load_backbone(str(folder))).vision.layers == 3
         (folder / file).rmdir() if (folder / file).is_dir() else (folder / file).unlink()
 
 

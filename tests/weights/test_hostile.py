@@ -122,7 +122,7 @@ def test_tensors_that_hold_more_than_their_storage(tmp_path: Path) -> None:
         refused(legacy(tmp_path / "b.pt", content, {"0": FOUR}), "does not fit its storage")
     big, once = 1 << 20, tensor(storage(1 << 20), (1 << 20,), (1,))
     many = state(**{f"a{i}": once for i in range(64)})
-    refused(archive(tmp_path / "c.pt", many, s0=bytes(4 * big)), "four times what the file does")
+    refused(archive(tmp_path / "c.pt", many, s0=bytes(4 * big)), "more than four times the file")
     for bad in (number(-1), b"N", b"\x88", text("4"), b"G" + bytes(8), number(1 << 60)):
         broken = GOOD.replace(group(number(4)), group(bad), 1)
         refused(archive(tmp_path / "d.pt", state(a=broken), s0=FOUR), "sizes that")
@@ -149,6 +149,18 @@ def test_what_is_nested_or_shared_without_end(tmp_path: Path) -> None:
     refused(
         archive(tmp_path / "pairs.pt", name("collections", "OrderedDict") + b"]" + pairs + b"N\x86a\x85R"),
         "as the key of a",
+    )
+    equal = (
+        b"(" + b"".join(b"\x8a\x0d" + (i * (2**61 - 1)).to_bytes(13, "little") + b"N" for i in range(1, 200_000)) + b"u"
+    )
+    refused(archive(tmp_path / "equal.pt", b"}" + equal), "a int as the key of a dictionary")
+    wide = b"}q\x00(" + b"".join(text(f"{i:x}") + b"N" for i in range(200_000)) + b"u"
+    refused(archive(tmp_path / "build.pt", wide + (PASSIVE + b"h\x00b0") * 50_000), "more than four times the file")
+    paired = b"]q\x00(" + (text("a") + b"N\x86") * 200_000 + b"e"
+    ordered = (name("collections", "OrderedDict") + b"h\x00\x85R0") * 50_000
+    refused(archive(tmp_path / "ordered.pt", paired + ordered), "more than four times the file")
+    refused(
+        archive(tmp_path / "tensor.pt", tensor(storage(1 << 24), (1 << 24,), (1,)) + b"Q", s0=bytes(1 << 26)), "storage"
     )
     refused(archive(tmp_path / "lists.pt", b"]" * 100_000 + b"a" * 99_999), "holds no tensors")
     ring: dict[str, object] = {}

@@ -314,7 +314,7 @@ def test_missing_extra_and_misshapen_tensors_are_all_listed(tmp_path: Path, stat
         ("ViT-B-61:openai", "did you mean 'ViT-B-16'"),
         ("ViT-B-16:opnai", "did you mean 'openai'"),
         ("ViT-B-16:some/where/clip.pt", "no weights file some/where/clip.pt"),
-        ("RN50:openai", "has the ViT towers"),
+        ("coca_ViT-B-32:laion2b_s13b_b90k", "has the ViT towers"),
     ],
 )
 def test_wrong_names_are_explained(name: str, message: str) -> None:
