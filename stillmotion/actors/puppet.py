@@ -102,14 +102,7 @@ class Performance:
         hip = (-THIGH * math.sin(bend), SHIN + THIGH * math.cos(bend))
         lean = 0.05 + (0.45 + 0.15 * self.style["bend"]) * math.sin(math.pi * s)
         hands = ((0.1 * (1 - s) + 0.05, -0.26), (0.12 * (1 - s) + 0.04, -0.27))
-        return Pose(
-            hip,
-            lean,
-            ((bend, bend), (bend, bend)),
-            hands,
-            0.012,
-            ("chair", (-THIGH - 0.02, SHIN - 0.02), 0.3),
-        )
+        return Pose(hip, lean, ((bend, bend), (bend, bend)), hands, 0.012, ("chair", (-THIGH - 0.02, SHIN - 0.02), 0.3))
 
     def _raise_arm(self, s: float) -> Pose:
         top = 2.5 + 0.45 * self.style["reach"]
@@ -148,12 +141,7 @@ class Performance:
         shoulder = _shoulder(hip, lean)
         grip = (box[0] - size / 2 - shoulder[0], 0.92 * size - shoulder[1])
         return Pose(
-            hip,
-            lean,
-            ((swing, 0.3), (-swing, 0.3)),
-            (grip, (grip[0], grip[1] - 0.04)),
-            0.012,
-            ("box", box, size),
+            hip, lean, ((swing, 0.3), (-swing, 0.3)), (grip, (grip[0], grip[1] - 0.04)), 0.012, ("box", box, size)
         )
 
 

@@ -90,12 +90,7 @@ class Block(nn.Module):
     """CLIP's pre-norm transformer block. Leading axes are free, so (B, T, L, D) works as it is."""
 
     def __init__(
-        self,
-        width: int,
-        heads: int,
-        mlp_width: int,
-        act: Activation = "quick_gelu",
-        layer_scale: bool = False,
+        self, width: int, heads: int, mlp_width: int, act: Activation = "quick_gelu", layer_scale: bool = False
     ):
         super().__init__()
         self.ln_1 = LayerNorm(width)

@@ -7,17 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stillmotion.errors import StillmotionError, did_you_mean
-from stillmotion.recipes import (
-    a5,
-    actionclip,
-    attentive_probe,
-    evl,
-    linear_probe,
-    step,
-    vificlip,
-    xclip,
-    zero_shot,
-)
+from stillmotion.recipes import a5, actionclip, attentive_probe, evl, linear_probe, step, vificlip, xclip, zero_shot
 from stillmotion.recipes.base import Maker, Recipe
 
 OWN_CLIPS: tuple[Maker, ...] = (
