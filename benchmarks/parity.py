@@ -146,7 +146,7 @@ def evl_work(row: EVLRow) -> list[str]:
 
 def evl_parameters(row: EVLRow) -> list[str]:
     """A line of EVL's parameters."""
-    cells = [f"{evl(row, cross).new / 1e6:.3f}" for cross in (False, True)]
+    cells = [f"{evl(row, cross).total.new / 1e6:.3f}" for cross in (False, True)]
     return [row.name, row.parameters, *cells, row.why.split(";")[0] if row.parameters else ""]
 
 
@@ -256,7 +256,7 @@ LIKE_ROWS: tuple[tuple[str, Method], ...] = (
 def like_for_like(name: str, method: Method) -> list[str]:
     """A line of everything counted in one way."""
     c = counts(method)
-    sizes = [f"{n / 1e6:.2f} M" for n in (c.parameters, c.trained, c.new)]
+    sizes = [f"{n / 1e6:.2f} M" for n in (c.total.parameters, c.total.trained, c.total.new)]
     text = f"{c.text.macs / 1e9:.0f}" if c.text_tokens else ""
     return [name, *sizes, f"{c.video.plain_macs / 1e9:.2f}", f"{c.video.macs / 1e9:.2f}", text]
 

@@ -67,7 +67,7 @@ def test_equals_a_real_forward(method: Method) -> None:
     assert counts.visual.macs == measured(lambda: model.visual(video)) > 0
     assert counts.text.macs == (measured(lambda: model.encode_text(tokens)) if tokens is not None else 0)
     assert counts.text_tokens == (length or 0)
-    assert counts.parameters == sum(p.numel() for p in model.parameters())
+    assert counts.total.parameters == sum(p.numel() for p in model.parameters())
     assert (counts.text.parameters > 0) == (model.text is not None)
 
 
@@ -128,12 +128,12 @@ def test_trained_and_new_are_what_the_method_names() -> None:
     config = tiny_backbone()
     frozen, full = (count(XCLIP(train_text=flag), config, 3) for flag in (False, True))
     assert (frozen.text.trained, frozen.text.new) == (0, 0)
-    assert full.trained == full.parameters > frozen.trained
+    assert full.total.trained == full.total.parameters > frozen.total.trained
     assert 0 < frozen.visual.new < frozen.visual.trained == frozen.visual.parameters
     assert frozen.head.new == frozen.head.parameters - 1  # the temperature is CLIP's
     evl = count(EVL(layers=2), config, 3)
     assert (evl.visual.trained, evl.visual.new) == (0, 0)
-    assert evl.new == evl.trained == evl.temporal.parameters + evl.head.parameters
+    assert evl.total.new == evl.total.trained == evl.temporal.parameters + evl.head.parameters
 
 
 def test_text_is_counted_for_every_prompt_of_every_class() -> None:

@@ -218,11 +218,7 @@ def _pixels(processor: Any, folder: Path) -> ForeignPreprocess:
 
 
 def transformers_for(rest: str) -> Any:
-    """Import transformers.
-
-    Raises:
-        WeightsError: it is not installed.
-    """
+    """Import transformers, or raise the `WeightsError` that says how to install it."""
     try:
         import transformers
     except ImportError as error:
@@ -237,11 +233,7 @@ def frames_of(config: Any) -> int | None:
 
 @contextmanager
 def told(folder: Path, hint: str = "") -> Iterator[None]:
-    """Keep transformers' bars and reports from the screen: what matters of them is said in one line.
-
-    Raises:
-        WeightsError: what transformers raised.
-    """
+    """Keep transformers' bars and reports from the screen, and say what it raises in one line, a `WeightsError`."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -63,13 +63,7 @@ class PromptedBlock(Block):
         self.VPT_shallow = nn.Parameter(torch.randn(length, width) * PROMPT_STD)
         self.faithful, self.is_text = faithful, text
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        return super().forward(self.prompted(x), mask)
-
-    def tap(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return super().tap(self.prompted(x))
-
-    def prompted(self, x: Tensor) -> Tensor:
+    def enter(self, x: Tensor) -> Tensor:
         """Put this block's prompts where the previous ones were."""
         prompt = rounded(self.VPT_shallow, self.faithful).to(x.dtype)
         if self.is_text:

@@ -1,5 +1,6 @@
 """The parts that CLIP's towers and the methods' decoders are built of."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -103,15 +104,30 @@ class Block(nn.Module):
         self.mlp.add_module("c_proj", nn.Linear(mlp_width, width))
         self.ls_2 = LayerScale(width) if layer_scale else nn.Identity()
 
+    def enter(self, x: Tensor) -> Tensor:
+        """What a kind of block does to its tokens first: here nothing."""
+        return x
+
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        x = self.enter(x)
         x = x + self.ls_1(self.attn(self.ln_1(x), mask))
         return x + self.ls_2(self.mlp(self.ln_2(x)))
 
     def tap(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The block's output, and the unscaled queries and keys of its attention, (..., H, L, d)."""
+        x = self.enter(x)
         q, k, v = self.attn.qkv(self.ln_1(x))
         x = x + self.ls_1(self.attn.merge(attend(q, k, v)))
         return x + self.ls_2(self.mlp(self.ln_2(x))), q, k
+
+
+def initialize(module: nn.Module, fill: Callable[..., Tensor]) -> None:
+    """Fill all matrices and tables by `fill(weight, std=0.02)`, in order, and the biases of matrices with zeros."""
+    for part in module.modules():
+        if isinstance(part, (nn.Linear, nn.Embedding)):
+            fill(part.weight, std=0.02)
+        if isinstance(part, nn.Linear) and part.bias is not None:
+            nn.init.zeros_(part.bias)
 
 
 class Transformer(nn.Module):

@@ -10,7 +10,7 @@ import tyro
 
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Augmentation, Preprocess
-from stillmotion.errors import StillmotionError
+from stillmotion.errors import StillmotionError, at_least
 from stillmotion.methods import Method, name_of
 from stillmotion.recipes.published import Published
 from stillmotion.train.config import Train
@@ -50,10 +50,8 @@ class Recipe(Generic[M]):
     def __post_init__(self) -> None:
         if not 0 <= self.flip <= 1:
             raise StillmotionError(f"flip is {self.flip}; it must be in [0, 1]")
-        if self.short_side is not None and self.short_side < 1:
-            raise StillmotionError(f"short-side is {self.short_side}; it must be at least the input size, or left out")
-        if self.cached_views < 0:
-            raise StillmotionError(f"cached-views is {self.cached_views}; it must be at least 0")
+        at_least(1, self, "short_side", hint=", and not below the input size")
+        at_least(0, self, "cached_views")
 
     def preprocess(self, pixels: Preprocess | None = None) -> Preprocess:
         """How frames become what the model reads; `pixels` are the CLIP weights' own size and statistics."""
