@@ -57,10 +57,7 @@ class TemporalTransformer(nn.Module):
     def forward(self, features: Features) -> Tensor:
         x_BTE = features["frames"]
         check_frames(self.temporalEmbedding.num_embeddings, x_BTE.shape[1])
-        x_BTE = x_BTE + self.temporalEmbedding.weight
-        for block in self.temporalModelling.resblocks:
-            x_BTE = block(x_BTE)
-        return x_BTE.mean(dim=1)
+        return self.temporalModelling(x_BTE + self.temporalEmbedding.weight).mean(dim=1)
 
     def resize_time(self, num_frames: int) -> None:
         """Interpolate the learned frame positions, linearly, to another number of frames."""

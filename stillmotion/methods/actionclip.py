@@ -81,9 +81,7 @@ class TransformerPool(nn.Module):
         x_BTE, T = features["frames"], features["frames"].shape[1]
         if self.num_frames < T:  # fewer are what the release does; more would read rows that nothing trained
             check_frames(self.num_frames, T)
-        y_BTE = x_BTE + self.frame_position_embeddings.weight[:T]
-        for block in self.transformer.resblocks:
-            y_BTE = block(y_BTE)
+        y_BTE = self.transformer(x_BTE + self.frame_position_embeddings.weight[:T])
         return (x_BTE + y_BTE).mean(dim=1)
 
     def resize_time(self, num_frames: int) -> None:

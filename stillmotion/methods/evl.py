@@ -232,11 +232,11 @@ class EVL(Probe):
 
     def tune(self) -> tuple[Tune, ...]:
         """Decoder and head; the temporal modules and CLIP at their own rates."""
-        tunes = [Tune("temporal.*"), Tune("head.*")]
-        used = [self.conv, self.positions, self.cross_attention]
-        names = ["temporal.temporal_conv.*", "temporal.temporal_pos_embed.*", "temporal.cross_attention.*"]
-        tunes += [Tune(name, self.temporal_rate) for name, on in zip(names, used) if on]
-        return (*tunes, Tune("visual.*", self.backbone_rate)) if self.backbone_rate else tuple(tunes)
+        parts = {"temporal_conv": self.conv, "temporal_pos_embed": self.positions}
+        parts |= {"cross_attention": self.cross_attention}
+        modules = (Tune(f"temporal.{part}.*", self.temporal_rate) for part, on in parts.items() if on)
+        tower = (Tune("visual.*", self.backbone_rate),) if self.backbone_rate else ()
+        return (*super().tune(), *modules, *tower)
 
     def reads(self) -> Reads:
         """Tokens of the blocks, one for each layer, and with cross-attention how neighboring frames attend."""

@@ -1,5 +1,6 @@
 """The parts that CLIP's towers and the methods' decoders are built of."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Literal
 
@@ -98,10 +99,8 @@ class Block(nn.Module):
         self.attn = Attention(width, heads)
         self.ls_1 = LayerScale(width) if layer_scale else nn.Identity()
         self.ln_2 = LayerNorm(width)
-        self.mlp = nn.Sequential()
-        self.mlp.add_module("c_fc", nn.Linear(width, mlp_width))
-        self.mlp.add_module("gelu", activation(act))
-        self.mlp.add_module("c_proj", nn.Linear(mlp_width, width))
+        c_fc, c_proj = nn.Linear(width, mlp_width), nn.Linear(mlp_width, width)
+        self.mlp = nn.Sequential(OrderedDict(c_fc=c_fc, gelu=activation(act), c_proj=c_proj))
         self.ls_2 = LayerScale(width) if layer_scale else nn.Identity()
 
     def enter(self, x: Tensor) -> Tensor:
@@ -136,3 +135,8 @@ class Transformer(nn.Module):
     def __init__(self, blocks: list[Block]):
         super().__init__()
         self.resblocks = nn.ModuleList(blocks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.resblocks:
+            x = block(x)
+        return x
