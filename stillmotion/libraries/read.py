@@ -80,17 +80,13 @@ def read_torchvision(rest: str) -> Foreign:
     """
     architecture, _, source = rest.partition(":")
     clip = published_clip(architecture)
-    published = torchvision.models.get_model_weights(architecture)
-    entry = published["DEFAULT" if source not in published.__members__ else source]
-    if source and source not in published.__members__:
-        path = Path(source).expanduser()
-        if not path.is_file():
-            raise WeightsError(
-                f"{source!r} is neither a file nor weights of {architecture}"
-                f"{did_you_mean(source, [*published.__members__])}"
-            )
-    else:
-        path = torchvision_file(entry.url)
+    known = torchvision.models.get_model_weights(architecture).__members__
+    entry = known[source if source in known else "DEFAULT"]
+    path = torchvision_file(entry.url) if source in ("", *known) else Path(source).expanduser()
+    if not path.is_file():
+        raise WeightsError(
+            f"{source!r} is neither a file nor weights of {architecture}{did_you_mean(source, [*known])}"
+        )
     state = read_state(path)
     with torch.device("meta"):
         model = torchvision.models.get_model(architecture, weights=None)

@@ -102,6 +102,7 @@ class A5(Method):
     """
 
     needs_text: ClassVar[bool] = True
+    frozen = True
 
     num_frames: int = 16
     """Frames read from each video."""
@@ -138,8 +139,3 @@ class A5(Method):
     def new_parameters(self) -> tuple[str, ...]:
         """The table and the transformer (A5: 6,352,384 parameters; A6: 9,504,768)."""
         return ("text.stem.weight", "temporal.*") if self.layers else ("text.stem.weight",)
-
-    @property
-    def frozen(self) -> bool:
-        """The backbone is only read."""
-        return True

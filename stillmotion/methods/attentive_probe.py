@@ -22,11 +22,7 @@ INIT_STD = 0.02
 class AttentivePooler(nn.Module):
     """Self-attention blocks over the tokens of all frames, then one learned query that reads them.
 
-    Args:
-        width: D of the tokens and of the embedding.
-        heads: attention heads of every block.
-        blocks: all of them, the last being the one that pools.
-        mlp_width: hidden width of their MLPs.
+    `width` is D of the tokens and of the embedding; `blocks` counts the one that pools, the last.
     """
 
     def __init__(self, width: int, heads: int, blocks: int, mlp_width: int):

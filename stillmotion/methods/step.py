@@ -16,13 +16,7 @@ CLS_STD = 0.02
 
 
 class StepAttention(nn.Module):
-    """One bare self-attention layer over a global class token and all frames' tokens, which know their frame.
-
-    Args:
-        width: D of the tokens and of the embedding.
-        heads: attention heads.
-        num_frames: frames that have a place.
-    """
+    """One bare self-attention layer over a global class token and the tokens of all frames, which know their place."""
 
     def __init__(self, width: int, heads: int, num_frames: int):
         super().__init__()

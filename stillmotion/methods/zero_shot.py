@@ -18,6 +18,7 @@ class ZeroShot(Method):
     """
 
     needs_text: ClassVar[bool] = True
+    frozen = True
 
     templates: tuple[str, ...] = ("{}",)
     """Prompts for a class name."""
@@ -32,8 +33,3 @@ class ZeroShot(Method):
             templates=self.templates,
             tokenizer=backbone.tokenizer,
         )
-
-    @property
-    def frozen(self) -> bool:
-        """The backbone is only read."""
-        return True
