@@ -54,6 +54,18 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; choose from {', '.join(choices)}{rest}" if choices else ""
 
 
+def at_least(low: int, config: object, *fields: str, hint: str = "") -> None:
+    """Check fields of a dataclass, by name.
+
+    Raises:
+        StillmotionError: one is set and below the bound, or no number.
+    """
+    for field in fields:
+        value = getattr(config, field)
+        if value is not None and not value >= low:  # nan is not
+            raise StillmotionError(f"{field.replace('_', '-')} is {value}; it must be at least {low}{hint}")
+
+
 def missing(extra: str, what: str, kind: type[StillmotionError] = StillmotionError) -> StillmotionError:
     """Return the error that says how to install the packages of an extra, which `what` needs."""
     return kind(f"{what} needs packages that are not installed; pip install 'stillmotion[{extra}]'")
