@@ -23,18 +23,11 @@ from stillmotion.errors import WeightsError, reason
 PICKLE_BYTES = 8 << 20
 """The most that may describe tensors (3,000 take half a megabyte); what a byte can build is bounded by it."""
 
-_DTYPES: dict[str, torch.dtype] = {
-    "FloatStorage": torch.float32,
-    "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16,
-    "DoubleStorage": torch.float64,
-    "LongStorage": torch.int64,
-    "IntStorage": torch.int32,
-    "ShortStorage": torch.int16,
-    "CharStorage": torch.int8,
-    "ByteStorage": torch.uint8,
-    "BoolStorage": torch.bool,
-}
+_DTYPES = {
+    "FloatStorage": torch.float32, "HalfStorage": torch.float16, "BFloat16Storage": torch.bfloat16,
+    "DoubleStorage": torch.float64, "LongStorage": torch.int64, "IntStorage": torch.int32,
+    "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8, "BoolStorage": torch.bool,
+}  # fmt: skip
 # What `torch.save` and TorchScript write, in any protocol. No sets, and as keys no tuples and no numbers past 2^60: a
 # tuple of tuples of tuples takes for ever to hash, and such numbers have equal hashes.
 _OPCODES = (
