@@ -8,15 +8,15 @@ from torch import Tensor
 from stillmotion.backbones.config import CLIPConfig, TextConfig, VisionConfig
 from stillmotion.errors import WeightsError
 from stillmotion.methods import Method, ZeroShot
-from stillmotion.releases.base import Official, Release, Sizes, State
+from stillmotion.releases.base import Official, Release, State
 from stillmotion.weights.hugging_face import to_hugging_face
 from stillmotion.weights.names import OPENAI, from_openai, to_openai, translate
 
 
-def read(checkpoint: State, clip: State | None, sizes: Sizes, **options: Any) -> Official:
+def read(checkpoint: State, clip: State | None, **options: Any) -> Official:
     """Read OpenAI's, open_clip's or Hugging Face's names."""
     state = to_openai(checkpoint)
-    return Official(method=ZeroShot(**options), clip=sizes.config(state), state=from_openai(state))
+    return Official(ZeroShot(**options), state, from_openai(state))
 
 
 def write(method: Method, state: State) -> dict[str, Any]:
