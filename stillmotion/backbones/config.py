@@ -78,8 +78,7 @@ class CLIPConfig:
     def published(cls, name: str) -> "CLIPConfig":
         """Return the sizes of one of open_clip's ViT models of its `CLIP` class, by its name there.
 
-        Raises:
-            WeightsError: no such model, or one that is not a plain two-tower ViT.
+        Raises `WeightsError`: no such model, or one that is not a plain two-tower ViT.
         """
         import open_clip
 
@@ -92,8 +91,7 @@ class CLIPConfig:
     def from_open_clip(cls, raw: Mapping[str, Any], tokenizer: str = "ViT-B-16") -> "CLIPConfig":
         """Translate one of open_clip's JSON model configurations.
 
-        Raises:
-            WeightsError: it is of another class, damaged or out of bounds.
+        Raises `WeightsError`: it is of another class, damaged or out of bounds.
         """
         from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 
@@ -137,11 +135,9 @@ class CLIPConfig:
     ) -> "CLIPConfig":
         """Read the sizes off a state dict with OpenAI's names; its text half may be absent.
 
-        Heads (64 wide unless given), a non-square image size and the activation leave no trace in the tensors.
-
-        Raises:
-            WeightsError: the image tower is absent, a tensor that shows a size is absent or of another rank, or the
-                position table does not fit the image size.
+        Heads (64 wide unless given), a non-square image size and the activation leave no trace in the tensors. Raises
+        `WeightsError`: the image tower is absent, a tensor that shows a size is absent or of another rank, or the
+        position table does not fit the image size.
         """
         if "visual.conv1.weight" not in state:
             raise WeightsError(
@@ -172,8 +168,7 @@ class CLIPConfig:
     def from_dict(cls, raw: Mapping[str, Any], source: str = "the description of the backbone") -> "CLIPConfig":
         """Rebuild a configuration from `to_dict`.
 
-        Raises:
-            WeightsError: a size is absent, unknown, of another type or out of bounds; `source` is named.
+        Raises `WeightsError`: a size is absent, unknown, of another type or out of bounds; `source` is named.
         """
         try:
             vision = {**raw["vision"], "image_size": tuple(raw["vision"]["image_size"])}
@@ -190,8 +185,7 @@ class CLIPConfig:
     def at(self, image_size: int | tuple[int, int]) -> "CLIPConfig":
         """Return the same model for another input size; its position table must then be interpolated.
 
-        Raises:
-            WeightsError: the size is smaller than one patch, or has too many.
+        Raises `WeightsError`: the size is smaller than one patch, or has too many.
         """
         size = (image_size, image_size) if isinstance(image_size, int) else image_size
         return replace(self, vision=replace(self.vision, image_size=size))

@@ -32,8 +32,7 @@ def clip_model(method: Method, state: State, clip_config: CLIPConfig) -> tuple[d
 def config(clip: CLIPConfig) -> dict[str, Any]:
     """Write the sizes of a CLIP as the `config.json` of a `CLIPModel`.
 
-    Raises:
-        WeightsError: sizes that `CLIPModel` cannot have.
+    Raises `WeightsError`: sizes that `CLIPModel` cannot have.
     """
     vision, text = clip.vision, clip.text
     if text is None or vision.image_size[0] != vision.image_size[1] or vision.layer_scale or vision.pool != "class":

@@ -51,8 +51,7 @@ def from_release(
         classes: names of the classes, where the model has a closed set.
         given: what the tensors do not show, see `from_official`.
 
-    Raises:
-        WeightsError: the checkpoint does not fit the method, or the number of classes; nothing is written.
+    Raises `WeightsError`: the checkpoint does not fit the method, or the number of classes; nothing is written.
     """
     _refuse_place(out, checkpoint, (".safetensors",))
     opened = open_release(method, checkpoint)
@@ -95,8 +94,7 @@ def to_release(model: Path, out: Path, layout: Literal["official", "hf"], clip: 
         out: the file (official), or the folder (hf), to write.
         clip: CLIP weights that the checkpoint needs, where they are not where they came from.
 
-    Raises:
-        WeightsError: the method has no release, or `transformers` no such model.
+    Raises `WeightsError`: the method has no release, or `transformers` no such model.
     """
     _refuse_place(out, model, (".pth", ".pt", ".tar", ".bin") if layout == "official" else ("",))
     loaded, card = load_model(model, clip)

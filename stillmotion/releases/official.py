@@ -63,9 +63,8 @@ def from_official(
     Returns:
         The model in evaluation mode, on the CPU, in float32.
 
-    Raises:
-        WeightsError: an unknown method, an unreadable file, tensors that do not fit or are not finite, a wrong number
-            of classes, or an option that the method does not have or that the tensors contradict.
+    Raises `WeightsError`: an unknown method, an unreadable file, tensors that do not fit or are not finite, a wrong
+    number of classes, or an option that the method does not have or that the tensors contradict.
     """
     opened = open_release(method, checkpoint)
     held = _open_clip(clip, (opened.sizes | sizes).get("image_size"))

@@ -21,8 +21,7 @@ CHECK_SECONDS = 4.0
 def published(model: str, tag: str) -> dict[str, Any]:
     """Return open_clip's entry for a pretrained tag: where it lies, mean, std, activation.
 
-    Raises:
-        WeightsError: open_clip knows no such model or tag.
+    Raises `WeightsError`: open_clip knows no such model or tag.
     """
     import open_clip
 
@@ -38,8 +37,7 @@ def published(model: str, tag: str) -> dict[str, Any]:
 def fetch(model: str, tag: str) -> Path:
     """Return the file of a pretrained tag, from the local hub cache or downloaded.
 
-    Raises:
-        WeightsError: within seconds, when the hub is out of reach.
+    Raises `WeightsError`: within seconds, when the hub is out of reach.
     """
     entry = published(model, tag)
     repository, _, filename = entry.get("hf_hub", "").rpartition("/")
@@ -56,8 +54,7 @@ def hub_file(repository: str, names: Sequence[str], mend: str, what: str = "") -
         mend: what to do instead, where there is no hub.
         what: what to call it in messages; the repository.
 
-    Raises:
-        WeightsError: within seconds, when the hub is out of reach or has none of them.
+    Raises `WeightsError`: within seconds, when the hub is out of reach or has none of them.
     """
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
@@ -80,8 +77,7 @@ def hub_file(repository: str, names: Sequence[str], mend: str, what: str = "") -
 def snapshot(repository: str) -> Path:
     """Return the local folder of a hub repository's configuration and weights, downloaded if it is not cached.
 
-    Raises:
-        WeightsError: within seconds, when the hub is out of reach or has no such repository.
+    Raises `WeightsError`: within seconds, when the hub is out of reach or has no such repository.
     """
     from huggingface_hub import snapshot_download
 
@@ -103,8 +99,7 @@ def snapshot(repository: str) -> Path:
 def torchvision_file(url: str) -> Path:
     """Return the file of torchvision's published weights, from PyTorch's cache or downloaded and checked by hash.
 
-    Raises:
-        WeightsError: within seconds, when the server is out of reach.
+    Raises `WeightsError`: within seconds, when the server is out of reach.
     """
     name = url.rpartition("/")[2]
     path = Path(torch.hub.get_dir()) / "checkpoints" / name

@@ -49,8 +49,7 @@ _PACKED = re.compile(r"(.*attn\.)([qkv])_proj\.(weight|bias)")
 def from_hugging_face(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Names of `CLIPModel` to OpenAI's, of `XCLIPModel` to X-CLIP's; queries, keys and values are packed.
 
-    Raises:
-        WeightsError: a tensor of another model, or an attention that is not whole.
+    Raises `WeightsError`: a tensor of another model, or an attention that is not whole.
     """
     renamed: dict[str, Tensor] = {}
     packed: dict[str, dict[str, Tensor]] = {}
@@ -78,8 +77,7 @@ def from_hugging_face(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def to_hugging_face(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Names of OpenAI or of X-CLIP's release to `CLIPModel`'s or `XCLIPModel`'s.
 
-    Raises:
-        WeightsError: a tensor that these models have no place for.
+    Raises `WeightsError`: a tensor that these models have no place for.
     """
     video = any(".message_fc." in key for key in state)
     misspelt = "vision_model.pre_layrnorm." if video else "vision_model.pre_layernorm."

