@@ -57,12 +57,8 @@ def config(clip: CLIPConfig) -> dict[str, Any]:
 
 
 def _sizes(tower: VisionConfig | TextConfig) -> dict[str, Any]:
-    return {
-        "hidden_size": tower.width,
-        "intermediate_size": tower.mlp_width,
-        "num_hidden_layers": tower.layers,
-        "num_attention_heads": tower.heads,
-    }
+    sizes = {"hidden_size": tower.width, "intermediate_size": tower.mlp_width}
+    return sizes | {"num_hidden_layers": tower.layers, "num_attention_heads": tower.heads}
 
 
 OPTIONS = {

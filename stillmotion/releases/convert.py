@@ -60,11 +60,11 @@ def from_release(
     official, config = read_official(method, opened, held, given, reading.num_frames)
     kept = opened.card
     names = tuple(names_of(official, classes or (kept.classes if kept else None)))
-    said = kept or reading
-    preprocess = (
-        said.preprocess if kept or not checkpoint.is_dir() else replace(said.preprocess, **folder_pixels(checkpoint))
-    )
+    preprocess, sampling = (kept or reading).preprocess, (kept or reading).sampling
+    if checkpoint.is_dir() and not kept:
+        preprocess = replace(preprocess, **folder_pixels(checkpoint))
     pixels = kept.backbone.pixels if kept else Pixels(mean=preprocess.mean, std=preprocess.std)
+    source = weight_files(checkpoint)[0] if checkpoint.is_dir() else checkpoint
     card = Card(
         method=official.method,
         classes=names,
@@ -73,11 +73,8 @@ def from_release(
         backbone_name=weights.name if weights else str(checkpoint.absolute()),
         fingerprints=_same_towers(official, config, weights),
         preprocess=replace(preprocess, size=config.vision.image_size),
-        sampling=said.sampling,
-        training={
-            "converted_from": checkpoint.name,
-            "sha256": sha256(weight_files(checkpoint)[0] if checkpoint.is_dir() else checkpoint),
-        },
+        sampling=sampling,
+        training={"converted_from": checkpoint.name, "sha256": sha256(source)},
     )
     save_model(out, official.state, card)
     return card, kept is not None

@@ -78,11 +78,11 @@ def from_official(
 
 def release_of(method: str) -> Release:
     """Return the release of a method; a `WeightsError` where there is none."""
-    if method not in RELEASES and method in METHODS:
+    if method in RELEASES:
+        return RELEASES[method]
+    if method in METHODS:
         raise WeightsError(f"{METHODS[method].__name__} has no official checkpoints; it is ours alone")
-    if method not in RELEASES:
-        raise WeightsError(f"there is no method {method!r}{did_you_mean(method, METHODS)}")
-    return RELEASES[method]
+    raise WeightsError(f"there is no method {method!r}{did_you_mean(method, METHODS)}")
 
 
 def open_release(method: str, checkpoint: str | Path | State) -> Opened:

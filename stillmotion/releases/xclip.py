@@ -50,14 +50,10 @@ def to_hugging_face(method: XCLIP, state: State, clip_config: CLIPConfig) -> tup
     E = clip_config.embed_dim
     content |= {"prompt_layers": method.prompt_layers, "prompt_num_attention_heads": max(1, E // 64)}
     content |= {"prompt_alpha": method.alpha, "prompt_hidden_act": "quick_gelu"}
-    content["vision_config"] |= {
-        "num_frames": method.num_frames,
-        "drop_path_rate": 0.0,
-        "mit_hidden_size": E,
-        "mit_intermediate_size": 4 * E,
-        "mit_num_hidden_layers": method.mit_layers,
-        "mit_num_attention_heads": max(1, E // 64),
-    }
+    mit = {"hidden_size": E, "intermediate_size": 4 * E, "num_hidden_layers": method.mit_layers}
+    mit["num_attention_heads"] = max(1, E // 64)
+    content["vision_config"] |= {"num_frames": method.num_frames, "drop_path_rate": 0.0}
+    content["vision_config"] |= {f"mit_{name}": size for name, size in mit.items()}
     return content, hugging_face.to_hugging_face(translate(state, NAMES, back=True))
 
 

@@ -34,15 +34,9 @@ _STACKS = (
     ("mit.encoder.layers.", "mit.resblocks."),
 )
 _BLOCK = (
-    ("self_attn.", "attn."),
-    ("layer_norm1.", "ln_1."),
-    ("layer_norm2.", "ln_2."),
-    ("mlp.fc1.", "mlp.c_fc."),
-    ("mlp.fc2.", "mlp.c_proj."),
-    ("message_attn.", "message_attn."),
-    ("message_fc.", "message_fc."),
-    ("message_ln.", "message_ln."),
-)
+    ("self_attn.", "attn."), ("layer_norm1.", "ln_1."), ("layer_norm2.", "ln_2."), ("mlp.fc1.", "mlp.c_fc."),
+    ("mlp.fc2.", "mlp.c_proj."), *((same, same) for same in ("message_attn.", "message_fc.", "message_ln.")),
+)  # fmt: skip
 _PACKED = re.compile(r"(.*attn\.)([qkv])_proj\.(weight|bias)")
 
 
