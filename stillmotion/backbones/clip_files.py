@@ -48,8 +48,9 @@ def clip_config(weights: Weights) -> CLIPConfig:
 
 
 def clip_weights(name: str, config: CLIPConfig, state: Mapping[str, Tensor], pixels: Pixels | None = None) -> Weights:
-    """Tensors with OpenAI's names as the weights of a CLIP of these sizes."""
-    return Weights(name=name, backbone=describe(config, pixels), state=dict(state))
+    """Tensors with OpenAI's names, in float32, as the weights of a CLIP of these sizes."""
+    state = {k: v.float().contiguous() for k, v in state.items()}
+    return Weights(name=name, backbone=describe(config, pixels), state=state)
 
 
 def load(name: str, image_size: tuple[int, int] | None, sizes: Mapping[str, Any]) -> Weights:
@@ -103,10 +104,9 @@ def _resolve(name: str, sizes: dict[str, Any]) -> Weights:
         )
     if file := local_file(tag):
         return _local(name, file, CLIPConfig.published(model), sizes)
-    entry = hub.published(model, tag)
-    config = CLIPConfig.published(model)
+    config, entry = CLIPConfig.published(model), hub.published(model, tag)
     config = replace(config, activation="quick_gelu" if entry.get("quick_gelu") else config.activation)
-    state = _float32(to_openai(read_state(hub.fetch(model, tag))))
+    state = to_openai(read_state(hub.fetch(model, tag)))
     return clip_weights(name, config, state, Pixels(**pixel_settings(entry, name)))
 
 
@@ -133,9 +133,5 @@ def _local(name: str, path: Path, config: CLIPConfig | None, sizes: dict[str, An
         sizes = folder_sizes(path) | sizes
     else:
         state = read_state(path)
-    state = _float32(to_openai(state))
+    state = to_openai(state)
     return clip_weights(name, config or CLIPConfig.from_state(state, **sizes), state, Pixels(**pixels))
-
-
-def _float32(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {k: v.float().contiguous() for k, v in state.items()}

@@ -1,7 +1,6 @@
 """Checkpoints of the official releases, as models of ours."""
 
 import json
-import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from stillmotion.releases.base import HIDDEN, Official, Release, State, hidden_s
 from stillmotion.weights.folders import folder_sizes, read_sharded
 from stillmotion.weights.names import to_openai
 from stillmotion.weights.pickles import read_pickled
-from stillmotion.weights.readers import check_finite, open_wrappers, read_state
+from stillmotion.weights.readers import check_finite, open_wrappers, read_state, tensors_of
 
 # Where a file that we wrote for a release keeps the card of the model: beside the state dict, which alone is read
 # there; in a folder, the JSON file of that name.
@@ -89,11 +88,10 @@ def open_release(method: str, checkpoint: str | Path | State) -> Opened:
     """Read the file or the folder of a method's release, or its content; a `WeightsError` where it cannot be."""
     beside, sizes = release_of(method).beside, dict[str, Any]()
     if isinstance(checkpoint, Mapping):
-        state = open_wrappers(checkpoint, beside)
-        card = _card(checkpoint.get(NOTE), f"this {method} checkpoint")
+        state, note, source = open_wrappers(checkpoint, beside), checkpoint.get(NOTE), f"this {method} checkpoint"
     else:
-        state, sizes = _read(Path(checkpoint), beside)
-        card = _card(_note(Path(checkpoint)), str(checkpoint))
+        (state, sizes, note), source = _read(Path(checkpoint), beside), str(checkpoint)
+    card = _card(note, source)
     state = {key.removeprefix("module."): tensor for key, tensor in state.items()}  # which data parallelism adds
     if card is None or type(card.method) is not METHODS[method] or card.backbone.kind != "clip":
         return Opened(state, sizes)
@@ -156,12 +154,20 @@ def _open_clip(clip: str | Path | State | None, image_size: Any) -> Opened | Non
     if isinstance(clip, str) and not Path(clip).exists():
         weights = load_backbone(clip, image_size=image_size)
         return Opened(weights.state, hidden_sizes(clip_config(weights)))
-    state, sizes = _read(Path(clip))
+    state, sizes, _ = _read(Path(clip))
     return Opened(to_openai(state), sizes)
 
 
-def _read(path: Path, beside: Mapping[str, str] | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    return (read_sharded(path), folder_sizes(path)) if path.is_dir() else (read_state(path, beside), {})
+def _read(path: Path, beside: Mapping[str, str] | None = None) -> tuple[dict[str, Tensor], dict[str, Any], Any]:
+    """Tensors, the sizes beside them, and the card as text where we wrote it."""
+    if path.is_dir():
+        file = path / f"{NOTE}.json"
+        note = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else None
+        return read_sharded(path), folder_sizes(path), note
+    if path.suffix == ".safetensors" or not path.is_file():
+        return read_state(path), {}, None
+    content = read_pickled(path)
+    return tensors_of(content, path, beside), {}, content.get(NOTE) if isinstance(content, Mapping) else None
 
 
 def _card(text: Any, source: str) -> Card | None:
@@ -171,16 +177,3 @@ def _card(text: Any, source: str) -> Card | None:
     with damaged(f"{source} has a damaged entry {NOTE!r}", "remove it, or convert again"):
         raw = json.loads(text)
     return Card.from_json(raw, f"the entry {NOTE!r} of {source}")
-
-
-def _note(path: Path) -> Any:
-    if path.is_dir():
-        file = path / f"{NOTE}.json"
-        return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else None
-    if path.suffix == ".safetensors" or not zipfile.is_zipfile(path):
-        return None
-    with zipfile.ZipFile(path) as archive:  # most files have no such entry, and need not be read twice
-        if not any(NOTE.encode() in archive.read(name) for name in archive.namelist() if name.endswith("data.pkl")):
-            return None
-    content = read_pickled(path)
-    return content.get(NOTE) if isinstance(content, Mapping) else None

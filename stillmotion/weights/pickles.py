@@ -270,10 +270,9 @@ def _fill(target: dict[Any, Any], pairs: Any) -> None:
 
 
 def _counts(values: Any) -> tuple[int, ...]:
-    if not isinstance(values, (list, tuple)) or len(values) > 32 or not all(type(v) is int for v in values):
-        raise ValueError("sizes that are not whole numbers")
-    if not all(0 <= v < 1 << 48 for v in values):
-        raise ValueError("sizes that are out of range")
+    good = isinstance(values, (list, tuple)) and len(values) <= 32
+    if not good or not all(type(v) is int and 0 <= v < 1 << 48 for v in values):
+        raise ValueError("sizes that are not whole numbers, or out of range")
     return tuple(values)
 
 

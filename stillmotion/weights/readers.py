@@ -32,7 +32,11 @@ def read_state(path: Path, beside: Mapping[str, str] | None = None) -> dict[str,
         raise WeightsError(f"no weights file {path}{_siblings(path)}")
     if path.suffix == ".safetensors":
         return read_safetensors(path)
-    content = read_pickled(path)
+    return tensors_of(read_pickled(path), path, beside)
+
+
+def tensors_of(content: Any, path: Path, beside: Mapping[str, str] | None = None) -> dict[str, Tensor]:
+    """Return the state dict in what `read_pickled` found in a file, see `read_state`."""
     if isinstance(content, Passive) and not any(isinstance(content.get(w), Mapping) for w in _WRAPPERS):
         state = dict(_walk(content, path))  # a TorchScript module: nested attributes
     else:
