@@ -164,6 +164,7 @@ def load_model(path: Path, backbone: str | None = None) -> tuple[VideoCLIP, Card
         check_fingerprints(card.fingerprints, card.backbone_name, weights)
     model = card.method.build(card.backbone, card.names)
     if weights is not None:
+        model.tokenizer = weights.backbone.tokenizer  # a folder's own may have moved with it
         load_into(model, weights.state, new=(*card.method.new_parameters(), "head.*"), source=weights.name)
     model.load_state_dict(state, strict=False)
     return model.eval(), card

@@ -14,8 +14,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from stillmotion.backbones.load import load_backbone
-from stillmotion.backbones.weights import Weights, load_into
+from stillmotion.backbones.load import absolute, load_backbone
+from stillmotion.backbones.weights import TOWERS, Tower, Weights, load_into
 from stillmotion.checkpoint import Card, fingerprints, read_card, save_model
 from stillmotion.data.bad import BadVideos
 from stillmotion.data.manifest import Manifest
@@ -69,7 +69,7 @@ def fit(recipe: Recipe[Any], data: Data, place: Place = HERE, name: str = "run",
     digests = Digests(feature_folder(place.cache) if recipe.method.frozen else None)
     train, val = load_data(data, recipe.train.seed, digests)
     with accelerator.main_process_first():
-        own = identity(weights, train, val, place.start_from)
+        own = identity(recipe, weights, (train, val), place.start_from, digests)
         config, defaults = configuration(recipe, data, place), configuration(*map(declared, (recipe, data, place)))
         folder = RunFolder(path, config | own, place.overwrite, keep, defaults | own)
     with contextlib.closing(folder):
@@ -171,6 +171,11 @@ def make_learner(
     train, method = recipe.train, recipe.method
     objective = make_objective(method.objective, len(clips.classes), train, accelerator.num_processes)
     model = build(recipe, weights, clips.classes, names, place)
+    if method.frozen and not getattr(model.visual, "plain", False):
+        raise StillmotionError(
+            f"{type(method).__name__} changes the image tower and says that it is frozen; outputs in the cache are "
+            "those of the tower as it came: let `frozen` be False"
+        )
     trained = rules(model, method.tune())
     if place.explain:
         for part in explain(model, trained, method.new_parameters(), train.lr, train.weight_decay, train.decay):
@@ -199,17 +204,31 @@ def read_result(folder: RunFolder) -> Result:
     return Result(folder, Report.of(scores, scores.classes), scores, trained)
 
 
-def identity(weights: Weights, train: Manifest, val: Manifest, start: Path | None) -> dict[str, str]:
-    """What a run goes on only with, beside its configuration: backbone or start, clips, classes."""
-    # A file to start from is known by its content, so that it may lie elsewhere when the run goes on.
-    found = {"start": sha256(start)} if start else {"backbone": weights.name}
-    classes = hashlib.sha256(json.dumps(train.classes).encode()).hexdigest()[:16]
-    return {"clips": clips_digest(train, val), "classes": classes, **found}
+def identity(
+    recipe: Recipe[Any], weights: Weights, parts: tuple[Manifest, Manifest], start: Path | None, digests: Digests
+) -> dict[str, Any]:
+    """What a run goes on only with, beside its configuration, by content and not by place: it may lie elsewhere."""
+    towers: tuple[Tower, ...] = TOWERS if recipe.method.needs_text else TOWERS[:1]
+    found: dict[str, Any] = {"start": sha256(start)} if start else {}
+    classes = hashlib.sha256(json.dumps(parts[0].classes).encode()).hexdigest()[:16]
+    clips = clips_digest(parts, digests if recipe.method.frozen else None)
+    return {"backbone": [weights.fingerprint(t)[:16] for t in towers], "clips": clips, "classes": classes} | found
 
 
-def clips_digest(*parts: Manifest) -> str:
-    """Name the clips of a run: it goes on only with the same ones, on the same sides of the split."""
-    names = [[(c.path.parent.name, c.path.name, part.classes[c.label]) for c in part.clips] for part in parts]
+def clips_digest(parts: tuple[Manifest, Manifest], digests: Digests | None) -> str:
+    """Name the clips of a run: it goes on only with the same ones, on the same sides of the split.
+
+    Args:
+        digests: of the files' content, which features are known by; None: the files' sizes.
+    """
+
+    def content(path: Path) -> str | int:
+        try:
+            return path.stat().st_size if digests is None else digests.digest(path)
+        except OSError:
+            return 0  # is counted as a bad video where it is decoded
+
+    names = [[(c.path.name, part.classes[c.label], content(c.path)) for c in part.clips] for part in parts]
     return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16]
 
 
@@ -222,7 +241,7 @@ def backbone_weights(recipe: Recipe[Any], start: Path | None = None) -> Weights:
     """
     if start is not None:
         read_card(start)
-    base = None if start is None else recipe.backbone
+    base = None if start is None or recipe.backbone == "auto" else recipe.backbone
     weights = load_backbone(recipe.backbone if start is None else str(start), image_size=recipe.image_size, base=base)
     if recipe.method.needs_text and weights.backbone.text is None:
         raise StillmotionError(
@@ -273,13 +292,12 @@ def card(
     config: dict[str, Any],
 ) -> Card:
     """Describe a trained model."""
-    source = Path(weights.name)
     return Card(
         method=recipe.method,
         classes=report.classes,
         names=names,
         backbone=weights.backbone,
-        backbone_name=str(source.absolute()) if source.exists() else weights.name,
+        backbone_name=absolute(weights.name),
         fingerprints=fingerprints(model, weights, recipe.method.new_parameters()),
         preprocess=preprocess_of(recipe, weights),
         sampling=recipe.sampling,

@@ -75,6 +75,11 @@ class PixelSource:
     """Videos, decoded for every batch: for methods that train the backbone."""
 
     def __init__(self, recipe: Recipe[Any], weights: Weights, train: Manifest, val: Manifest):
+        if recipe.cached_views:
+            raise StillmotionError(
+                f"cached-views is {recipe.cached_views} and this method trains the backbone: nothing is cached; "
+                "leave it out"
+            )
         preprocess, T = preprocess_of(recipe, weights), recipe.method.num_frames
         augment = Augment(recipe.augment, preprocess, recipe.flip)
         one_view = replace(recipe.sampling, views=1, crops=1)

@@ -71,7 +71,9 @@ class Backbone:
         """
         self.check(reads)
         self._check_seams("image", seams)
-        return self.make_visual(reads, **seams)
+        tower: Any = self.make_visual(reads, **seams)
+        tower.plain = not seams  # so that what a cache holds for all is never read by a tower that is not as it came
+        return tower
 
     def check(self, reads: Reads) -> None:
         """Refuse outputs that this kind of backbone does not have.

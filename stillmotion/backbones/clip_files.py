@@ -116,8 +116,8 @@ def local_file(tag: str) -> Path | None:
     Raises `WeightsError`: it is written as a path, and nothing is there.
     """
     file = Path(tag).expanduser()
-    # A folder named like a tag must not hide the tag: what is no file is a path only where it is written as one.
-    if file.is_file() or (file.exists() and any(mark in tag for mark in "/\\")):
+    # What is named like a tag must not hide the tag: it is a path only where it is written as one.
+    if (file.suffix and file.is_file()) or (file.exists() and any(mark in tag for mark in "/\\")):
         return file
     if any(mark in tag for mark in "/\\") or tag.endswith((".pt", ".safetensors", ".bin")):
         raise WeightsError(f"no weights file {tag}; pass an existing path")

@@ -90,6 +90,14 @@ def _load(
     return weights
 
 
+def absolute(name: str) -> str:
+    """A backbone's name whose file, if it names one (`FILE`, `MODEL:FILE`), is found from every folder."""
+    start, colon, file = name.rpartition(":")
+    if Path(name).exists():
+        return str(Path(name).absolute())
+    return f"{start}{colon}{Path(file).expanduser().absolute()}" if colon and clip_files.local_file(file) else name
+
+
 def backbone_of(raw: Any, source: str) -> Backbone:
     """Rebuild a backbone from `Backbone.to_dict`.
 

@@ -8,6 +8,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import send_to_device
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from stillmotion.data.dataset import Batch
 from stillmotion.errors import StillmotionError
@@ -43,6 +44,10 @@ class Learner:
     ):
         trained = rules(model, tunes)
         freeze(model, trained)
+        # Running statistics of frozen norms must not move: they are not parameters, and nothing would store them.
+        self._still = [
+            m for m in model.modules() if isinstance(m, _NormBase) and not any(p.requires_grad for p in m.parameters())
+        ]
         groups = param_groups(model, trained, config.weight_decay, config.decay)
         optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=1e-8, fused=True)
         self.model, self.objective, self.config = model, objective, config
@@ -68,6 +73,8 @@ class Learner:
         seed = step_seed(self.config.seed, step, self.plan.rank * parts + part)
         torch.manual_seed(seed)
         self.wrapped.train()
+        for module in self._still:
+            module.eval()
         if part == 0:
             self.optimizer.zero_grad()
             self._total = torch.zeros((), device=self.accelerator.device)
@@ -98,10 +105,10 @@ class Learner:
 
     def state(self) -> dict[str, Any]:
         """Everything that steps change, to go on from."""
-        trained = {name for name, p in self.model.named_parameters() if p.requires_grad}
+        frozen = {name for name, p in self.model.named_parameters() if not p.requires_grad}
         scaler = self.accelerator.scaler
         return {
-            "model": {k: v for k, v in self.model.state_dict().items() if k in trained},
+            "model": {k: v for k, v in self.model.state_dict().items() if k not in frozen},  # and buffers
             "optimizer": self.optimizer.state_dict(),
             "scaler": scaler.state_dict() if scaler else None,
         }

@@ -24,9 +24,10 @@ from stillmotion.progress import is_main_process
 FREE = (
     *("place", "data.data", "data.val", "data.root", "data.labels", "data.max_bad"),
     *("recipe.train.workers", "recipe.train.save_minutes", "recipe.train.device", "recipe.train.tensorboard"),
+    "recipe.backbone",
 )
 """What may differ between a run and its continuation, by dotted names in config.json: what decides no number, and where
-things lie, for clips, classes and the file to start from are compared by content."""
+things lie, for backbone, clips, classes and the file to start from are compared by content."""
 
 _FILES = (
     *("config.json", "metrics.jsonl", "bad_videos.jsonl", "state.pt"),
@@ -93,8 +94,8 @@ class RunFolder:
                 file.unlink(missing_ok=True)
 
     def _open(self, overwrite: bool, keep: bool, defaults: dict[str, Any]) -> None:
-        path, before = self.path, self._previous()
-        if before is not None and not overwrite:
+        path, before = self.path, None if overwrite else self._previous()
+        if before is not None:
             differences = _differences(before, self.config, defaults)
             if differences:
                 raise StillmotionError(
@@ -199,8 +200,12 @@ class RunFolder:
         begun = [
             name for name in _FILES if name not in ("config.json", "bad_videos.jsonl") and (self.path / name).exists()
         ]
-        if not file.is_file() or not begun:  # a run that ended before its first step left nothing to go on with
+        if not begun:  # a run that ended before its first step left nothing to go on with
             return None
+        if not file.is_file():
+            raise StillmotionError(
+                f"{self.path} holds {begun[0]} of a run without its config.json; choose another --out"
+            )
         try:
             content: dict[str, Any] = dict(json.loads(file.read_text(encoding="utf-8")).items())
         except (ValueError, AttributeError, RecursionError) as error:
