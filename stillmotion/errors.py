@@ -11,7 +11,8 @@ The command line prints the message and exits with code 2; everything else is a 
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class StillmotionError(ValueError):
@@ -37,6 +38,17 @@ class DiskError(StillmotionError):
 def reason(error: Exception, most: int = 160) -> str:
     """What an error of a library says, as a part of one line: its first line, or its name where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:most]
+
+
+@contextmanager
+def damaged(what: str, mend: str) -> Iterator[None]:
+    """Turn what Python raises over content of another form into a `WeightsError`: `what` (its reason); `mend`."""
+    try:
+        yield
+    except StillmotionError:
+        raise
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise WeightsError(f"{what} ({repr(error)[:160]}); {mend}") from error
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
