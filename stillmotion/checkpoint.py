@@ -63,7 +63,7 @@ class Card:
     @classmethod
     def from_json(cls, raw: dict[str, Any], source: str) -> "Card":
         """Read a card back; every number and type in it is checked before anything is built.
-        Raises WeightsError: it is damaged, or for a method or an option that this version does not have.
+        Raises `WeightsError`: it is damaged, or for a method or an option that this version does not have.
         """
         try:
             if raw["method"] not in METHODS:
@@ -117,7 +117,7 @@ def fingerprints(model: nn.Module, weights: Weights, new: Sequence[str] = ()) ->
 
 def save_model(path: Path, state: Mapping[str, Tensor], card: Card) -> None:
     """Write a checkpoint, whole or not at all: the state without the towers that the card has fingerprints of.
-    Raises DiskError: the disk is full, or the folder cannot be written to.
+    Raises `DiskError`: the disk is full, or the folder cannot be written to.
     """
     tensors = {k: v.detach().to("cpu").contiguous() for k, v in state.items() if card.holds(k)}
     with atomic_write(path) as temporary:
@@ -125,7 +125,7 @@ def save_model(path: Path, state: Mapping[str, Tensor], card: Card) -> None:
 
 
 def read_card(path: Path) -> Card:
-    """Read what a checkpoint says of itself. Raises WeightsError: no such file, or not one of ours."""
+    """Read what a checkpoint says of itself. Raises `WeightsError`: no such file, or not one of ours."""
     if (path / "model.safetensors").is_file():
         raise WeightsError(f"{path} is a folder; pass the model in it, {path / 'model.safetensors'}")
     if not path.is_file():
@@ -136,7 +136,7 @@ def read_card(path: Path) -> Card:
 
 def load_model(path: Path, backbone: str | None = None) -> tuple[VideoCLIP, Card]:
     """Rebuild a model from its checkpoint, fetching the towers that it does not store.
-    Raises WeightsError: the file or the weights are missing, damaged, or not those the model was trained on.
+    Raises `WeightsError`: the file or the weights are missing, damaged, or not those the model was trained on.
 
     `backbone` says where to find the backbone's weights instead of where they came from; they must be the same ones.
     """
@@ -155,6 +155,7 @@ def load_model(path: Path, backbone: str | None = None) -> tuple[VideoCLIP, Card
         check_fingerprints(card.fingerprints, card.backbone_name, weights)
     model = card.method.build(card.backbone, card.names)
     if weights is not None:
+        model.tokenizer = weights.backbone.tokenizer  # a folder's own may have moved with it
         load_into(model, weights.state, new=(*card.method.new_parameters(), "head.*"), source=weights.name)
     model.load_state_dict(state, strict=False)
     return model.eval(), card

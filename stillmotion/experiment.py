@@ -13,8 +13,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from stillmotion.backbones.load import load_backbone
-from stillmotion.backbones.weights import Weights, load_into
+from stillmotion.backbones.load import absolute, load_backbone
+from stillmotion.backbones.weights import TOWERS, Tower, Weights, load_into
 from stillmotion.checkpoint import Card, fingerprints, read_card, save_model
 from stillmotion.data.bad import BadVideos
 from stillmotion.data.manifest import Manifest
@@ -51,7 +51,7 @@ class Result:
 
 def fit(recipe: Recipe[Any], data: Data, place: Place = HERE, name: str = "run", keep: bool = False) -> Result:
     """Train one model and evaluate it on the validation clips.
-    Raises StillmotionError: anything that the user can mend; Stopped: a signal asked to stop; the same call goes on
+    Raises `StillmotionError`: anything that the user can mend; `Stopped`: a signal asked to stop; the same call goes on
     from there.
 
     Args:
@@ -67,7 +67,7 @@ def fit(recipe: Recipe[Any], data: Data, place: Place = HERE, name: str = "run",
     digests = Digests(feature_folder(place.cache) if recipe.method.frozen else None)
     train, val = load_data(data, recipe.train.seed, digests)
     with accelerator.main_process_first():
-        own = identity(weights, train, val, place.start_from)
+        own = identity(recipe, weights, (train, val), place.start_from, digests)
         config, defaults = configuration(recipe, data, place), configuration(*map(declared, (recipe, data, place)))
         folder = RunFolder(path, config | own, place.overwrite, keep, defaults | own)
     with contextlib.closing(folder):
@@ -76,11 +76,13 @@ def fit(recipe: Recipe[Any], data: Data, place: Place = HERE, name: str = "run",
         bad, names = BadVideos(folder.bad_videos, len(train) + len(val), data.max_bad), data.names(train.classes)
         learner = make_learner(recipe, weights, train, names, place, accelerator)
         model: Any = learner.model
-        source: Source = PixelSource(recipe, weights, train, val)
+        source: Source
         if recipe.method.frozen:
             source = FeatureSource(recipe, weights, (train, val), place.cache, accelerator, bad, digests)
             source.fill()
             model.visual = nn.Identity()  # batches are its outputs; its memory is free for them
+        else:
+            source = PixelSource(recipe, weights, train, val)
         scores = learn(learner, source, folder, bad, train.classes)
         report = Report.of(scores, train.classes)
         trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -120,7 +122,7 @@ def learn(learner: Learner, source: Source, folder: RunFolder, bad: BadVideos, c
 
 def fill_cache(recipes: Sequence[Recipe[Any]], data: Data, place: Place = HERE, name: str = "run") -> BadVideos:
     """Compute what several recipes on one frozen backbone read, in one pass; returns the videos that cannot be read.
-    Raises StillmotionError: a method that trains the backbone, or anything else that the user can mend.
+    Raises `StillmotionError`: a method that trains the backbone, or anything else that the user can mend.
     """
     first = recipes[0]
     if not all(recipe.method.frozen for recipe in recipes):
@@ -142,6 +144,11 @@ def make_learner(
     train, method = recipe.train, recipe.method
     objective = make_objective(method.objective, len(clips.classes), train, accelerator.num_processes)
     model = build(recipe, weights, clips.classes, names, place)
+    if method.frozen and not getattr(model.visual, "plain", False):
+        raise StillmotionError(
+            f"{type(method).__name__} changes the image tower and says that it is frozen; outputs in the cache are "
+            "those of the tower as it came: let `frozen` be False"
+        )
     trained = rules(model, method.tune())
     if place.explain:
         for part in explain(model, trained, method.new_parameters(), train.lr, train.weight_decay, train.decay):
@@ -157,7 +164,7 @@ def make_learner(
 
 
 def read_result(folder: RunFolder) -> Result:
-    """Read what a finished run gave. Raises StillmotionError: a file of it is missing or damaged."""
+    """Read what a finished run gave. Raises `StillmotionError`: a file of it is missing or damaged."""
     file, scores = folder.path / "results.json", read_predictions(folder.path / "predictions.jsonl")
     try:
         trained = int(json.loads(file.read_text(encoding="utf-8"))["trained_parameters"])
@@ -166,22 +173,35 @@ def read_result(folder: RunFolder) -> Result:
     return Result(folder, Report.of(scores, scores.classes), scores, trained)
 
 
-def identity(weights: Weights, train: Manifest, val: Manifest, start: Path | None) -> dict[str, str]:
-    """What a run goes on only with, beside its configuration: backbone or start, clips, classes."""
-    # A file to start from is known by its content, so that it may lie elsewhere when the run goes on.
-    found = {"start": sha256(start)} if start else {"backbone": weights.name}
-    sides = [[(c.path.parent.name, c.path.name, part.classes[c.label]) for c in part.clips] for part in (train, val)]
-    return {"clips": short_digest(sides), "classes": short_digest(train.classes), **found}
+def identity(
+    recipe: Recipe[Any], weights: Weights, parts: tuple[Manifest, Manifest], start: Path | None, digests: Digests
+) -> dict[str, Any]:
+    """What a run goes on only with, beside its configuration, by content and not by place: it may lie elsewhere.
+
+    A clip is known by what features are known by, or by its file's size where no features are kept.
+    """
+
+    def content(path: Path) -> str | int:
+        try:
+            return digests.digest(path) if recipe.method.frozen else path.stat().st_size
+        except OSError:
+            return 0  # is counted as a bad video where it is decoded
+
+    towers: tuple[Tower, ...] = TOWERS if recipe.method.needs_text else TOWERS[:1]
+    found: dict[str, Any] = {"start": sha256(start)} if start else {}
+    clips = [[(c.path.name, part.classes[c.label], content(c.path)) for c in part.clips] for part in parts]
+    found |= {"clips": short_digest(clips), "classes": short_digest(parts[0].classes)}
+    return found | {"backbone": [weights.fingerprint(t)[:16] for t in towers]}
 
 
 def backbone_weights(recipe: Recipe[Any], start: Path | None = None) -> Weights:
     """Load the weights of a run's backbone, those inside a trained file `start` where one is given.
-    Raises StillmotionError: the method reads class names and the weights have no text tower, or its frames make no
+    Raises `StillmotionError`: the method reads class names and the weights have no text tower, or its frames make no
     whole number of steps of time.
     """
     if start is not None:
         read_card(start)
-    base = None if start is None else recipe.backbone
+    base = None if start is None or recipe.backbone == "auto" else recipe.backbone
     weights = load_backbone(recipe.backbone if start is None else str(start), image_size=recipe.image_size, base=base)
     if recipe.method.needs_text and weights.backbone.text is None:
         raise StillmotionError(
@@ -222,13 +242,12 @@ def card(
     recipe: Recipe[Any], weights: Weights, model: VideoCLIP, names: Names, report: Report, config: dict[str, Any]
 ) -> Card:
     """Describe a trained model."""
-    source = Path(weights.name)
     return Card(
         method=recipe.method,
         classes=report.classes,
         names=names,
         backbone=weights.backbone,
-        backbone_name=str(source.absolute()) if source.exists() else weights.name,
+        backbone_name=absolute(weights.name),
         fingerprints=fingerprints(model, weights, recipe.method.new_parameters()),
         preprocess=preprocess_of(recipe, weights),
         sampling=recipe.sampling,

@@ -20,7 +20,7 @@ from stillmotion.errors import DiskError
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block ends without an exception.
-    Raises DiskError: the disk is full, or the folder cannot be written to.
+    Raises `DiskError`: the disk is full, or the folder cannot be written to.
     """
     with _renamed(path) as temporary:
         yield temporary
@@ -31,7 +31,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; rename it to `path` when the block ends without an exception.
-    Raises DiskError: there is something at `path`, the disk is full, or the place cannot be written to.
+    Raises `DiskError`: there is something at `path`, the disk is full, or the place cannot be written to.
     """
     if path.exists():
         raise DiskError(f"{path} is there already; choose another folder, or remove it")
@@ -76,9 +76,7 @@ def raise_if_disk(error: Exception, path: Path) -> None:
 
 
 def append_line(path: Path, text: str) -> None:
-    """Add a line to a text file, made with its folder if it is not there.
-    Raises DiskError: the disk is full, or the file cannot be written to.
-    """
+    """Add a line to a text file, made where it is not there. Raises `DiskError`: no room, or no right to write."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8", newline="\n") as file:
@@ -96,9 +94,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_torch(path: Path, content: Any) -> None:
-    """Write a file as `torch.save` does, whole or not at all.
-    Raises DiskError: the disk is full, or the folder cannot be written to.
-    """
+    """Write a file as `torch.save` does, whole or not at all. Raises `DiskError`: no room, or no right to write."""
     import torch
 
     with atomic_write(path) as temporary:
@@ -120,7 +116,7 @@ def sha256(path: Path) -> str:
 
 class Digests:
     """SHA-256 of files, remembered in a folder by path, size and times, so that a second run reads no file again.
-    Raises DiskError: the memo is there and cannot be read.
+    Raises `DiskError`: the memo is there and cannot be read.
 
     The memo `digests.jsonl` only grows, by whole blocks of lines, so that processes can share it; each line has a
     checksum, and one that is damaged is as if it were not there. A file that was written to within two seconds of being
@@ -145,7 +141,7 @@ class Digests:
                 self._known[path] = facts, digest
 
     def digest(self, path: Path) -> str:
-        """SHA-256 of a file's content, 64 hexadecimal digits. Raises OSError: it cannot be read, or is no file."""
+        """SHA-256 of a file's content, 64 hexadecimal digits. Raises `OSError`: it cannot be read, or is no file."""
         name, facts = str(path.absolute()), _facts(path)
         known = self._known.get(name)
         if known is not None and known[0] == facts:
@@ -158,7 +154,7 @@ class Digests:
         return digest
 
     def save(self) -> None:
-        """Add what is new to the memo. Raises DiskError: the disk is full, or the folder cannot be written to."""
+        """Add what is new to the memo. Raises `DiskError`: the disk is full, or the folder cannot be written to."""
         lines, self._new = self._new, []
         if self.memo is not None and lines:
             # The first line break ends a line that another process did not finish.

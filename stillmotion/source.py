@@ -63,6 +63,11 @@ class PixelSource:
     """Videos, decoded for every batch: for methods that train the backbone."""
 
     def __init__(self, recipe: Recipe[Any], weights: Weights, train: Manifest, val: Manifest):
+        if recipe.cached_views:
+            raise StillmotionError(
+                f"cached-views is {recipe.cached_views} and this method trains the backbone: nothing is cached; "
+                "leave it out"
+            )
         preprocess, T = preprocess_of(recipe, weights), recipe.method.num_frames
         augment = Augment(recipe.augment, preprocess, recipe.flip)
         one_view = replace(recipe.sampling, views=1, crops=1)
@@ -72,7 +77,7 @@ class PixelSource:
 
 class FeatureSource:
     """Outputs of a frozen backbone from a cache; `fill` computes those that are lacking.
-    Raises StillmotionError: augmentation that cached features cannot have.
+    Raises `StillmotionError`: augmentation that cached features cannot have.
 
     Training clips have one view, or `cached_views` random ones; validation clips all test views. Processes share the
     work. `cache` is the folder of the cache (None: the user's), `reads` the outputs to compute (None: those that the
@@ -118,8 +123,8 @@ class FeatureSource:
 
     def fill(self) -> None:
         """Say what it will take, then encode what the cache lacks.
-        Raises DataError: too many videos that cannot be read; StillmotionError: outputs that are not finite, or that
-        float16 cannot hold; DiskError: not enough room.
+        Raises `DataError`: too many videos that cannot be read; `StillmotionError`: outputs that are not finite, or
+        that float16 cannot hold; `DiskError`: not enough room.
         """
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
         say(str(plan(self.views, self.encoder, self.store, processes)))

@@ -12,7 +12,7 @@ from stillmotion.weights.readers import read_safetensors
 
 def start_from(model: VideoCLIP, path: Path, method: Method, classes: tuple[str, ...]) -> None:
     """Fill what is not the backbone with what a trained model of the same method has; what was taken and left is said.
-    Raises WeightsError: the file is not one of ours.
+    Raises `WeightsError`: the file is not one of ours.
 
     A closed set's head is taken only for the same classes in the same order.
     """

@@ -38,7 +38,7 @@ class Convert:
 
 def read_options(words: Sequence[str]) -> tuple[Convert, dict[str, Any]]:
     """Read the command line: the options, and beside them what was said of the model that its tensors do not show.
-    Raises StillmotionError: an unknown release, or an option that it does not have.
+    Raises `StillmotionError`: an unknown release, or an option that it does not have.
     """
     kind: Any = Convert
     told = ["image_size"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from stillmotion.cli.model_choice import ModelChoice, open_model
 from stillmotion.cli.parse import parse
-from stillmotion.errors import check_fields
+from stillmotion.errors import at_least
 
 if TYPE_CHECKING:
     from stillmotion.classifier import Classifier
@@ -41,7 +41,7 @@ class Eval(ModelChoice):
     """Folder for eval.json and eval_predictions.jsonl; None: beside the model, or runs/MODEL."""
 
     def __post_init__(self) -> None:
-        check_fields(self, "workers", lambda x: x is None or x >= 0, "at least 0, or left out")
+        at_least(0, self, "workers", hint=", or left out")
 
 
 def run(words: Sequence[str]) -> None:

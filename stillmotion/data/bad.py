@@ -29,9 +29,7 @@ class BadVideos:
         self._read = 0  # bytes of the list
 
     def add(self, bad: BadVideo) -> None:
-        """Count a video once, list it, and stop the run when there are too many.
-        Raises DataError: more than `max_bad` of all videos are bad.
-        """
+        """Count a video once, and list it. Raises `DataError`: more than `max_bad` of all videos are bad."""
         if bad.path in self.found:
             return
         self.found[bad.path] = bad

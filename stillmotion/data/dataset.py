@@ -55,7 +55,7 @@ class Batch(NamedTuple):
 
 def read_views(path: Path, num_frames: int, sampling: Sampling, preprocess: Preprocess) -> Tensor:
     """Decode and preprocess all test views of a video: (views * crops, T, 3, H, W) normalized float32.
-    Raises VideoError: the file cannot be read.
+    Raises `VideoError`: the file cannot be read.
     """
     crops = sampling.crops
     frames = _decode(path, lambda n: sampling.test(n, num_frames), lambda frames: preprocess.scale(frames, crops))
@@ -64,7 +64,7 @@ def read_views(path: Path, num_frames: int, sampling: Sampling, preprocess: Prep
 
 def read_train_view(path: Path, num_frames: int, sampling: Sampling, augment: Augment, seed: int) -> Tensor:
     """Decode one random view of a video: (T, 3, H, W) normalized float32; equal seeds give equal views.
-    Raises VideoError: the file cannot be read.
+    Raises `VideoError`: the file cannot be read.
     """
     rng = np.random.RandomState(seed)
     # A pair of frames at a time, from the same draws for each.

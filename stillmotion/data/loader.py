@@ -26,7 +26,7 @@ def batches(
     dataset: Any, workers: int, *, keys: Iterable[Any] | None = None, ahead: int = 2, pin: bool = False, **how: Any
 ) -> Iterator[Any]:
     """Yield what a data set holds, in order, read by worker processes (0: by this one).
-    Raises DataError: a worker was killed, or none gave anything for half an hour.
+    Raises `DataError`: a worker was killed, or none gave anything for half an hour.
 
     Args:
         keys: what the data set is indexed by, item after item; None: 0, 1, 2, ...

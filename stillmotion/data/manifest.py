@@ -52,7 +52,7 @@ def read_manifest(
     source: Path, classes: Sequence[str] | None = None, root: Path | None = None, numbers: bool = True
 ) -> Manifest:
     """Read a folder with one folder per class, or a list file.
-    Raises DataError: nothing there, a line without label, an unknown label.
+    Raises `DataError`: nothing there, a line without label, an unknown label.
 
     Args:
         source: a folder; a `.csv` with columns `path` and `label`; a `.jsonl` with those keys; or any other text file
@@ -85,7 +85,7 @@ def read_manifest(
 
 def read_label_map(path: Path) -> tuple[str, ...]:
     """Read class names in order: CSV lines `id,name` (a header is skipped), or one name per line.
-    Raises DataError: no file, no names, ids that are not 0, 1, 2, ..., or a name given twice.
+    Raises `DataError`: no file, no names, ids that are not 0, 1, 2, ..., or a name given twice.
     """
     rows = [row for row in csv_rows(path) if row]
     if rows and len(rows[0]) >= 2 and not rows[0][0].strip().isdigit():
@@ -125,7 +125,7 @@ def find_split(source: Path) -> tuple[Path, Path] | None:
 
 def split(manifest: Manifest, fraction: float, seed: int, group: str | None = None) -> tuple[Manifest, Manifest]:
     """Split at random into training and validation, each class in proportion.
-    Raises DataError: a class that cannot be in both halves.
+    Raises `DataError`: a class that cannot be in both halves.
 
     Args:
         fraction: part of each class that goes to validation, in (0, 1); at least one clip.

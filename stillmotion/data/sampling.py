@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stillmotion.errors import StillmotionError, check_fields
+from stillmotion.errors import StillmotionError, at_least
 
 Indices = NDArray[np.int64]
 Scheme = Literal["segments", "dense", "evl_segments", "actionclip", "actionclip_middle", "random_stride"]
@@ -33,7 +33,7 @@ class Sampling:
     """Spatial crops at test time, averaged."""
 
     def __post_init__(self) -> None:
-        check_fields(self, "stride views", lambda x: x >= 1, "at least 1")
+        at_least(1, self, "stride", "views")
 
     def test(self, num_frames: int, T: int) -> Indices:
         """(views, T) indices of the test views."""

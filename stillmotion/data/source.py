@@ -43,8 +43,8 @@ class Data:
     """What to do with files of equal content."""
 
     def __post_init__(self) -> None:
-        check_fields(self, "val_fraction", lambda x: 0 < x < 1, "above 0 and below 1")
-        check_fields(self, "max_bad", lambda x: 0 <= x <= 1, "in [0, 1]")
+        check_fields(self, "above 0 and below 1", lambda x: 0 < x < 1, "val_fraction")
+        check_fields(self, "in [0, 1]", lambda x: 0 <= x <= 1, "max_bad")
 
     def names(self, classes: tuple[str, ...]) -> tuple[str, ...]:
         """Class names as prompts write them."""
@@ -53,7 +53,7 @@ class Data:
 
 def load_data(config: Data, seed: int, digests: Digests | None = None) -> tuple[Manifest, Manifest]:
     """Read, split by a seed and check; returns the training and the validation set, with the same classes.
-    Raises DataError: nothing there, unknown labels, a class missing from either set, or files given twice.
+    Raises `DataError`: nothing there, unknown labels, a class missing from either set, or files given twice.
     """
     known = read_label_map(config.labels) if config.labels else None
     train_source, val_source = config.data, config.val

@@ -67,7 +67,7 @@ class Video:
 
     def frames(self, indices: Sequence[int]) -> Tensor:
         """Decode the frames with these indices (any order, repeats allowed): (N, 3, H, W) uint8 RGB in [0, 255].
-        Raises VideoError: an index past the last frame, or a file that cannot be decoded.
+        Raises `VideoError`: an index past the last frame, or a file that cannot be decoded.
 
         The memory lies channels-last, which is what makes resizing fast.
         """
@@ -83,7 +83,7 @@ class Video:
 
     def sample(self, pick: Callable[[int], Sequence[int]], change: Change | None = None) -> tuple[list[int], Tensor]:
         """Let `pick` choose indices from the frame count, and decode them; the count is right even for broken files.
-        Raises VideoError: a file that cannot be decoded, or whose wanted frames are of more than one size.
+        Raises `VideoError`: a file that cannot be decoded, or whose wanted frames are of more than one size.
 
         Returns the indices, and the frames as `frames` does, or what `change` made of them: it makes frames small as
         soon as they are decoded, a pair at a time (see `Kept`), so that memory never holds all of them at full size.
@@ -158,8 +158,8 @@ class Video:
 
 def open_video(path: str | Path) -> Video:
     """Open a video file and list its packets, without decoding it.
-    Raises VideoError: no such file, a folder, no right to read it, not a video, no video track, or sizes out of bounds
-    (at most 40 million pixels, and 20 times as long as wide).
+    Raises `VideoError`: no such file, a folder, no right to read it, not a video, no video track, or sizes out of
+    bounds (at most 40 million pixels, and 20 times as long as wide).
     """
     path = Path(path)
     _check_file(path)

@@ -23,7 +23,7 @@ MOST_CHOSEN = 5
 
 def predictions_file(path: Path) -> Path:
     """The predictions of a run's folder, or the file itself.
-    Raises DataError: nothing there, or a folder with predictions on several data sets.
+    Raises `DataError`: nothing there, or a folder with predictions on several data sets.
     """
     if not path.is_dir():
         return path
@@ -40,7 +40,8 @@ def predictions_file(path: Path) -> Path:
 
 def align(members: Sequence[Predictions]) -> tuple[list[Predictions], tuple[BadVideo, ...]]:
     """Bring members to the same videos in the same order, the first one's.
-    Raises DataError: other classes or another order of them, a video that only some members have, labels that disagree.
+    Raises `DataError`: other classes or another order of them, a video that only some members have, labels that
+    disagree.
 
     A video that could not be read for one member is left out of all, and returned.
     """
@@ -112,7 +113,7 @@ def _key(path: str) -> str:
 
 def check_separate(scored: Sequence[Predictions], validation: Sequence[Predictions]) -> None:
     """Refuse weights chosen on what is scored.
-    Raises DataError: a validation file is a scored one, a video is in both (links followed), or the classes differ.
+    Raises `DataError`: a validation file is a scored one, a video is in both (links followed), or the classes differ.
     """
     videos = {Path(path).resolve() for member in scored for path in member.paths}
     files = {Path(member.name).resolve() for member in scored}
@@ -129,9 +130,7 @@ def check_separate(scored: Sequence[Predictions], validation: Sequence[Predictio
 
 
 def normalize(weights: Sequence[float], count: int) -> tuple[float, ...]:
-    """Weights that sum to one.
-    Raises DataError: not one for each member, a negative or infinite one, or nothing but zeros.
-    """
+    """Weights that sum to one. Raises `DataError`: not one a member, a negative or infinite one, or only zeros."""
     if len(weights) != count:
         raise DataError(f"{len(weights)} weights for {count} models; give one for each")
     if not all(math.isfinite(w) and w >= 0 for w in weights) or not sum(weights) > 0:
@@ -154,7 +153,7 @@ def grid(count: int) -> Iterator[tuple[int, ...]]:
 
 def choose(members: Sequence[Predictions]) -> tuple[tuple[float, ...], float]:
     """The weights on a simplex grid that get the most of aligned members' videos right, and that part, in [0, 1].
-    Raises DataError: more members than a grid can be searched for.
+    Raises `DataError`: more members than a grid can be searched for.
 
     Of equally good ones, those nearest to equal weights; of these, the ones that give more to the earlier members.
     """

@@ -29,7 +29,7 @@ def score(
     quiet: bool = False,
 ) -> Scores:
     """Return the class probabilities of every video, views averaged after the softmax.
-    Raises DataError: no video could be read; StillmotionError: logits that are not finite.
+    Raises `DataError`: no video could be read; `StillmotionError`: logits that are not finite.
 
     Args:
         model: in evaluation mode; called as model(views, text).

@@ -101,7 +101,7 @@ def write_predictions(path: Path, scores: Scores, paths: Sequence[Path | str], c
 
 def read_predictions(path: Path) -> Predictions:
     """Read a file of `write_predictions` back.
-    Raises DataError: no such file, a damaged one, or numbers that are not probabilities.
+    Raises `DataError`: no such file, a damaged one, or numbers that are not probabilities.
     """
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -139,7 +139,7 @@ def read_predictions(path: Path) -> Predictions:
 
 def check_finite(logits: Tensor, paths: Sequence[str]) -> None:
     """Refuse logits (B, ...) of the videos at `paths` that are no numbers: they would become probabilities of nothing.
-    Raises StillmotionError: one of them is NaN or infinite.
+    Raises `StillmotionError`: one of them is NaN or infinite.
     """
     for path, row in zip(paths, logits):
         if not bool(torch.isfinite(row).all()):

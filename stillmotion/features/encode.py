@@ -104,7 +104,7 @@ class Encoder:
 
 def plan(views: Sequence[View], encoder: Encoder, store: FeatureStore, processes: int = 1) -> Plan:
     """Count what is missing, what it will take with so many processes, and whether the disk holds it.
-    Raises DiskError: not enough room.
+    Raises `DiskError`: not enough room.
     """
     items = [item for view in views for item in view.items()]
     missing = sum(bool(store.lacking(item, encoder.outputs)) for item in items)
@@ -129,8 +129,8 @@ def encode(
     workers: int = 0,
 ) -> None:
     """Encode every view that the store lacks; bad videos are skipped and reported to `bad`.
-    Raises DataError: too many bad videos; StillmotionError: outputs that are not finite, or that float16 cannot hold;
-    DiskError: the disk became full.
+    Raises `DataError`: too many bad videos; `StillmotionError`: outputs that are not finite, or that float16 cannot
+    hold; `DiskError`: the disk became full.
 
     Interrupt it at any time: what was written stays, and the next call goes on from there.
     """

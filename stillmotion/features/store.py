@@ -111,7 +111,7 @@ class FeatureStore:
 
     def add(self, item: str, features: Mapping[str, Tensor]) -> None:
         """Keep outputs of one view (without batch axis); written to disk in shards, or by `flush`.
-        Raises StillmotionError: values that are not finite, or that float16 cannot hold.
+        Raises `StillmotionError`: values that are not finite, or that float16 cannot hold.
         """
         if not self._pending:
             self._pending_since = time.monotonic()
@@ -129,7 +129,7 @@ class FeatureStore:
 
     def flush(self) -> None:
         """Write what is held in memory, a shard for each set of outputs, and list it.
-        Raises DiskError: the disk is full, or the folder cannot be written to.
+        Raises `DiskError`: the disk is full, or the folder cannot be written to.
         """
         if self._pending and not (self.folder / "spec.json").is_file():
             write_json(self.folder / "spec.json", self.spec.content())
@@ -150,7 +150,7 @@ class FeatureStore:
 
     def read(self, item: str, outputs: Iterable[str]) -> Features:
         """Read outputs of one view, without batch axis, in float16 and straight from the page cache where it is warm.
-        Raises StillmotionError: an output is not there, or its shard is damaged or cannot be read.
+        Raises `StillmotionError`: an output is not there, or its shard is damaged or cannot be read.
 
         A tensor's checksum is compared when this process reads it for the first time.
         """

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from stillmotion.errors import StillmotionError, check_fields
+from stillmotion.errors import StillmotionError, at_least, check_fields
 from stillmotion.train.schedule import ScheduleName
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -54,12 +54,12 @@ class Train:
     """Write TensorBoard files too (JSON lines are always written)."""
 
     def __post_init__(self) -> None:
-        check_fields(self, "lr weight_decay", math.isfinite, "a finite number")
-        check_fields(self, "lr batch_size epochs", lambda x: x > 0, "above 0")
-        check_fields(self, "weight_decay warmup save_minutes eval_every", lambda x: x >= 0, "at least 0")
-        check_fields(self, "micro_batch clip_grad", lambda x: x is None or x > 0, "above 0, or left out")
-        check_fields(self, "workers", lambda x: x is None or x >= 0, "at least 0, or left out")
-        check_fields(self, "label_smoothing", lambda x: 0 <= x < 1, "in [0, 1)")
+        check_fields(self, "a finite number", math.isfinite, "lr", "weight_decay")
+        check_fields(self, "above 0", lambda x: x > 0, "lr", "batch_size", "epochs")
+        at_least(0, self, "weight_decay", "warmup", "save_minutes", "eval_every")
+        check_fields(self, "above 0, or left out", lambda x: x > 0, "micro_batch", "clip_grad")
+        at_least(0, self, "workers", hint=", or left out")
+        check_fields(self, "in [0, 1)", lambda x: 0 <= x < 1, "label_smoothing")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise StillmotionError(f"betas are {self.betas}; they must be in [0, 1)")
         if self.warmup >= self.epochs:

@@ -37,7 +37,7 @@ class Trainer:
 
     def run(self) -> None:
         """Train from the last saved state, or from the start, to the end.
-        Raises Stopped: a signal asked to stop; the state is saved; StillmotionError: the loss is not finite, or too
+        Raises `Stopped`: a signal asked to stop; the state is saved; `StillmotionError`: the loss is not finite, or too
         many videos are bad.
         """
         if self.config.tensorboard:

@@ -95,7 +95,7 @@ def make_objective(
     kind: Literal["cross_entropy", "contrastive"], classes: int, train: Train, processes: int = 1
 ) -> Objective:
     """The loss that a method is trained with.
-    Raises StillmotionError: options that the contrastive loss has no place for, or too few clips in a pass.
+    Raises `StillmotionError`: options that the contrastive loss has no place for, or too few clips in a pass.
     """
     if kind == "cross_entropy":
         return CrossEntropy(classes, train.label_smoothing, train.mix)

@@ -25,9 +25,10 @@ Json = dict[str, Any]
 FREE = (
     *("place", "data.data", "data.val", "data.root", "data.labels", "data.max_bad"),
     *("recipe.train.workers", "recipe.train.save_minutes", "recipe.train.device", "recipe.train.tensorboard"),
+    "recipe.backbone",
 )
 """What may differ between a run and its continuation, by dotted names in config.json: what decides no number, and where
-things lie, for clips, classes and the file to start from are compared by content."""
+things lie, for backbone, clips, classes and the file to start from are compared by content."""
 
 _FILES = (
     *("config.json", "metrics.jsonl", "bad_videos.jsonl", "state.pt"),
@@ -37,7 +38,7 @@ _FILES = (
 
 class RunFolder:
     """A run's folder, new or continued.
-    Raises StillmotionError: another run, a finished one, or one that is running, is in the folder; DiskError: the
+    Raises `StillmotionError`: another run, a finished one, or one that is running, is in the folder; `DiskError`: the
     folder cannot be written to.
 
     Args:
@@ -88,8 +89,8 @@ class RunFolder:
                 file.unlink(missing_ok=True)
 
     def _open(self, overwrite: bool, keep: bool, defaults: Json) -> None:
-        path, before = self.path, self._previous()
-        if before is not None and not overwrite:
+        path, before = self.path, None if overwrite else self._previous()
+        if before is not None:
             if differences := _differences(before, self.config, defaults):
                 raise StillmotionError(
                     f"{path} holds a run with other settings ({'; '.join(differences[:3])}); choose another --out, "
@@ -115,7 +116,7 @@ class RunFolder:
         write_torch(self.state, state)
 
     def load_state(self) -> Json | None:
-        """Read the last state, or None at the start of a run. Raises StillmotionError: the file is damaged."""
+        """Read the last state, or None at the start of a run. Raises `StillmotionError`: the file is damaged."""
         try:
             return torch.load(self.state, map_location="cpu", weights_only=True) if self.state.is_file() else None
         except Exception as error:  # PyTorch goes on to advise reading it unsafely
@@ -136,7 +137,7 @@ class RunFolder:
         return sum(line.get("seconds", 0.0) for line in self.read_metrics())
 
     def read_metrics(self) -> list[Json]:
-        """All lines of the metrics. Raises StillmotionError: one of them is damaged."""
+        """All lines of the metrics. Raises `StillmotionError`: one of them is damaged."""
         lines = self._lines()
         if None in lines:
             raise StillmotionError(f"{self.metrics} is damaged in line {lines.index(None) + 1}; remove that line")
@@ -163,9 +164,13 @@ class RunFolder:
 
     def _previous(self) -> Json | None:
         file = self.path / "config.json"
-        begun = any((self.path / name).exists() for name in _FILES if name not in (file.name, self.bad_videos.name))
-        if not file.is_file() or not begun:  # a run that ended before its first step left nothing to go on with
+        begun = [n for n in _FILES if n not in (file.name, self.bad_videos.name) and (self.path / n).exists()]
+        if not begun:  # a run that ended before its first step left nothing to go on with
             return None
+        if not file.is_file():
+            raise StillmotionError(
+                f"{self.path} holds {begun[0]} of a run without its config.json; choose another --out"
+            )
         try:
             return dict(json.loads(file.read_text(encoding="utf-8")).items())
         except (ValueError, AttributeError, RecursionError) as error:

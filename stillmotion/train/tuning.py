@@ -26,7 +26,7 @@ class Tune:
 
 def rules(model: nn.Module, tunes: Sequence[Tune]) -> dict[str, Tune]:
     """The rule of each parameter that trains, by name; the others are to be frozen.
-    Raises StillmotionError: a pattern that matches nothing (a typing error must not freeze silently).
+    Raises `StillmotionError`: a pattern that matches nothing (a typing error must not freeze silently).
     """
     names = [name for name, _ in model.named_parameters()]
     for tune in tunes:
