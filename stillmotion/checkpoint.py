@@ -45,6 +45,8 @@ class Card:
     """SHA-256 of each tower of the backbone that is not stored, because it was not trained."""
     preprocess: Preprocess
     sampling: Sampling
+    runtime: str = "fp32"
+    """How a frozen backbone ran, whose outputs may be in the feature cache."""
     training: dict[str, Any] = field(default_factory=dict)
     """The resolved configuration and the results, for the record."""
 
@@ -78,7 +80,7 @@ class Card:
                 backbone=backbone_of(raw["backbone"], source),
                 classes=tuple(raw["classes"]),
                 names=tuple(raw["names"]),
-                **{k: raw[k] for k in ("backbone_name", "fingerprints", "training")},
+                **{k: raw[k] for k in ("backbone_name", "fingerprints", "runtime", "training")},
             )
             for name, hint in get_type_hints(cls).items():
                 typeguard.check_type(getattr(card, name), hint)

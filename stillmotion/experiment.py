@@ -26,7 +26,7 @@ from stillmotion.files import Digests, sha256, short_digest, write_json
 from stillmotion.models.video_clip import VideoCLIP
 from stillmotion.progress import say
 from stillmotion.recipes.base import HERE, Place, Recipe, declared, plain
-from stillmotion.source import FeatureSource, PixelSource, Source, feature_folder, preprocess_of
+from stillmotion.source import FeatureSource, PixelSource, Source, feature_folder, preprocess_of, runtime_of
 from stillmotion.start import start_from
 from stillmotion.train.accelerator import make_accelerator
 from stillmotion.train.batches import BatchPlan
@@ -91,7 +91,9 @@ def fit(recipe: Recipe[Any], data: Data, place: Place = HERE, name: str = "run",
             write_predictions(folder.path / "predictions.jsonl", scores, [c.path for c in val.clips], val.classes)
             more = {"trained_parameters": trained, "seconds": folder.training_seconds()}
             write_json(folder.path / "results.json", asdict(report) | more)
-            save_model(folder.model, model.state_dict(), card(recipe, weights, model, names, report, config))
+            runtime = runtime_of(recipe, accelerator.device.type)
+            described = card(recipe, weights, model, names, report, config, runtime)
+            save_model(folder.model, model.state_dict(), described)
             folder.finish()
         accelerator.wait_for_everyone()
     if bad.found:
@@ -239,7 +241,13 @@ def evaluate(learner: Learner, dataset: Any, quiet: bool = False) -> Scores:
 
 
 def card(
-    recipe: Recipe[Any], weights: Weights, model: VideoCLIP, names: Names, report: Report, config: dict[str, Any]
+    recipe: Recipe[Any],
+    weights: Weights,
+    model: VideoCLIP,
+    names: Names,
+    report: Report,
+    config: dict[str, Any],
+    runtime: str,
 ) -> Card:
     """Describe a trained model."""
     return Card(
@@ -251,5 +259,6 @@ def card(
         fingerprints=fingerprints(model, weights, recipe.method.new_parameters()),
         preprocess=preprocess_of(recipe, weights),
         sampling=recipe.sampling,
+        runtime=runtime,
         training={"run": config, "top1": report.top1, "mean_class": report.mean_class, "videos": report.scored},
     )

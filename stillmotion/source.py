@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from accelerate import Accelerator
 
 from stillmotion.backbones.clip_files import cache_folder
+from stillmotion.backbones.runtimes import RUNTIMES
 from stillmotion.backbones.weights import Weights
 from stillmotion.checkpoint import Card
 from stillmotion.data.bad import BadVideos
@@ -14,7 +15,7 @@ from stillmotion.data.dataset import VideoDataset
 from stillmotion.data.loader import data_workers
 from stillmotion.data.manifest import Manifest
 from stillmotion.data.transforms import Augment, Preprocess
-from stillmotion.errors import StillmotionError
+from stillmotion.errors import StillmotionError, did_you_mean
 from stillmotion.features.dataset import FeatureDataset
 from stillmotion.features.encode import Encoder, encode, plan, views_of
 from stillmotion.features.store import FeatureSpec, FeatureStore
@@ -41,6 +42,16 @@ def preprocess_of(recipe: Recipe[Any], weights: Weights) -> Preprocess:
     return recipe.preprocess(Preprocess(**asdict(weights.backbone.pixels)))
 
 
+def runtime_of(recipe: Recipe[Any], device: str) -> str:
+    """Name of the runtime of a recipe's frozen backbone on a kind of device.
+    Raises `StillmotionError`: there is none of that name.
+    """
+    name = recipe.runtime
+    if name != "auto" and name not in RUNTIMES:
+        raise StillmotionError(f"there is no runtime {name!r}{did_you_mean(name, ('auto', *RUNTIMES))}")
+    return name if name != "auto" else recipe.train.precision if device == "cuda" else "fp32"
+
+
 def cached_videos(card: Card, videos: VideoDataset, cache: Path | None = None) -> FeatureDataset | None:
     """Test clips of a trained model, from the feature cache where they are in it; None: its backbone is not frozen.
 
@@ -50,7 +61,8 @@ def cached_videos(card: Card, videos: VideoDataset, cache: Path | None = None) -
     if not card.method.frozen or fingerprint is None:
         return None
     how = {name: getattr(videos, name) for name in ("num_frames", "preprocess", "sampling")}
-    store = FeatureStore(feature_folder(cache), FeatureSpec(backbone=fingerprint, **how))
+    spec = FeatureSpec(backbone=fingerprint, runtime=card.runtime, **how)
+    store = FeatureStore(feature_folder(cache), spec)
     if not store.folder.is_dir():
         return None  # so that no file is read for its name in the cache
     bad = BadVideos(None, len(videos), 1.0)
@@ -108,7 +120,7 @@ class FeatureSource:
             num_frames=recipe.method.num_frames,
             preprocess=preprocess,
             sampling=recipe.sampling,
-            runtime=recipe.train.precision if accelerator.device.type == "cuda" else "fp32",
+            runtime=runtime_of(recipe, accelerator.device.type),
         )
         self.encoder = Encoder(weights, spec, reads or recipe.method.reads(), accelerator.device)
         self.store = FeatureStore(feature_folder(cache), spec)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from stillmotion import experiment
 from stillmotion.backbones.backbone import Backbone
 from stillmotion.backbones.load import load_backbone
+from stillmotion.checkpoint import read_card
 from stillmotion.cli import main
 from stillmotion.data.bad import BadVideos
 from stillmotion.data.dataset import Batch
@@ -192,3 +193,21 @@ def test_running_statistics_are_frozen_with_their_tower_and_saved_with_a_run() -
     kept, again = whole.model.state_dict(), stopped.model.state_dict()
     assert all(torch.equal(kept[name], again[name]) for name in kept)
     assert torch.equal(kept["visual.running_mean"], torch.zeros(3)) and kept["head.0.running_mean"].abs().max() > 0
+
+
+def test_a_runtime_by_name_is_part_of_the_cache_and_of_the_model(
+    folder_of_videos: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """bf16 has a cache of its own, which `eval` finds again; an unknown one is refused in one line."""
+    data, cache = Data(data=folder_of_videos), tmp_path / "c"
+    recipe = Recipe(method=EVL(num_frames=2, layers=1), train=Train(epochs=1, device="cpu"), backbone=str(tiny_clip))
+    experiment.fit(recipe, data, Place(out=tmp_path / "a", cache=cache))
+    experiment.fit(replace(recipe, runtime="bf16"), data, Place(out=tmp_path / "b", cache=cache))
+    specs = sorted(json.loads(p.read_text())["runtime"] for p in cache.glob("*/spec.json"))
+    assert specs == ["bf16", "fp32"]
+    assert [read_card(tmp_path / n / "model.safetensors").runtime for n in "ab"] == ["fp32", "bf16"]
+    capsys.readouterr()
+    main(["eval", str(tmp_path / "b" / "model.safetensors"), "--data", str(folder_of_videos), "--cache", str(cache)])
+    assert "videos are in the feature cache" in capsys.readouterr().err
+    with pytest.raises(StillmotionError, match="there is no runtime 'int9'"):
+        experiment.fit(replace(recipe, runtime="int9"), data, Place(out=tmp_path / "d", cache=cache))

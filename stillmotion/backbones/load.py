@@ -7,7 +7,8 @@ path/to/ViT-B-16.pt      OpenAI's TorchScript archive (read, never run), or any 
 path/model.safetensors   the backbone inside a model that was trained here (ViFi-CLIP's, before prompts are learned)
 path/to/folder           a Hugging Face CLIPModel, or an open_clip model folder
 ViT-B-16:path/to/file    a file, with the sizes and activation of that open_clip model
-KIND:NAME                what a kind of `KINDS` reads by that name; its file says what
+timm:NAME[:FILE]         an image tower of timm: DINOv2 and v3, SigLIP 2, PE-Core, EVA; weights from the hub or a file
+vjepa2:FOLDER            V-JEPA 2, which reads two frames at a time: a folder of transformers, or a name on the hub
 
 Names of open_clip's go to kind `open_clip` where their towers are not CLIP's own, else to kind `clip`.
 """

@@ -45,7 +45,7 @@ def _weights() -> None:
     from stillmotion.backbones import load
 
     lines = (line.partition("  ") for line in (load.__doc__ or "").split("\n\n")[1].splitlines())
-    _table("CLIP weights (--backbone)", [(name, text.strip()) for name, _, text in lines])
+    _table("backbones (--backbone)", [(name, text.strip()) for name, _, text in lines])
 
 
 def _table(title: str, rows: Sequence[tuple[str, str]]) -> None:
