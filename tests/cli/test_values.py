@@ -54,6 +54,13 @@ def test_impossible_values(capsys: pytest.CaptureFixture[str], option: str, valu
     assert message in " ".join(err.split())
 
 
+@pytest.mark.parametrize("name", [name for name, kind in METHODS.items() if hasattr(kind, "dropout")])
+def test_every_probe_refuses_an_impossible_dropout(name: str) -> None:
+    for dropout in (2.0, -0.1, float("nan")):
+        with pytest.raises(StillmotionError, match=r"dropout is .*; it must be in \[0, 1\)"):
+            METHODS[name](dropout=dropout)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_needs_a_frame(method: str) -> None:
     with pytest.raises(StillmotionError, match="num-frames is 0; it must be at least 1"):
