@@ -1,6 +1,8 @@
 """Write files so that a crash, a full disk or a second process never leaves half a file behind; know their content."""
 
+import contextlib
 import errno
+import glob
 import hashlib
 import io
 import json
@@ -9,7 +11,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent.glob(f".{glob.escape(path.name)}.*.tmp"))
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         os.close(handle)
         temporary = Path(name)
@@ -41,6 +44,14 @@ def atomic_write(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def sweep(paths: Iterable[Path]) -> None:
+    """Remove those files that are an hour old, which a killed process left half done; a younger one may be in use."""
+    for path in paths:
+        with contextlib.suppress(OSError):  # gone already, or not ours to remove
+            if time.time() - path.stat().st_mtime > 3600:
+                path.unlink()
 
 
 @contextmanager

@@ -147,6 +147,7 @@ def encode(
         StillmotionError: outputs that are not finite, or that float16 cannot hold.
         DiskError: the disk became full.
     """
+    store.sweep()
     todo = [view for view in views if any(store.lacking(item, encoder.outputs) for item in view.items())]
     decoded = batches(_Decoding(todo, encoder.spec, augment), workers, ahead=4)
     try:

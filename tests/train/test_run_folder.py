@@ -1,6 +1,7 @@
 """A run's folder: one trainer at a time, no leftovers, what may differ when it goes on, damaged files in one line."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 from stillmotion.data.source import Data
 from stillmotion.errors import StillmotionError
 from stillmotion.experiment import fit
+from stillmotion.files import write_json
 from stillmotion.methods import EVL
 from stillmotion.recipes.base import Place, Recipe, declared
 from stillmotion.train.config import Train
@@ -99,6 +101,18 @@ def test_leftovers_of_killed_writers_are_removed_and_nothing_else(tmp_path: Path
         (tmp_path / name).touch()
     RunFolder(tmp_path, CONFIG).close()
     assert {p.name for p in tmp_path.iterdir()} == {"config.json", "state.pt", ".mine.tmp", "state.pt.tmp"}
+
+
+def test_what_a_killed_writer_left_long_ago_is_removed_by_the_next(tmp_path: Path) -> None:
+    names = (".a[1].json.45pdpr85.tmp", ".b.json.45pdpr85.tmp")
+    for name in names:
+        (tmp_path / name).touch()
+    write_json(tmp_path / "a[1].json", 1)
+    assert all((tmp_path / name).exists() for name in names), "another process may be writing them"
+    for name in names:
+        os.utime(tmp_path / name, (1e9, 1e9))
+    write_json(tmp_path / "a[1].json", 2)
+    assert [(tmp_path / name).exists() for name in names] == [False, True]
 
 
 def test_what_may_differ_is_named_in_full(tmp_path: Path) -> None:
