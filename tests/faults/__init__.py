@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from safetensors import safe_open
 import stillmotion.cli
 import stillmotion.experiment
 import stillmotion.features.store
+from stillmotion.errors import StillmotionError
 from stillmotion.files import sha256
 from tests.conftest import write_tiny_clip
 from tests.videos import write_video
@@ -106,6 +108,9 @@ def fork(call: Callable[[], object], log: Path, before: Callable[[], object] | N
         code = 0
     except SystemExit as stop:
         code = int(stop.code or 0)
+    except StillmotionError as error:  # as the command line has it
+        code = 2
+        print(f"error: {error}")
     except BaseException as error:
         traceback.print_exc()
         code = 130 if isinstance(error, KeyboardInterrupt) else 1
@@ -208,7 +213,7 @@ class Row:
     note: str = ""
 
     def __post_init__(self) -> None:
-        self.tried, self.fallen = 0, list[str]()
+        self.tried, self.fallen, self.counts = 0, list[str](), Counter[str]()
 
     def __iter__(self) -> Iterator[int]:
         return iter(range(self.count))
@@ -221,8 +226,9 @@ class Row:
             print(f"fell: {self.what}, {self.fallen[-1]}", file=sys.stderr, flush=True)
 
     def __str__(self) -> str:
-        note = f"; {self.note}" if self.note else ""
-        return f"| {self.what} ({self.tried}) | {self.tried - len(self.fallen)}{note} | {len(self.fallen)} |"
+        notes = [f"{n} {name}" for name, n in self.counts.items()] + [self.note] * bool(self.note)
+        held = f"{self.tried - len(self.fallen)}" + (f" ({', '.join(notes)})" if notes else "")
+        return f"| {self.what} ({self.tried}) | {held} | {len(self.fallen)} |"
 
 
 Trial = Callable[[World, Row], None]

@@ -24,6 +24,7 @@ def kill(recipe: str = "evl", do: str = "train") -> Trial:
                 time.sleep(row.draw.uniform(0, run.seconds))
                 os.kill(child.pid, signal.SIGKILL)
                 kills += child.wait().code == -signal.SIGKILL
+                run.age()
             row.check(run.settle(), i)
         row.note = f"{kills} kills"
 
