@@ -107,7 +107,8 @@ def fork(call: Callable[[], object], log: Path, before: Callable[[], object] | N
         call()
         code = 0
     except SystemExit as stop:
-        code = int(stop.code or 0)
+        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        print(stop.code)
     except StillmotionError as error:  # as the command line has it
         code = 2
         print(f"error: {error}")

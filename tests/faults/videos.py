@@ -131,7 +131,7 @@ def attempts(paths: list[str]) -> None:
     """Try to open each; the marks tell a tracer which one is next."""
     open_video(paths[0])  # so that what is loaded once is
     for i, path in enumerate(paths[1:]):
-        os.path.exists(f"{MARK}{i}")
+        Path(f"{MARK}{i}").exists()
         try:
             open_video(path)
             print(i, "opened")
@@ -199,10 +199,9 @@ def traced(text: str, folder: Path) -> dict[int, list[str]]:
     for line in text.splitlines():
         if mark := re.search(rf'"{MARK}(\d+)"', line):
             case = int(mark[1])
-        elif case >= 0 and re.search(r"\b(socket|connect|execve)\(", line):
-            seen.setdefault(case, []).append(line)
-        elif case >= 0 and re.search(r"\bopen(at)?\(", line) and str(folder) in line and "O_DIRECTORY" not in line:
-            seen.setdefault(case, []).append(line)
+        elif case >= 0 and re.search(r"\b(socket|connect|execve|open|openat)\(", line):
+            if "open" not in line or (str(folder) in line and "O_DIRECTORY" not in line):
+                seen.setdefault(case, []).append(line)
     return seen
 
 
