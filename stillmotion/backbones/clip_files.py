@@ -87,6 +87,8 @@ def resized(weights: Weights, image_size: int | tuple[int, int]) -> Weights:
 
 
 def _resolve(name: str, sizes: dict[str, Any]) -> Weights:
+    if sizes and not Path(name).exists():
+        raise WeightsError(f"{', '.join(sizes)} go with a local file; {name} has sizes of its own: leave them out")
     if name == "auto":
         try:
             return _resolve(INT8, sizes)
@@ -106,8 +108,6 @@ def _resolve(name: str, sizes: dict[str, Any]) -> Weights:
         )
     if file := local_file(tag):
         return _local(name, file, CLIPConfig.published(model), sizes)
-    if sizes:
-        raise WeightsError(f"{', '.join(sizes)} go with local files; {name} has sizes of its own: leave them out")
     entry = hub.published(model, tag)
     config = CLIPConfig.published(model)
     config = replace(config, activation="quick_gelu" if entry.get("quick_gelu") else config.activation)

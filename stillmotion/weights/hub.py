@@ -81,7 +81,7 @@ def hub_file(repository: str, names: Sequence[str], mend: str) -> Path:
             return Path(hf_hub_download(repository, name))
         except Exception as error:  # the hub's own types, which differ between versions
             if not _not_found(error) or name == names[-1]:
-                raise WeightsError(f"cannot download {repository} ({_reason(error)}); {mend}") from error
+                raise WeightsError(f"cannot download {repository} ({reason(error)}); {mend}") from error
     raise WeightsError(f"no file of {repository} is asked for; {mend}")
 
 

@@ -2,8 +2,8 @@
 
     python -m tests.faults.weights --count 5000 --seed 0
 
-Every mutant is read in a process of its own, with half a gigabyte above what it starts with and ten seconds. Prints a
-row for each kind of file: tried, loaded, refused, fell. Exits with 1 if anything fell.
+Every mutant is read in a process of its own, with half a gigabyte above what it starts with and ten seconds of the
+processor. Prints a row for each kind of file: tried, loaded, refused, fell. Exits with 1 if anything fell.
 """
 
 import argparse
@@ -183,7 +183,8 @@ def attempt(call: Callable[[], object]) -> int:
     """Read in a process of its own; how it ended, below zero for a signal."""
     child = os.fork()
     if child == 0:
-        signal.alarm(SECONDS)
+        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, resource.RLIM_INFINITY))
+        signal.alarm(12 * SECONDS)  # what waits takes no time of the processor
         used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + ROOM, resource.RLIM_INFINITY))
         try:
@@ -211,9 +212,8 @@ def main() -> int:
     results: dict[str, Counter[str]] = {}
     with tempfile.TemporaryDirectory() as name:
         sources = seeds(Path(name))
-        for kind, source in sources.items():
-            if attempt(lambda s=source: load_backbone(str(s))) != LOADED:
-                raise SystemExit(f"the undamaged {kind} does not load; the rest would mean nothing")
+        for source in sources.values():
+            load_backbone(str(source))  # or the rest would mean nothing; and the imports are done before the forks
         for i in range(options.count):
             kind = list(sources)[i % len(sources)]
             draw = random.Random(f"{options.seed} {i}")
