@@ -16,7 +16,7 @@ from stillmotion.backbones.load import FORMAT, backbone_of, load_backbone, read_
 from stillmotion.backbones.weights import TOWERS, Tower, Weights, check_fingerprints, compare, load_into
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.transforms import Preprocess
-from stillmotion.errors import WeightsError, did_you_mean
+from stillmotion.errors import WeightsError, did_you_mean, one_line
 from stillmotion.files import atomic_write
 from stillmotion.methods import METHODS, Method, name_of
 from stillmotion.models.video_clip import VideoCLIP
@@ -70,7 +70,7 @@ class Card:
         try:
             if raw["method"] not in METHODS:
                 raise WeightsError(
-                    f"{source} holds method {raw['method']!r}, which stillmotion.methods.METHODS does not have; import "
+                    f"{source} holds method {raw['method']!r:.80}, which stillmotion.methods.METHODS does not have; import "
                     "the module that adds it, on the command line by STILLMOTION_IMPORT=my_module"
                 )
             card = cls(
@@ -90,7 +90,7 @@ class Card:
             raise
         except (LookupError, TypeError, AttributeError, ValueError, typeguard.TypeCheckError) as error:
             raise WeightsError(
-                f"{source} has a damaged description, or one of a newer version ({error!s:.200}); update stillmotion, "
+                f"{source} has a damaged description, or one of a newer version ({one_line(error):.200}); update stillmotion, "
                 "or train or convert it again"
             ) from error
         return card

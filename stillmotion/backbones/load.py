@@ -100,13 +100,13 @@ def backbone_of(raw: Any, source: str) -> Backbone:
     try:
         kind, sizes, pixels = raw["kind"], raw["sizes"], dict(raw["pixels"])
         if kind not in KINDS:
-            raise WeightsError(f"{source} has a backbone of kind {kind!r}{did_you_mean(str(kind), KINDS)}")
+            raise WeightsError(f"{source} has a backbone of kind {kind!r:.80}{did_you_mean(str(kind), KINDS)}")
         tuples: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in pixels.items()}
         return KINDS[kind].describe(sizes, Pixels(**tuples))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, WeightsError):
             raise
-        raise WeightsError(f"{source} has a damaged description ({error!r}); train or convert it again") from error
+        raise WeightsError(f"{source} has a damaged description ({error!r:.200}); train or convert it again") from error
 
 
 def read_card_json(path: Path) -> dict[str, Any]:
@@ -120,11 +120,11 @@ def read_card_json(path: Path) -> dict[str, Any]:
         raise WeightsError(f"{path} was not written by stillmotion; pass a model.safetensors of a run")
     try:
         raw = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise WeightsError(f"{path} has a damaged description ({error}); train or convert it again") from error
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         found = raw.get("format") if isinstance(raw, dict) else type(raw).__name__
-        raise WeightsError(f"{path} has format {found!r}; this version reads {FORMAT!r}: train or convert it again")
+        raise WeightsError(f"{path} has format {found!r:.80}; this version reads {FORMAT!r}: train or convert it again")
     return raw
 
 
@@ -137,7 +137,7 @@ def _inside(name: str, path: Path, base: str | None, seen: Seen) -> Weights:
         backbone = backbone_of(card["backbone"], str(path))
         source, fingerprints = str(card["backbone_name"]), dict(card["fingerprints"])
     except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path} has a damaged description ({error!r}); train or convert it again") from error
+        raise WeightsError(f"{path} has a damaged description ({error!r:.200}); train or convert it again") from error
     known, state = tower_tensors(backbone), to_openai(read_safetensors(path))
     if known.keys() - state.keys():
         size, seen = backbone.pixels.size, (*seen, path.resolve())
