@@ -87,6 +87,7 @@ def test_the_card_says_everything(trained: dict[str, Path], tiny_clip: Path) -> 
     [
         ("training", "@deep@"),
         ("preprocess", {"size": [32, 32], "short_side": []}),
+        ("classes", ["left", ["right"]]),
         ("format", "x" * 10**5),
         ("method", "x" * 10**5),
         ("backbone", {"kind": "x" * 10**5, "sizes": {}, "pixels": {}}),

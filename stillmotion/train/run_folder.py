@@ -11,6 +11,7 @@ predictions.jsonl     the probabilities behind them, one line per video
 
 import contextlib
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,9 @@ class RunFolder:
         if not file.is_file():
             return None
         try:
+            with zipfile.ZipFile(file) as archive:  # PyTorch does not compare the checksums that it writes
+                if part := archive.testzip():
+                    raise ValueError(f"{part} has another checksum")
             state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # PyTorch goes on to advise reading it unsafely
             reason = one_line(error)[:120].partition(". ")[0]

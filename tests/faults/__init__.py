@@ -240,7 +240,9 @@ def main(trials: dict[str, tuple[Trial, int]]) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--count", type=int, help="trials in all, at least one of each kind; left out: the full count")
     parser.add_argument("--seed", type=int, default=0, help="of what is drawn")
+    parser.add_argument("--only", default="", help="rows whose name holds this")
     options = parser.parse_args()
+    trials = {what: trial for what, trial in trials.items() if options.only in what}
     full, fell = sum(count for _, count in trials.values()), False
     torch.set_num_threads(1)
     stillmotion.features.store.SHARD_BYTES = 1  # a shard for every clip

@@ -19,14 +19,16 @@ from safetensors.torch import save_file
 import stillmotion
 from stillmotion.backbones.load import load_backbone
 from stillmotion.errors import StillmotionError
-from tests.faults import Run, Row, Trial, World, fork, limit, main, weights
+from tests.faults import Row, Run, Trial, World, fork, limit, main, weights
 
 ROOM, SECONDS = 1 << 30, 2.0
 SELF, DEEP, CANARY = "@self@", "@deep@", "stillmotion_canary"
 VALUES: tuple[Any, ...] = (
-    None, True, False, -1, 0, 1, 3, 10**5, 10**9, 10**30, 0.5, 1e400, float("nan"), "", "x", "x" * 100_000, "../x", "\0",
+    None, True, False, -1, 0, 1, 3, 10**5, 10**9, 10**30, 0.5, 1e400, float("nan"), "", "x", "x" * 100_000,
+    "../x", "\0",
     "/dev/zero", "os:system", CANARY, f"{CANARY}:run", "torch.nn.Linear", "__class__", "auto", "http://127.0.0.1:9/x",
-    "\x1b[31m", "\ud800", SELF, DEEP, [], [1], ["a", "a"], [[[]]], {}, {"a": 1}, {"__class__": "os.system"}, [0] * 10**5,
+    "\x1b[31m", "\ud800", SELF, DEEP, [], [1], ["a", "a"], [[[]]], {}, {"a": 1}, {"__class__": "os.system"},
+    [0] * 10**5,
 )  # fmt: skip
 FORBIDDEN = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "socket.connect", "socket.getaddrinfo")
 

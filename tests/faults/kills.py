@@ -43,6 +43,7 @@ def kill_command(world: World, row: Row) -> None:
         time.sleep(row.draw.uniform(0, run.seconds))
         process.kill()
         kills += process.wait() == -signal.SIGKILL
+        run.age()
         done = subprocess.run(words, check=False, capture_output=True, text=True)
         fine = done.returncode == 0 or "holds this run, finished" in done.stderr
         row.check(run.settle() if fine else done.stderr[-1500:], i)

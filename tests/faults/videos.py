@@ -199,9 +199,9 @@ def traced(text: str, folder: Path) -> dict[int, list[str]]:
     for line in text.splitlines():
         if mark := re.search(rf'"{MARK}(\d+)"', line):
             case = int(mark[1])
-        elif case >= 0 and re.search(r"\b(socket|connect|execve|open|openat)\(", line):
-            if "open" not in line or (str(folder) in line and "O_DIRECTORY" not in line):
-                seen.setdefault(case, []).append(line)
+        call = re.search(r"\b(socket|connect|execve|open|openat)\(", line)
+        if case >= 0 and call and ("open" not in call[1] or (str(folder) in line and "O_DIRECTORY" not in line)):
+            seen.setdefault(case, []).append(line)
     return seen
 
 

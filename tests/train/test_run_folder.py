@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from stillmotion.data.source import Data
 from stillmotion.errors import StillmotionError
@@ -166,6 +167,22 @@ def test_a_damaged_state_says_nothing_of_unsafe_reading(tmp_path: Path) -> None:
             folder.load_state()
         folder.close()
         assert "\n" not in str(error.value) and "weights_only" not in str(error.value)
+
+
+def test_flipped_bits_of_a_state_are_noticed(tmp_path: Path) -> None:
+    """Training would go on to another model."""
+    folder = RunFolder(tmp_path, {})
+    folder.save_state({"step": 1, "weights": torch.arange(20_000.0)})
+    whole = (tmp_path / "state.pt").read_bytes()
+    for place in range(len(whole) // 2, len(whole) // 2 + 40_000, 4_001):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        (tmp_path / "state.pt").write_bytes(damaged)
+        with pytest.raises(StillmotionError, match=r"state\.pt is damaged \(.*checksum\); delete it to start over"):
+            folder.load_state()
+    (tmp_path / "state.pt").write_bytes(whole)
+    state = folder.load_state()
+    assert state is not None and state["step"] == 1
 
 
 def test_damaged_metrics(tmp_path: Path) -> None:
