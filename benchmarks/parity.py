@@ -146,7 +146,7 @@ def evl_work(row: EVLRow) -> list[str]:
 
 def evl_parameters(row: EVLRow) -> list[str]:
     """A line of EVL's parameters."""
-    cells = [f"{evl(row, cross).new / 1e6:.3f}" for cross in (False, True)]
+    cells = [f"{evl(row, cross).total.new / 1e6:.3f}" for cross in (False, True)]
     return [row.name, row.parameters, *cells, row.why.split(";")[0] if row.parameters else ""]
 
 
@@ -207,34 +207,35 @@ def _blocks_only(method: A5) -> int:
 
 def _vifi_with_twice_proj() -> tuple[str, ...]:
     clip = CLIPConfig.published(B16)
-    return millions(counts(ViFiCLIP()).trained, clip.vision.width * clip.embed_dim)
+    return millions(counts(ViFiCLIP()).total.trained, clip.vision.width * clip.embed_dim)
 
 
 PROMPTS = {"tuned": "prompts", "vision_prompts": 10, "text_prompts": 10}
 NOVEL = {"tuned": "prompts", "vision_prompts": 16, "text_prompts": 16, "vision_depth": 9, "text_depth": 9}
 PARAMETER_ROWS = (
-    Row("ViFi-CLIP, trained", "124.7 M", lambda: millions(counts(ViFiCLIP()).trained),
+    Row("ViFi-CLIP, trained", "124.7 M", lambda: millions(counts(ViFiCLIP()).total.trained),
         "CLIP without its token table, which the release never trains"),
     Row("the same, the projection twice", "124.7 M", _vifi_with_twice_proj,
         "the only simple sum found that prints as 124.7"),
-    Row("X-CLIP, trained", "131.5 M", lambda: millions(counts(XCLIP()).trained), "text tower excluded; 8 frames"),
-    Row("ActionCLIP, all", "168.5 M", lambda: millions(counts(ActionCLIP()).parameters),
+    Row("X-CLIP, trained", "131.5 M", lambda: millions(counts(XCLIP()).total.trained), "text tower excluded; 8 frames"),
+    Row("ActionCLIP, all", "168.5 M", lambda: millions(counts(ActionCLIP()).total.parameters),
         "token table included; rounded it is 168.6"),
     Row("the same, no frame positions", "168.5 M",
-        lambda: millions(counts(ActionCLIP()).parameters, -77 * 512), "77 positions, 512 wide, left out"),
+        lambda: millions(counts(ActionCLIP()).total.parameters, -77 * 512), "77 positions, 512 wide, left out"),
     Row("ActionCLIP in EVL's table 2", "105.15 M",
         lambda: millions(counts(ActionCLIP()).visual.parameters, counts(ActionCLIP()).temporal.parameters),
         "image tower and temporal head; text excluded"),
-    Row("A5, trained", "6,352,384", lambda: millions(counts(A5()).trained), "counted in the release"),
-    Row("A6, trained", "9,504,768", lambda: millions(counts(A5(layers=3)).trained), "counted in the release"),
+    Row("A5, trained", "6,352,384", lambda: millions(counts(A5()).total.trained), "counted in the release"),
+    Row("A6, trained", "9,504,768", lambda: millions(counts(A5(layers=3)).total.trained), "counted in the release"),
     Row("A6 in EVL's table 2", "9.43 M", lambda: millions(_blocks_only(A5(layers=3))),
         "an estimate there; this is the matrices of three blocks alone"),
-    Row("image tower tuned alone", "86,192,640", lambda: millions(counts(ViFiCLIP(tuned="image")).trained),
+    Row("image tower tuned alone", "86,192,640", lambda: millions(counts(ViFiCLIP(tuned="image")).total.trained),
         "counted in the release"),
-    Row("text tower tuned alone", "38,131,200", lambda: millions(counts(ViFiCLIP(tuned="text")).trained),
+    Row("text tower tuned alone", "38,131,200", lambda: millions(counts(ViFiCLIP(tuned="text")).total.trained),
         "counted in the release"),
-    Row("prompts, few-shot", "153,600", lambda: millions(counts(ViFiCLIP(**PROMPTS)).trained), "10 + 10 in 12 layers"),
-    Row("prompts, base-to-novel", "184,320", lambda: millions(counts(ViFiCLIP(**NOVEL)).trained),
+    Row("prompts, few-shot", "153,600", lambda: millions(counts(ViFiCLIP(**PROMPTS)).total.trained),
+        "10 + 10 in 12 layers"),
+    Row("prompts, base-to-novel", "184,320", lambda: millions(counts(ViFiCLIP(**NOVEL)).total.trained),
         "16 + 16 in 9 layers"),
     Row("EVL's frozen tower", "85,798,656", lambda: millions(counts(EVL()).visual.parameters),
         "counted in the release, whose patch embedding has 768 biases, all zero"),
@@ -256,7 +257,7 @@ LIKE_ROWS: tuple[tuple[str, Method], ...] = (
 def like_for_like(name: str, method: Method) -> list[str]:
     """A line of everything counted in one way."""
     c = counts(method)
-    sizes = [f"{n / 1e6:.2f} M" for n in (c.parameters, c.trained, c.new)]
+    sizes = [f"{n / 1e6:.2f} M" for n in (c.total.parameters, c.total.trained, c.total.new)]
     text = f"{c.text.macs / 1e9:.0f}" if c.text_tokens else ""
     return [name, *sizes, f"{c.video.plain_macs / 1e9:.2f}", f"{c.video.macs / 1e9:.2f}", text]
 

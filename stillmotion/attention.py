@@ -36,10 +36,8 @@ class AttentionMap:
 @torch.inference_mode()
 def attention_map(classifier: Classifier, path: str | Path) -> AttentionMap:
     """Show where a trained model looks in a video (one view of it).
-
-    Raises:
-        StillmotionError: the model has no video query, or one that does not read patches.
-        VideoError: the file cannot be read.
+    Raises `StillmotionError`: the model has no video query, or one that does not read patches; `VideoError`: the file
+    cannot be read.
     """
     look = getattr(getattr(classifier.model, "temporal", None), "attention", None)
     if look is None:

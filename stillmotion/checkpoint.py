@@ -65,9 +65,7 @@ class Card:
     @classmethod
     def from_json(cls, raw: dict[str, Any], source: str) -> "Card":
         """Read a card back; every number and type in it is checked before anything is built.
-
-        Raises:
-            WeightsError: it is damaged, or for a method or an option that this version does not have.
+        Raises `WeightsError`: it is damaged, or for a method or an option that this version does not have.
         """
         try:
             if raw["method"] not in METHODS:
@@ -76,9 +74,9 @@ class Card:
                     "import the module that adds it, on the command line by STILLMOTION_IMPORT=my_module"
                 )
             card = cls(
-                method=_typed(METHODS[raw["method"]], raw["method_config"]),
-                preprocess=_typed(Preprocess, raw["preprocess"]),
-                sampling=_typed(Sampling, raw["sampling"]),
+                method=of_plain_values(METHODS[raw["method"]], raw["method_config"]),
+                preprocess=of_plain_values(Preprocess, raw["preprocess"]),
+                sampling=of_plain_values(Sampling, raw["sampling"]),
                 backbone=backbone_of(raw["backbone"], source),
                 classes=tuple(raw["classes"]),
                 names=tuple(raw["names"]),
@@ -98,7 +96,7 @@ class Card:
         return card
 
 
-def _typed(kind: type[Any], content: Mapping[str, Any]) -> Any:
+def of_plain_values(kind: type[Any], content: Mapping[str, Any]) -> Any:
     """A dataclass of plain values from JSON, whose lists become tuples."""
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
     hints = get_type_hints(kind)
@@ -121,9 +119,7 @@ def fingerprints(model: nn.Module, weights: Weights, new: Sequence[str] = ()) ->
 
 def save_model(path: Path, state: Mapping[str, Tensor], card: Card) -> None:
     """Write a checkpoint, whole or not at all: the state without the towers that the card has fingerprints of.
-
-    Raises:
-        DiskError: the disk is full, or the folder cannot be written to.
+    Raises `DiskError`: the disk is full, or the folder cannot be written to.
     """
     tensors = {k: v.detach().to("cpu").contiguous() for k, v in state.items() if card.holds(k)}
     with atomic_write(path) as temporary:
@@ -131,11 +127,7 @@ def save_model(path: Path, state: Mapping[str, Tensor], card: Card) -> None:
 
 
 def read_card(path: Path) -> Card:
-    """Read what a checkpoint says of itself.
-
-    Raises:
-        WeightsError: no such file, or not one of ours.
-    """
+    """Read what a checkpoint says of itself. Raises `WeightsError`: no such file, or not one of ours."""
     if (path / "model.safetensors").is_file():
         raise WeightsError(f"{path} is a folder; pass the model in it, {path / 'model.safetensors'}")
     if not path.is_file():
@@ -146,13 +138,9 @@ def read_card(path: Path) -> Card:
 
 def load_model(path: Path, backbone: str | None = None) -> tuple[VideoCLIP, Card]:
     """Rebuild a model from its checkpoint, fetching the towers that it does not store.
+    Raises `WeightsError`: the file or the weights are missing, damaged, or not those the model was trained on.
 
-    Args:
-        path: a checkpoint.
-        backbone: where to find the backbone's weights instead of where they came from; they must be the same weights.
-
-    Raises:
-        WeightsError: the file or the weights are missing, damaged, or not those the model was trained on.
+    `backbone` says where to find the backbone's weights instead of where they came from; they must be the same ones.
     """
     card = read_card(path)
     state = read_safetensors(path)
@@ -162,16 +150,14 @@ def load_model(path: Path, backbone: str | None = None) -> tuple[VideoCLIP, Card
     compare(own, state, str(path))
     weights = None
     if len(own) < len(expected):
-        weights = load_backbone(backbone or found_from(card.backbone_name, path), image_size=card.backbone.pixels.size)
+        name, beside = card.backbone_name, path.parent / Path(card.backbone_name).name
+        if not Path(name).exists() and beside.is_file():  # a file that is not there any more
+            name = str(beside)
+        weights = load_backbone(backbone or name, image_size=card.backbone.pixels.size)
         check_fingerprints(card.fingerprints, card.backbone_name, weights)
     model = card.method.build(card.backbone, card.names)
     if weights is not None:
+        model.tokenizer = weights.backbone.tokenizer  # a folder's own may have moved with it
         load_into(model, weights.state, new=(*card.method.new_parameters(), "head.*"), source=weights.name)
     model.load_state_dict(state, strict=False)
     return model.eval(), card
-
-
-def found_from(name: str, model: Path) -> str:
-    """A backbone's name as a model's file has it; a file that is not there any more is looked for beside the model."""
-    beside = model.parent / Path(name).name
-    return str(beside) if not Path(name).exists() and beside.is_file() else name

@@ -53,11 +53,8 @@ class Classifier:
 
     Args:
         model: a torch module that is a `VideoClassifier`; it is put into evaluation mode.
-        preprocess: sizes and statistics it was trained with.
-        sampling: how it chooses frames, and how many views it averages.
-        num_frames: frames of a view.
-        classes: class names as the user writes them.
-        names: the same as prompts write them; None: alike.
+        num_frames: of a view.
+        classes, names: class names as the user and as prompts write them; None: alike.
         text: class embeddings (K, E), for a model whose text tower is missing.
         device: where to run; None: the GPU if there is one.
     """
@@ -112,9 +109,7 @@ class Classifier:
     @torch.inference_mode()
     def encode(self, classes: Sequence[str], names: Sequence[str] | None = None) -> Vocabulary:
         """Encode class names, for `score`; `names` are the same as prompts write them (None: alike).
-
-        Raises:
-            StillmotionError: a model for its own classes only, or names that are missing or given twice.
+        Raises `StillmotionError`: a model for its own classes only, or names that are missing or given twice.
         """
         if self._open is None:
             raise StillmotionError(
@@ -141,23 +136,15 @@ class Classifier:
         return VideoDataset(manifest, self.num_frames, sampling, self.preprocess)
 
     def read(self, path: str | Path) -> Tensor:
-        """Decode the test views of a video: (views * crops, T, 3, H, W) normalized float32.
-
-        Raises:
-            VideoError: the file cannot be read.
-        """
+        """The test views of a video, (views * crops, T, 3, H, W). Raises `VideoError`: it cannot be read."""
         return read_views(Path(path), self.num_frames, self.sampling, self.preprocess)
 
     @torch.inference_mode()
     def score(self, views: Tensor, vocabulary: Vocabulary | None = None, name: str = "the video") -> Tensor:
         """Class probabilities (K,) of one video from its views (V, T, 3, H, W), averaged after the softmax.
+        Raises `StillmotionError`: there are no classes, or the logits are not finite.
 
-        Args:
-            vocabulary: classes of this call alone, from `encode`; None: the classifier's.
-            name: of the video, for an error.
-
-        Raises:
-            StillmotionError: there are no classes, or the logits are not finite.
+        `vocabulary`, from `encode`, is for this call alone (None: the classifier's); errors say `name`, the video's.
         """
         vocabulary = vocabulary or self.vocabulary
         if not vocabulary.classes:
@@ -168,10 +155,7 @@ class Classifier:
 
     def __call__(self, path: str | Path) -> Prediction:
         """Classify a video file.
-
-        Raises:
-            VideoError: the file cannot be read.
-            StillmotionError: there are no classes, or the logits are not finite.
+        Raises `VideoError`: it cannot be read; `StillmotionError`: there are no classes, or the logits are not finite.
         """
         vocabulary = self.vocabulary  # once: another thread may assign classes meanwhile
         scores = self.score(self.read(path), vocabulary, str(path))
@@ -181,26 +165,15 @@ class Classifier:
 
 
 def load(path: str | Path, *, backbone: str | None = None, device: str | torch.device | None = None) -> Classifier:
-    """Load a trained model from one file.
+    """Load a trained model from the `model.safetensors` of a run.
+    Raises `WeightsError`: the file or its backbone is missing, damaged, or do not fit.
 
-    Args:
-        path: a `model.safetensors` of a run.
-        backbone: where to find the weights that the file does not hold, instead of where they came from.
-        device: where to run; None: the GPU if there is one.
-
-    Raises:
-        WeightsError: the file or its backbone is missing, damaged, or do not fit.
+    `backbone` says where to find the weights that the file does not hold, instead of where they came from; `device`
+    where to run (None: the GPU if there is one).
     """
     model, card = load_model(Path(path), backbone)
-    return Classifier(
-        model,
-        preprocess=card.preprocess,
-        sampling=card.sampling,
-        num_frames=card.method.num_frames,
-        classes=card.classes,
-        names=card.names,
-        device=device,
-    )
+    how = {name: getattr(card, name) for name in ("preprocess", "sampling", "classes", "names")}
+    return Classifier(model, num_frames=card.method.num_frames, device=device, **how)
 
 
 def from_backbone(
@@ -213,16 +186,13 @@ def from_backbone(
     device: str | torch.device | None = None,
 ) -> Classifier:
     """Build an open-vocabulary classifier from CLIP's own weights, untrained.
+    Raises `StillmotionError`: a method that must be trained, weights without what is needed, or misshapen embeddings.
 
     Args:
         method: `zero_shot` or `vificlip`.
-        classes: class names.
         backbone: CLIP weights, see `stillmotion.backbones.weights`.
         text_features: `.npy` file with class embeddings (K, E) in the order of `classes`, in place of a text tower.
         clean_names: write names as words in prompts (ApplyEyeMakeup: apply eye makeup).
-
-    Raises:
-        StillmotionError: a method that must be trained, weights without what is needed, or misshapen embeddings.
     """
     if method not in METHODS:
         raise StillmotionError(f"there is no method {method!r}{did_you_mean(method, METHODS)}")
@@ -253,9 +223,7 @@ def from_backbone(
 
 def read_text_features(path: Path, classes: int, embed_dim: int) -> Tensor:
     """Read class embeddings (K, E) from a `.npy` file, normalized.
-
-    Raises:
-        StillmotionError: not such a file, another shape, or values that are not finite.
+    Raises `StillmotionError`: not such a file, another shape, or values that are not finite.
     """
     try:
         array = np.load(path, allow_pickle=False)

@@ -1,24 +1,27 @@
 """Parameters and multiply-accumulates of a method, tower by tower, without weights or videos.
 
 All runs on the meta device: it is quick at any size, and has none of the fused kernels that PyTorch's counter misses.
-A module whose forward is an exact short cut says in `saved_macs(*inputs)` what its equations as written would add.
+`saved_macs` knows the modules whose forward is an exact short cut, and what their equations as written would add.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
 from fnmatch import fnmatchcase
-from functools import reduce
 from typing import Any, TypeVar
 
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_forward_hook
 from torch.utils.flop_counter import FlopCounterMode
 
 from stillmotion.backbones.backbone import Backbone
 from stillmotion.errors import StillmotionError
 from stillmotion.methods import Method
-from stillmotion.models.video_clip import VideoCLIP
+from stillmotion.methods.evl import CrossFrameAttention
+from stillmotion.methods.step import StepAttention
+from stillmotion.methods.xclip import CrossFrameBlock
+from stillmotion.models.features import last_out
+from stillmotion.models.query_attention import QueryAttention
 from stillmotion.train.tuning import rules
 
 T = TypeVar("T")
@@ -44,7 +47,7 @@ class Part:
     """Of the equations as written, without the exact short cuts of our code: what a release computes."""
 
     def __add__(self, other: "Part") -> "Part":
-        return Part(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+        return Part(*map(sum, zip(astuple(self), astuple(other))))
 
 
 @dataclass(frozen=True)
@@ -65,19 +68,9 @@ class Counts:
         return self.visual + self.temporal + self.head
 
     @property
-    def parameters(self) -> int:
-        """All parameters."""
-        return self.video.parameters + self.text.parameters
-
-    @property
-    def trained(self) -> int:
-        """All parameters that train."""
-        return self.video.trained + self.text.trained
-
-    @property
-    def new(self) -> int:
-        """All parameters that the backbone's weights do not hold."""
-        return self.video.new + self.text.new
+    def total(self) -> Part:
+        """All of it: sizes of the model, and the work of one video with a class list of its own."""
+        return self.video + self.text
 
 
 def count(method: Method, backbone: Backbone, classes: int = 400, text_tokens: int | None = None) -> Counts:
@@ -106,60 +99,45 @@ def count(method: Method, backbone: Backbone, classes: int = 400, text_tokens: i
     if len(model.templates) > 1:
         tokens = tokens.expand(len(model.templates), -1, -1)
     trained = set(rules(model, method.tune()))
+    new = {n for n, _ in model.named_parameters() if any(fnmatchcase(n, p) for p in method.new_parameters())}
     model.requires_grad_(False)  # the counter's hooks want gradients otherwise
 
-    def part(name: str, macs: tuple[int, int]) -> Part:
-        return _parameters(model, name, trained, method.new_parameters(), *macs)
+    def part(name: str, call: Callable[[], T]) -> tuple[T, Part]:
+        sizes = {path: p.numel() for path, p in model.named_parameters() if path.startswith(f"{name}.")}
+        of = [sum(size for path, size in sizes.items() if path in chosen) for chosen in (sizes, trained, new)]
+        result, *macs = _measure(call)
+        return result, Part(*of, *macs)
 
-    text, text_macs = _measure(model, lambda: model.encode_text(tokens))
-    features, visual = _measure(model, lambda: model.visual(video))
-    embedding, temporal = _measure(model, lambda: model.temporal(features))
-    _, head = _measure(model, lambda: model.head(embedding, text, features))
-    return Counts(
-        visual=part("visual", visual),
-        temporal=part("temporal", temporal),
-        head=part("head", head),
-        text=part("text", text_macs),
-        text_tokens=length if model.text is not None else 0,
-    )
+    text, text_part = part("text", lambda: model.encode_text(tokens))
+    features, visual = part("visual", lambda: model.visual(video))
+    embedding, temporal = part("temporal", lambda: model.temporal(features))
+    _, head = part("head", lambda: model.head(embedding, text, features))
+    return Counts(visual, temporal, head, text_part, length if model.text is not None else 0)
 
 
-def _measure(model: nn.Module, call: Callable[[], T]) -> tuple[T, tuple[int, int]]:
+def _measure(call: Callable[[], T]) -> tuple[T, int, int]:
     """Run a part on the meta device; returns its result and its MACs, as run and as written."""
-    with torch.no_grad(), _savings(model) as saved, FlopCounterMode(display=False) as counter:
+    saved: list[int] = []
+    note = register_module_forward_hook(lambda module, inputs, _: saved.append(saved_macs(module, inputs)))
+    with torch.no_grad(), note, FlopCounterMode(display=False) as counter:
         result = call()
     macs = counter.get_total_flops() // 2
-    return result, (macs, macs + sum(saved))
+    return result, macs, macs + sum(saved)
 
 
-@contextmanager
-def _savings(model: nn.Module) -> Iterator[list[int]]:
-    """Collect what modules with a `saved_macs` save in the forwards that run meanwhile."""
-    saved: list[int] = []
-
-    def note(module: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        saved.append(module.saved_macs(*inputs))
-
-    hooks = [m.register_forward_hook(note) for m in model.modules() if hasattr(m, "saved_macs")]
-    try:
-        yield saved
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _parameters(
-    model: VideoCLIP, name: str, trained: set[str], new: tuple[str, ...], macs: int, plain_macs: int
-) -> Part:
-    parts = (
-        Part(
-            parameter.numel(),
-            parameter.numel() * (path in trained),
-            parameter.numel() * any(fnmatchcase(path, pattern) for pattern in new),
-            0,
-            0,
-        )
-        for path, parameter in model.named_parameters()
-        if path.startswith(f"{name}.")
-    )
-    return reduce(Part.__add__, parts, Part(0, 0, 0, macs, plain_macs))
+def saved_macs(module: nn.Module, inputs: tuple[Any, ...]) -> int:
+    """Multiply-accumulates that the equations of a module as written would add to the exact short cut that it runs."""
+    if isinstance(module, QueryAttention):  # a key and a value of every token, instead of folding and pooling
+        (B, S, D), inner = inputs[1].shape, module.q_proj.out_features
+        return 2 * B * ((S * D + S) * inner - (inner + S * module.heads) * D)
+    if isinstance(module, StepAttention):  # what the other tokens ask and make: queries, outputs, scores, mixes
+        B, T, L, D = last_out(inputs[0]).shape
+        return B * T * L * 2 * (D * D + (T * L + 1) * D)
+    if isinstance(module, CrossFrameBlock):  # the message token reads too: a query over L + 1 tokens, and its output
+        B, T, L, D = inputs[0].shape
+        return B * T * (2 * (L + 1) * D + D * D)
+    if isinstance(module, CrossFrameAttention):  # both tables gathered; a window has zeros, so this costs less
+        (B, T, _, D), table = inputs[0].shape, inputs[2]
+        laid = sum(tile.height * tile.width * tile.rows.numel() for tile in table.tiles)
+        return 2 * B * (T - 1) * D * ((table.grid[0] * table.grid[1]) ** 2 - laid)
+    return 0

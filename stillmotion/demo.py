@@ -10,7 +10,7 @@ from stillmotion.actors.render import PAIRS, ActorsSpec, render_actors
 from stillmotion.attention import attention_map
 from stillmotion.classifier import Classifier, load
 from stillmotion.data.source import Data
-from stillmotion.errors import StillmotionError
+from stillmotion.errors import at_least
 from stillmotion.eval.report import within_pairs
 from stillmotion.experiment import Result, fill_cache, fit
 from stillmotion.files import write_json
@@ -47,9 +47,7 @@ class Demo:
     """Folder of the feature cache; None: the user's cache folder."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "train_actors", "test_actors"):
-            if getattr(self, name) < 1:
-                raise StillmotionError(f"{name.replace('_', '-')} is {getattr(self, name)}; it must be at least 1")
+        at_least(1, self, "epochs", "train_actors", "test_actors")
 
 
 def demo(options: Demo) -> list[Row]:

@@ -11,7 +11,9 @@ The command line prints the message and exits with code 2; everything else is a 
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 
 class StillmotionError(ValueError):
@@ -39,6 +41,17 @@ def reason(error: Exception, most: int = 160) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:most]
 
 
+@contextmanager
+def damaged(what: str, mend: str) -> Iterator[None]:
+    """Turn what Python raises over content of another form into a `WeightsError`: `what` (its reason); `mend`."""
+    try:
+        yield
+    except StillmotionError:
+        raise
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise WeightsError(f"{what} ({repr(error)[:160]}); {mend}") from error
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` for the nearest known word, else `; choose from a, b, c`, the nearest 8 of many."""
     choices = sorted(known)
@@ -52,6 +65,19 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         choices = [lower[c] for c in sorted(difflib.get_close_matches(word[:100].lower(), some, n=8, cutoff=0.0))]
     rest = f" and {more} more" if more > 1 else ""
     return f"; choose from {', '.join(choices)}{rest}" if choices else ""
+
+
+def check_fields(config: object, rule: str, good: Callable[[Any], bool], *fields: str) -> None:
+    """Refuse a dataclass with a field whose value is set and not good: a `StillmotionError` that says the rule."""
+    for field in fields:
+        value = getattr(config, field)
+        if value is not None and not good(value):
+            raise StillmotionError(f"{field.replace('_', '-')} is {value}; it must be {rule}")
+
+
+def at_least(low: int, config: object, *fields: str, hint: str = "") -> None:
+    """`check_fields` for a lower bound, which NaN is not above."""
+    check_fields(config, f"at least {low}{hint}", lambda value: value >= low, *fields)
 
 
 def missing(extra: str, what: str, kind: type[StillmotionError] = StillmotionError) -> StillmotionError:

@@ -1,7 +1,6 @@
 """From a recipe to a checkpoint: read the data, load the backbone, encode or stream, train, evaluate, save."""
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,10 +11,10 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
-from stillmotion.backbones.load import load_backbone
-from stillmotion.backbones.weights import Weights, load_into
+from stillmotion.backbones.load import absolute, load_backbone
+from stillmotion.backbones.weights import TOWERS, Tower, Weights, load_into
 from stillmotion.checkpoint import Card, fingerprints, read_card, save_model
 from stillmotion.data.bad import BadVideos
 from stillmotion.data.manifest import Manifest
@@ -23,7 +22,7 @@ from stillmotion.data.source import Data, load_data
 from stillmotion.errors import StillmotionError
 from stillmotion.eval.evaluate import score
 from stillmotion.eval.report import Report, Scores, read_predictions, write_predictions
-from stillmotion.files import Digests, sha256, write_json
+from stillmotion.files import Digests, sha256, short_digest, write_json
 from stillmotion.models.video_clip import VideoCLIP
 from stillmotion.progress import say
 from stillmotion.recipes.base import HERE, Place, Recipe, declared, plain
@@ -36,6 +35,8 @@ from stillmotion.train.loop import Trainer
 from stillmotion.train.objective import make_objective
 from stillmotion.train.run_folder import RunFolder
 from stillmotion.train.tuning import explain, rules
+
+Names = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -50,16 +51,13 @@ class Result:
 
 def fit(recipe: Recipe[Any], data: Data, place: Place = HERE, name: str = "run", keep: bool = False) -> Result:
     """Train one model and evaluate it on the validation clips.
+    Raises `StillmotionError`: anything that the user can mend; `Stopped`: a signal asked to stop; the same call goes on
+    from there.
 
     Args:
-        recipe, data: what to train and how, and the labeled videos.
         place: where the run takes place, and from what.
         name: of the run's folder, where `place.out` does not say.
         keep: read the result of a finished run of the same configuration instead of refusing to train it again.
-
-    Raises:
-        StillmotionError: anything that the user can mend.
-        Stopped: a signal asked to stop; the same call goes on from there.
     """
     if not recipe.method.tune():
         raise StillmotionError("nothing of this method trains; use it with `stillmotion eval` or `predict`")
@@ -69,7 +67,7 @@ def fit(recipe: Recipe[Any], data: Data, place: Place = HERE, name: str = "run",
     digests = Digests(feature_folder(place.cache) if recipe.method.frozen else None)
     train, val = load_data(data, recipe.train.seed, digests)
     with accelerator.main_process_first():
-        own = identity(weights, train, val, place.start_from)
+        own = identity(recipe, weights, (train, val), place.start_from, digests)
         config, defaults = configuration(recipe, data, place), configuration(*map(declared, (recipe, data, place)))
         folder = RunFolder(path, config | own, place.overwrite, keep, defaults | own)
     with contextlib.closing(folder):
@@ -77,15 +75,22 @@ def fit(recipe: Recipe[Any], data: Data, place: Place = HERE, name: str = "run",
             return read_result(folder)
         bad, names = BadVideos(folder.bad_videos, len(train) + len(val), data.max_bad), data.names(train.classes)
         learner = make_learner(recipe, weights, train, names, place, accelerator)
-        source = open_source(recipe, weights, (train, val), place.cache, accelerator, bad, digests)
-        source.fill()
         model: Any = learner.model
-        model.visual = source.visual(model.visual)
+        source: Source
+        if recipe.method.frozen:
+            source = FeatureSource(recipe, weights, (train, val), place.cache, accelerator, bad, digests)
+            source.fill()
+            model.visual = nn.Identity()  # batches are its outputs; its memory is free for them
+        else:
+            source = PixelSource(recipe, weights, train, val)
         scores = learn(learner, source, folder, bad, train.classes)
         report = Report.of(scores, train.classes)
         trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
         if accelerator.is_main_process:
-            write_results(folder, val, scores, report, trained)
+            # What `read_result` reads.
+            write_predictions(folder.path / "predictions.jsonl", scores, [c.path for c in val.clips], val.classes)
+            more = {"trained_parameters": trained, "seconds": folder.training_seconds()}
+            write_json(folder.path / "results.json", asdict(report) | more)
             save_model(folder.model, model.state_dict(), card(recipe, weights, model, names, report, config))
             folder.finish()
         accelerator.wait_for_everyone()
@@ -99,7 +104,7 @@ def configuration(recipe: Recipe[Any], data: Data, place: Place) -> dict[str, An
     return {"recipe": recipe.to_dict(), "data": plain(data), "place": plain(place)}
 
 
-def learn(learner: Learner, source: Source, folder: RunFolder, bad: BadVideos, classes: tuple[str, ...]) -> Scores:
+def learn(learner: Learner, source: Source, folder: RunFolder, bad: BadVideos, classes: Names) -> Scores:
     """Train from where the folder says to the end, and score the validation clips."""
 
     def numbers(scores: Scores) -> dict[str, float]:
@@ -115,21 +120,9 @@ def learn(learner: Learner, source: Source, folder: RunFolder, bad: BadVideos, c
     return scores
 
 
-def write_results(folder: RunFolder, val: Manifest, scores: Scores, report: Report, trained: int) -> None:
-    """Write what `read_result` reads."""
-    write_predictions(folder.path / "predictions.jsonl", scores, [c.path for c in val.clips], val.classes)
-    more = {"trained_parameters": trained, "seconds": folder.training_seconds()}
-    write_json(folder.path / "results.json", asdict(report) | more)
-
-
 def fill_cache(recipes: Sequence[Recipe[Any]], data: Data, place: Place = HERE, name: str = "run") -> BadVideos:
-    """Compute what several recipes on the same frozen backbone read, in one pass over the videos.
-
-    Returns:
-        The videos that could not be read.
-
-    Raises:
-        StillmotionError: a method that trains the backbone, or anything else that the user can mend.
+    """Compute what several recipes on one frozen backbone read, in one pass; returns the videos that cannot be read.
+    Raises `StillmotionError`: a method that trains the backbone, or anything else that the user can mend.
     """
     first = recipes[0]
     if not all(recipe.method.frozen for recipe in recipes):
@@ -144,33 +137,18 @@ def fill_cache(recipes: Sequence[Recipe[Any]], data: Data, place: Place = HERE, 
     return bad
 
 
-def open_source(
-    recipe: Recipe[Any],
-    weights: Weights,
-    clips: tuple[Manifest, Manifest],
-    cache: Path | None,
-    accelerator: Accelerator,
-    bad: BadVideos,
-    digests: Digests,
-) -> Source:
-    """Where a run's batches come from: features where the method leaves the backbone as it is, else videos."""
-    if recipe.method.frozen:
-        return FeatureSource(recipe, weights, clips, cache, accelerator, bad, digests)
-    return PixelSource(recipe, weights, *clips)
-
-
 def make_learner(
-    recipe: Recipe[Any],
-    weights: Weights,
-    clips: Manifest,
-    names: tuple[str, ...],
-    place: Place,
-    accelerator: Accelerator,
+    recipe: Recipe[Any], weights: Weights, clips: Manifest, names: Names, place: Place, accelerator: Accelerator
 ) -> Learner:
     """Build a run's model and what trains it; `names` are the classes as prompts write them."""
     train, method = recipe.train, recipe.method
     objective = make_objective(method.objective, len(clips.classes), train, accelerator.num_processes)
     model = build(recipe, weights, clips.classes, names, place)
+    if method.frozen and not getattr(model.visual, "plain", False):
+        raise StillmotionError(
+            f"{type(method).__name__} changes the image tower and says that it is frozen; outputs in the cache are "
+            "those of the tower as it came: let `frozen` be False"
+        )
     trained = rules(model, method.tune())
     if place.explain:
         for part in explain(model, trained, method.new_parameters(), train.lr, train.weight_decay, train.decay):
@@ -186,11 +164,7 @@ def make_learner(
 
 
 def read_result(folder: RunFolder) -> Result:
-    """Read what a finished run gave.
-
-    Raises:
-        StillmotionError: a file of it is missing or damaged.
-    """
+    """Read what a finished run gave. Raises `StillmotionError`: a file of it is missing or damaged."""
     file, scores = folder.path / "results.json", read_predictions(folder.path / "predictions.jsonl")
     try:
         trained = int(json.loads(file.read_text(encoding="utf-8"))["trained_parameters"])
@@ -199,30 +173,35 @@ def read_result(folder: RunFolder) -> Result:
     return Result(folder, Report.of(scores, scores.classes), scores, trained)
 
 
-def identity(weights: Weights, train: Manifest, val: Manifest, start: Path | None) -> dict[str, str]:
-    """What a run goes on only with, beside its configuration: backbone or start, clips, classes."""
-    # A file to start from is known by its content, so that it may lie elsewhere when the run goes on.
-    found = {"start": sha256(start)} if start else {"backbone": weights.name}
-    classes = hashlib.sha256(json.dumps(train.classes).encode()).hexdigest()[:16]
-    return {"clips": clips_digest(train, val), "classes": classes, **found}
+def identity(
+    recipe: Recipe[Any], weights: Weights, parts: tuple[Manifest, Manifest], start: Path | None, digests: Digests
+) -> dict[str, Any]:
+    """What a run goes on only with, beside its configuration, by content and not by place: it may lie elsewhere.
 
+    A clip is known by what features are known by, or by its file's size where no features are kept.
+    """
 
-def clips_digest(*parts: Manifest) -> str:
-    """Name the clips of a run: it goes on only with the same ones, on the same sides of the split."""
-    names = [[(c.path.parent.name, c.path.name, part.classes[c.label]) for c in part.clips] for part in parts]
-    return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16]
+    def content(path: Path) -> str | int:
+        try:
+            return digests.digest(path) if recipe.method.frozen else path.stat().st_size
+        except OSError:
+            return 0  # is counted as a bad video where it is decoded
+
+    towers: tuple[Tower, ...] = TOWERS if recipe.method.needs_text else TOWERS[:1]
+    found: dict[str, Any] = {"start": sha256(start)} if start else {}
+    clips = [[(c.path.name, part.classes[c.label], content(c.path)) for c in part.clips] for part in parts]
+    found |= {"clips": short_digest(clips), "classes": short_digest(parts[0].classes)}
+    return found | {"backbone": [weights.fingerprint(t)[:16] for t in towers]}
 
 
 def backbone_weights(recipe: Recipe[Any], start: Path | None = None) -> Weights:
     """Load the weights of a run's backbone, those inside a trained file `start` where one is given.
-
-    Raises:
-        StillmotionError: the method reads class names and the weights have no text tower, or its frames make no whole
-            number of steps of time.
+    Raises `StillmotionError`: the method reads class names and the weights have no text tower, or its frames make no
+    whole number of steps of time.
     """
     if start is not None:
         read_card(start)
-    base = None if start is None else recipe.backbone
+    base = None if start is None or recipe.backbone == "auto" else recipe.backbone
     weights = load_backbone(recipe.backbone if start is None else str(start), image_size=recipe.image_size, base=base)
     if recipe.method.needs_text and weights.backbone.text is None:
         raise StillmotionError(
@@ -234,16 +213,11 @@ def backbone_weights(recipe: Recipe[Any], start: Path | None = None) -> Weights:
 
 
 def build(
-    recipe: Recipe[Any],
-    weights: Weights,
-    classes: tuple[str, ...],
-    names: tuple[str, ...] | None = None,
-    place: Place = HERE,
+    recipe: Recipe[Any], weights: Weights, classes: Names, names: Names | None = None, place: Place = HERE
 ) -> VideoCLIP:
     """Build a run's model: new parts from the seed, what `place.start_from` shares from there, the rest as it came.
 
-    Args:
-        names: the classes as prompts write them; None: as they are.
+    `names` are the classes as prompts write them; None: as they are.
     """
     torch.manual_seed(recipe.train.seed)
     model: VideoCLIP = recipe.method.build(weights.backbone, names or classes)
@@ -265,21 +239,15 @@ def evaluate(learner: Learner, dataset: Any, quiet: bool = False) -> Scores:
 
 
 def card(
-    recipe: Recipe[Any],
-    weights: Weights,
-    model: VideoCLIP,
-    names: tuple[str, ...],
-    report: Report,
-    config: dict[str, Any],
+    recipe: Recipe[Any], weights: Weights, model: VideoCLIP, names: Names, report: Report, config: dict[str, Any]
 ) -> Card:
     """Describe a trained model."""
-    source = Path(weights.name)
     return Card(
         method=recipe.method,
         classes=report.classes,
         names=names,
         backbone=weights.backbone,
-        backbone_name=str(source.absolute()) if source.exists() else weights.name,
+        backbone_name=absolute(weights.name),
         fingerprints=fingerprints(model, weights, recipe.method.new_parameters()),
         preprocess=preprocess_of(recipe, weights),
         sampling=recipe.sampling,

@@ -9,8 +9,8 @@ import json
 import os
 import shutil
 import stat
-import tempfile
 import time
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,27 +22,41 @@ from stillmotion.errors import DiskError
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block ends without an exception.
-
-    Raises:
-        DiskError: the disk is full, or the folder cannot be written to.
+    Raises `DiskError`: the disk is full, or the folder cannot be written to.
     """
-    temporary: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sweep(path.parent.glob(f".{glob.escape(path.name)}.*.tmp"))
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
+    with _renamed(path) as temporary:
         yield temporary
         with temporary.open("r+b") as file:  # Windows flushes only what may be written to
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes files private
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; rename it to `path` when the block ends without an exception.
+    Raises `DiskError`: there is something at `path`, the disk is full, or the place cannot be written to.
+    """
+    if path.exists():
+        raise DiskError(f"{path} is there already; choose another folder, or remove it")
+    with _renamed(path) as temporary:
+        temporary.mkdir()
+        yield temporary
+
+
+@contextmanager
+def _renamed(path: Path) -> Iterator[Path]:
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:12]}.tmp"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent.glob(f".{glob.escape(path.name)}.*.tmp"))
+        yield temporary
         temporary.replace(path)
     except Exception as error:  # libraries wrap a full disk in exceptions of their own
         raise_if_disk(error, path)
         raise
     finally:
-        if temporary is not None:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
             temporary.unlink(missing_ok=True)
 
 
@@ -52,30 +66,6 @@ def sweep(paths: Iterable[Path]) -> None:
         with contextlib.suppress(OSError):  # gone already, or not ours to remove
             if time.time() - path.stat().st_mtime > 3600:
                 path.unlink()
-
-
-@contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; rename it to `path` when the block ends without an exception.
-
-    Raises:
-        DiskError: there is something at `path`, the disk is full, or the place cannot be written to.
-    """
-    if path.exists():
-        raise DiskError(f"{path} is there already; choose another folder, or remove it")
-    temporary: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        temporary.replace(path)
-    except Exception as error:
-        raise_if_disk(error, path)
-        raise
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
 
 
 _FULL = ("No space left", "File too large")
@@ -97,14 +87,10 @@ def raise_if_disk(error: Exception, path: Path) -> None:
 
 
 def append_line(path: Path, text: str) -> None:
-    """Add one line to a text file, made with its folder if it is not there.
-
-    Raises:
-        DiskError: the disk is full, or the file cannot be written to.
-    """
+    """Add a line to a text file, made where it is not there. Raises `DiskError`: no room, or no right to write."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
+        with path.open("a", encoding="utf-8", newline="\n") as file:
             file.write(text + "\n")
     except OSError as error:
         raise_if_disk(error, path)
@@ -119,17 +105,18 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_torch(path: Path, content: Any) -> None:
-    """Write a file as `torch.save` does, whole or not at all.
-
-    Raises:
-        DiskError: the disk is full, or the folder cannot be written to.
-    """
+    """Write a file as `torch.save` does, whole or not at all. Raises `DiskError`: no room, or no right to write."""
     import torch
 
     with atomic_write(path) as temporary:
         buffer = io.BytesIO()  # PyTorch's own writer hides that the disk is full
         torch.save(content, buffer)
         temporary.write_bytes(buffer.getbuffer())
+
+
+def short_digest(content: Any) -> str:
+    """Sixteen hexadecimal digits that stand for a JSON-ready value (SHA-256, keys sorted)."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def sha256(path: Path) -> str:
@@ -140,16 +127,11 @@ def sha256(path: Path) -> str:
 
 class Digests:
     """SHA-256 of files, remembered in a folder by path, size and times, so that a second run reads no file again.
+    Raises `DiskError`: the memo is there and cannot be read.
 
     The memo `digests.jsonl` only grows, by whole blocks of lines, so that processes can share it; each line has a
     checksum, and one that is damaged is as if it were not there. A file that was written to within two seconds of being
-    read is not remembered, because clocks that coarse would hide a change.
-
-    Args:
-        folder: where the memo is; None: remembers for this object alone.
-
-    Raises:
-        DiskError: the memo is there and cannot be read.
+    read is not remembered, because clocks that coarse would hide a change. Without a folder there is no memo.
     """
 
     CLOCK = 2_000_000_000
@@ -165,16 +147,12 @@ class Digests:
             raise DiskError(f"cannot read {self.memo} ({error.strerror}); mend its permissions or remove it") from error
         for line in lines:
             check, _, text = line.partition(b" ")
-            if check == _checksum(text):
+            if check == _checksum(text).encode():
                 path, facts, digest = json.loads(text)
                 self._known[path] = facts, digest
 
     def digest(self, path: Path) -> str:
-        """SHA-256 of a file's content, 64 hexadecimal digits.
-
-        Raises:
-            OSError: it cannot be read, or is no file.
-        """
+        """SHA-256 of a file's content, 64 hexadecimal digits. Raises `OSError`: it cannot be read, or is no file."""
         name, facts = str(path.absolute()), _facts(path)
         known = self._known.get(name)
         if known is not None and known[0] == facts:
@@ -187,22 +165,11 @@ class Digests:
         return digest
 
     def save(self) -> None:
-        """Add what is new to the memo.
-
-        Raises:
-            DiskError: the disk is full, or the folder cannot be written to.
-        """
+        """Add what is new to the memo. Raises `DiskError`: the disk is full, or the folder cannot be written to."""
         lines, self._new = self._new, []
         if self.memo is not None and lines:
             # The first line break ends a line that another process did not finish.
-            content = b"\n" + b"".join(_checksum(t) + b" " + t + b"\n" for t in (line.encode() for line in lines))
-            try:
-                self.memo.parent.mkdir(parents=True, exist_ok=True)
-                with self.memo.open("ab") as file:
-                    file.write(content)
-            except OSError as error:
-                raise_if_disk(error, self.memo)
-                raise
+            append_line(self.memo, "\n" + "\n".join(f"{_checksum(line.encode())} {line}" for line in lines))
 
 
 def _facts(path: Path) -> list[int]:
@@ -213,11 +180,5 @@ def _facts(path: Path) -> list[int]:
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
-def _checksum(text: bytes) -> bytes:
-    return hashlib.blake2b(text, digest_size=8).hexdigest().encode()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _checksum(text: bytes) -> str:
+    return hashlib.blake2b(text, digest_size=8).hexdigest()

@@ -1,43 +1,23 @@
 """Progress bars and messages: drawn by rich on a terminal, plain lines or silence elsewhere."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from stillmotion.errors import printable
 
 console = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
-class Bar:
-    """One running progress bar."""
-
-    def __init__(self, progress: Progress, description: str, total: int):
-        self._progress = progress
-        self._task = progress.add_task(description, total=total, note="")
-
-    def advance(self, steps: int = 1, note: str | None = None) -> None:
-        """Move the bar on; `note` replaces the text behind it."""
-        self._progress.advance(self._task, steps)
-        if note is not None:
-            self._progress.update(self._task, note=note)
-
-
 @contextmanager
-def progress_bar(description: str, total: int) -> Iterator[Bar]:
-    """Draw a bar on standard error while the block runs; draw nothing when that is not a terminal.
+def progress_bar(description: str, total: int) -> Iterator[Callable[..., None]]:
+    """Draw a bar on standard error while the block runs, by the first process and on a terminal only.
 
-    Under a distributed launch only the first process draws.
+    Yields what moves the bar on, `advance(steps=1, note=...)`; a note replaces the text behind it.
     """
     progress = Progress(
         TextColumn("{task.description}"),
@@ -50,8 +30,13 @@ def progress_bar(description: str, total: int) -> Iterator[Bar]:
         disable=not console.is_terminal or not is_main_process(),
         transient=True,
     )
+    task = progress.add_task(description, total=total, note="")
+
+    def advance(steps: int = 1, **note: Any) -> None:
+        progress.update(task, advance=steps, **note)
+
     with progress:
-        yield Bar(progress, description, total)
+        yield advance
 
 
 def say(message: str) -> None:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from accelerate import Accelerator
-from torch import nn
 
 from stillmotion.backbones.clip_files import cache_folder
 from stillmotion.backbones.weights import Weights
@@ -16,7 +15,7 @@ from stillmotion.data.loader import data_workers
 from stillmotion.data.manifest import Manifest
 from stillmotion.data.transforms import Augment, Preprocess
 from stillmotion.errors import StillmotionError
-from stillmotion.features.dataset import CachedTower, CachedVideos, FeatureDataset
+from stillmotion.features.dataset import FeatureDataset
 from stillmotion.features.encode import Encoder, encode, plan, views_of
 from stillmotion.features.store import FeatureSpec, FeatureStore
 from stillmotion.files import Digests
@@ -31,12 +30,6 @@ class Source(Protocol):
     train: Any
     val: Any
 
-    def fill(self) -> None:
-        """Compute what batches need and is not there yet."""
-
-    def visual(self, tower: nn.Module) -> nn.Module:
-        """What reads the batches in the place of a model's image tower: the tower, or what passes its outputs on."""
-
 
 def feature_folder(cache: Path | None) -> Path:
     """The folder of the feature cache; None: in the user's cache folder."""
@@ -48,63 +41,47 @@ def preprocess_of(recipe: Recipe[Any], weights: Weights) -> Preprocess:
     return recipe.preprocess(Preprocess(**asdict(weights.backbone.pixels)))
 
 
-def cached_videos(card: Card, videos: VideoDataset, cache: Path | None = None) -> CachedVideos | None:
+def cached_videos(card: Card, videos: VideoDataset, cache: Path | None = None) -> FeatureDataset | None:
     """Test clips of a trained model, from the feature cache where they are in it; None: its backbone is not frozen.
 
-    Args:
-        card: of the model.
-        videos: the clips, as the model reads them.
-        cache: folder of the cache; None: the user's.
+    `videos` are the clips as the model reads them; `cache` is the folder of the cache, None: the user's.
     """
     fingerprint = card.fingerprints.get("visual.")
     if not card.method.frozen or fingerprint is None:
         return None
-    spec = FeatureSpec(
-        backbone=fingerprint, num_frames=videos.num_frames, preprocess=videos.preprocess, sampling=videos.sampling
-    )
-    store = FeatureStore(feature_folder(cache), spec)
+    how = {name: getattr(videos, name) for name in ("num_frames", "preprocess", "sampling")}
+    store = FeatureStore(feature_folder(cache), FeatureSpec(backbone=fingerprint, **how))
     if not store.folder.is_dir():
         return None  # so that no file is read for its name in the cache
     bad = BadVideos(None, len(videos), 1.0)
     views = views_of(videos.clips, videos.sampling, bad, Digests(feature_folder(cache)))
     names = card.method.reads().names(card.backbone.layers)
-    return CachedVideos(videos, FeatureDataset(store, videos.clips, views, names, train=False))
+    return FeatureDataset(store, videos.clips, views, names, train=False, videos=videos)
 
 
 class PixelSource:
     """Videos, decoded for every batch: for methods that train the backbone."""
 
     def __init__(self, recipe: Recipe[Any], weights: Weights, train: Manifest, val: Manifest):
+        if recipe.cached_views:
+            raise StillmotionError(
+                f"cached-views is {recipe.cached_views} and this method trains the backbone: nothing is cached; "
+                "leave it out"
+            )
         preprocess, T = preprocess_of(recipe, weights), recipe.method.num_frames
         augment = Augment(recipe.augment, preprocess, recipe.flip)
         one_view = replace(recipe.sampling, views=1, crops=1)
         self.train = VideoDataset(train, T, one_view, preprocess, augment, recipe.train.seed)
         self.val = VideoDataset(val, T, recipe.sampling, preprocess)
 
-    def fill(self) -> None:
-        """Nothing is kept."""
-
-    def visual(self, tower: nn.Module) -> nn.Module:
-        """The tower itself."""
-        return tower
-
 
 class FeatureSource:
     """Outputs of a frozen backbone from a cache; `fill` computes those that are lacking.
+    Raises `StillmotionError`: augmentation that cached features cannot have.
 
-    Args:
-        recipe: what is trained; its method leaves the backbone as it is.
-        weights: of the backbone.
-        train, val: the clips. Training clips have one view, or `cached_views` random ones; validation clips all test
-            views.
-        cache: folder of the cache; None: the user's.
-        accelerator: where the backbone runs; processes share the work.
-        bad: takes the videos that cannot be read.
-        digests: of the files.
-        reads: outputs to compute; None: those that the method reads.
-
-    Raises:
-        StillmotionError: augmentation that cached features cannot have.
+    Training clips have one view, or `cached_views` random ones; validation clips all test views. Processes share the
+    work. `cache` is the folder of the cache (None: the user's), `reads` the outputs to compute (None: those that the
+    method reads).
     """
 
     def __init__(
@@ -137,29 +114,20 @@ class FeatureSource:
         self.store = FeatureStore(feature_folder(cache), spec)
         name, one_view = f"{recipe.augment}-flip{recipe.flip:g}-", replace(recipe.sampling, views=1, crops=1)
         train, val = (m.clips for m in clips)
-        views = (
-            views_of(train, one_view, bad, digests, recipe.cached_views, name),
-            views_of(val, recipe.sampling, bad, digests),
-        )
-        self.views = [view for part in views for clip in part for view in clip]
+        train_views = views_of(train, one_view, bad, digests, recipe.cached_views, name)
+        val_views = views_of(val, recipe.sampling, bad, digests)
+        self.views = [view for clip in (*train_views, *val_views) for view in clip]
         names = recipe.method.reads().names(weights.backbone.layers)
-        self.train = FeatureDataset(self.store, train, views[0], names, train=True, seed=recipe.train.seed)
-        self.val = FeatureDataset(self.store, val, views[1], names, train=False)
+        self.train = FeatureDataset(self.store, train, train_views, names, train=True, seed=recipe.train.seed)
+        self.val = FeatureDataset(self.store, val, val_views, names, train=False)
 
     def fill(self) -> None:
         """Say what it will take, then encode what the cache lacks.
-
-        Raises:
-            DataError: too many videos that cannot be read.
-            StillmotionError: outputs that are not finite, or that float16 cannot hold.
-            DiskError: not enough room.
+        Raises `DataError`: too many videos that cannot be read; `StillmotionError`: outputs that are not finite, or
+        that float16 cannot hold; `DiskError`: not enough room.
         """
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
         say(str(plan(self.views, self.encoder, self.store, processes)))
         encode(self.views[rank::processes], self.encoder, self.store, self.bad, self.augment, self.workers)
         self.accelerator.wait_for_everyone()
         self.store.refresh()
-
-    def visual(self, tower: nn.Module) -> nn.Module:
-        """What passes cached outputs on."""
-        return CachedTower()

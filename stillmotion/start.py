@@ -12,11 +12,9 @@ from stillmotion.weights.readers import read_safetensors
 
 def start_from(model: VideoCLIP, path: Path, method: Method, classes: tuple[str, ...]) -> None:
     """Fill what is not the backbone with what a trained model of the same method has; what was taken and left is said.
+    Raises `WeightsError`: the file is not one of ours.
 
     A closed set's head is taken only for the same classes in the same order.
-
-    Raises:
-        WeightsError: the file is not one of ours.
     """
     card, given, own = read_card(path), read_safetensors(path), model.state_dict()
     same_method = type(card.method) is type(method)

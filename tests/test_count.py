@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from stillmotion.count import Counts, count
+from stillmotion.count import Counts, count, saved_macs
 from stillmotion.errors import StillmotionError
 from stillmotion.methods import A5, EVL, METHODS, XCLIP, ActionCLIP, AttentiveProbe, Method, Step, ViFiCLIP
 from stillmotion.methods.xclip import CrossFrameBlock
@@ -67,7 +67,7 @@ def test_equals_a_real_forward(method: Method) -> None:
     assert counts.visual.macs == measured(lambda: model.visual(video)) > 0
     assert counts.text.macs == (measured(lambda: model.encode_text(tokens)) if tokens is not None else 0)
     assert counts.text_tokens == (length or 0)
-    assert counts.parameters == sum(p.numel() for p in model.parameters())
+    assert counts.total.parameters == sum(p.numel() for p in model.parameters())
     assert (counts.text.parameters > 0) == (model.text is not None)
 
 
@@ -121,19 +121,19 @@ def test_x_clip_as_written_reads_the_message_too() -> None:
         assert (block(x_BTLD) - plain(x_BTLD)).abs().max() <= 1e-5
     for module in (block, plain):
         module.requires_grad_(False)
-    assert block.saved_macs(x_BTLD) == measured(lambda: plain(x_BTLD)) - measured(lambda: block(x_BTLD)) > 0
+    assert saved_macs(block, (x_BTLD,)) == measured(lambda: plain(x_BTLD)) - measured(lambda: block(x_BTLD)) > 0
 
 
 def test_trained_and_new_are_what_the_method_names() -> None:
     config = tiny_backbone()
     frozen, full = (count(XCLIP(train_text=flag), config, 3) for flag in (False, True))
     assert (frozen.text.trained, frozen.text.new) == (0, 0)
-    assert full.trained == full.parameters > frozen.trained
+    assert full.total.trained == full.total.parameters > frozen.total.trained
     assert 0 < frozen.visual.new < frozen.visual.trained == frozen.visual.parameters
     assert frozen.head.new == frozen.head.parameters - 1  # the temperature is CLIP's
     evl = count(EVL(layers=2), config, 3)
     assert (evl.visual.trained, evl.visual.new) == (0, 0)
-    assert evl.new == evl.trained == evl.temporal.parameters + evl.head.parameters
+    assert evl.total.new == evl.total.trained == evl.temporal.parameters + evl.head.parameters
 
 
 def test_text_is_counted_for_every_prompt_of_every_class() -> None:

@@ -1,27 +1,41 @@
 """What `fit` does once, and what it refuses before it does anything long."""
 
 import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from stillmotion import experiment
+from stillmotion.backbones.backbone import Backbone
 from stillmotion.backbones.load import load_backbone
 from stillmotion.cli import main
 from stillmotion.data.bad import BadVideos
+from stillmotion.data.dataset import Batch
 from stillmotion.data.manifest import read_manifest
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.source import Data
 from stillmotion.data.transforms import Preprocess
-from stillmotion.errors import WeightsError
+from stillmotion.errors import StillmotionError, WeightsError
 from stillmotion.features.encode import Encoder, plan, views_of
 from stillmotion.features.store import FeatureSpec, FeatureStore
 from stillmotion.files import Digests
-from stillmotion.methods import EVL
+from stillmotion.methods import EVL, METHODS, LinearProbe
+from stillmotion.methods.actionclip import ShiftBlock
 from stillmotion.models.features import Reads
+from stillmotion.models.video_clip import LinearHead, MeanPool, VideoCLIP
 from stillmotion.recipes.base import Place, Recipe
+from stillmotion.train.batches import BatchPlan
 from stillmotion.train.config import Train
+from stillmotion.train.learner import Learner
+from stillmotion.train.objective import CrossEntropy
+from stillmotion.train.tuning import Tune
 
 
 @pytest.mark.parametrize(("every", "scored"), [(1, 3), (2, 2), (0, 1)])
@@ -93,3 +107,88 @@ def test_the_plan_counts_affinities_and_shares_them_out(
     monkeypatch.setattr(Encoder, "measure", lambda _: 10.0)
     store = FeatureStore(tmp_path, spec)
     assert [plan(views, encoder, store, processes).seconds for processes in (1, 4)] == [120.0, 30.0]
+
+
+def test_a_frozen_tower_is_as_it_came(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
+    """A method of one's own that changes the tower and calls it frozen would train on outputs of another one."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Shifted(LinearProbe):
+        def build(self, backbone: Backbone, class_names: Sequence[str]) -> VideoCLIP:
+            tower = backbone.visual(self.reads(), block=ShiftBlock)
+            return VideoCLIP(tower, MeanPool(), LinearHead(backbone.embed_dim, len(class_names)))
+
+    METHODS["shifted"] = Shifted
+    try:
+        recipe = Recipe(method=Shifted(num_frames=2), train=Train(device="cpu"), backbone=str(tiny_clip))
+        with pytest.raises(StillmotionError, match="Shifted changes the image tower and says that it is frozen"):
+            experiment.fit(recipe, Data(data=folder_of_videos), Place(out=tmp_path / "r", cache=tmp_path / "c"))
+    finally:
+        del METHODS["shifted"]
+
+
+def test_a_run_goes_on_with_its_own_weights_and_videos_alone(
+    folder_of_videos: Path, tiny_clip: Path, tmp_path: Path
+) -> None:
+    """By content: a moved file of weights is the same run, other weights or another video under the name are not."""
+    videos, weights, place = tmp_path / "videos", tmp_path / "clip.safetensors", Place(out=tmp_path / "r")
+    shutil.copytree(folder_of_videos, videos)
+    shutil.copy(tiny_clip, weights)
+    recipe = Recipe(method=EVL(num_frames=2, layers=1), train=Train(epochs=1, device="cpu"), backbone=str(weights))
+    experiment.fit(recipe, Data(data=videos), place)
+    moved = replace(recipe, backbone=str(weights.rename(tmp_path / "moved.safetensors")))
+    assert experiment.fit(moved, Data(data=videos), place, keep=True).report.scored == 2
+    state = load_file(moved.backbone)
+    save_file(state | {"visual.proj": state["visual.proj"] + 1}, moved.backbone)
+    with pytest.raises(StillmotionError, match=r"other settings \(backbone was"):
+        experiment.fit(moved, Data(data=videos), place, keep=True)
+    shutil.copy(tiny_clip, moved.backbone)
+    one = videos / "left" / "source0_0.mp4"
+    one.write_bytes(one.read_bytes() + b"\0")
+    with pytest.raises(StillmotionError, match=r"other settings \(clips was"):
+        experiment.fit(moved, Data(data=videos), place, keep=True)
+
+
+def test_results_without_their_configuration_are_nobodys(
+    folder_of_videos: Path, tiny_clip: Path, tmp_path: Path
+) -> None:
+    place, data = Place(out=tmp_path / "r", cache=tmp_path / "c"), Data(data=folder_of_videos)
+    recipe = Recipe(method=EVL(num_frames=2, layers=1), train=Train(epochs=1, device="cpu"), backbone=str(tiny_clip))
+    experiment.fit(recipe, data, place)
+    (tmp_path / "r" / "config.json").unlink()
+    with pytest.raises(StillmotionError, match=r"of a run without its config\.json; choose another --out"):
+        experiment.fit(recipe, data, place, keep=True)
+    experiment.fit(recipe, data, replace(place, overwrite=True))
+
+
+def test_running_statistics_are_frozen_with_their_tower_and_saved_with_a_run() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.visual, self.head = nn.BatchNorm1d(3), nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 2))
+
+        def forward(self, views: Tensor, text: Tensor | None) -> Tensor:
+            return self.head(self.visual(views))
+
+    def learner() -> Learner:
+        torch.manual_seed(0)
+        plan = BatchPlan(8, 4, None, 2, 0)
+        train = Train(epochs=2, device="cpu")
+        return Learner(Net(), (Tune("head.*"),), CrossEntropy(2), train, plan, Accelerator(cpu=True))
+
+    def step(taught: Learner, number: int) -> None:
+        views = torch.randn(4, 3, generator=torch.Generator().manual_seed(number))
+        taught.accumulate(Batch(torch.arange(4), torch.tensor([0, 1, 0, 1]), views, 1, []), number, 0)
+        taught.update(number)
+
+    whole, stopped = learner(), learner()
+    for number in range(4):
+        step(whole, number)
+    step(stopped, 0)
+    state, stopped = stopped.state(), learner()
+    stopped.load(state)
+    for number in range(1, 4):
+        step(stopped, number)
+    kept, again = whole.model.state_dict(), stopped.model.state_dict()
+    assert all(torch.equal(kept[name], again[name]) for name in kept)
+    assert torch.equal(kept["visual.running_mean"], torch.zeros(3)) and kept["head.0.running_mean"].abs().max() > 0

@@ -57,8 +57,8 @@ def test_evl_to_the_last_printed_digit(parity: ModuleType, figures: tuple[str, .
         counts: Counts = parity.evl(row, cross)
         assert printed(counts.video.plain_macs / 1e9, gmac) == gmac
         if millions:
-            assert printed(counts.new / 1e6, millions) == millions
-        assert counts.new == counts.trained
+            assert printed(counts.total.new / 1e6, millions) == millions
+        assert counts.total.new == counts.total.trained
 
 
 def test_the_others_to_the_last_printed_digit(parity: ModuleType) -> None:

@@ -71,26 +71,18 @@ class Performance:
 
     def __init__(self, action: str, rng: Random):
         self.action = action
-        self.style = {
-            name: rng.uniform(-1, 1) for name in ("stride", "reach", "bend", "sway", "phase", "size", "depth")
-        }
+        traits = ("stride", "reach", "bend", "sway", "phase", "size", "depth")
+        self.style = {trait: rng.uniform(-1, 1) for trait in traits}
         self.side = int(rng.randint(2))  # which arm
         self.frontal = bool(rng.rand() < 0.5)
         self.travel = rng.uniform(0.6, 1.0)  # of a walk; in two seconds a real one is nearer 1.8
 
     def pose(self, s: float) -> Pose:
         """The pose at progress s; x is 0 at the middle of the motion."""
-        motion: dict[str, Any] = {
-            "walk_right": self._walk,
-            "stand_up": self._stand_up,
-            "raise_arm": self._raise_arm,
-            "pick_up": self._pick_up,
-            "push": self._push,
-        }
-        pose: Pose = motion[self.action](s)
+        pose: Pose = getattr(self, f"_{self.action}")(s)
         return pose
 
-    def _walk(self, s: float) -> Pose:
+    def _walk_right(self, s: float) -> Pose:
         # Seen from the front: no face and no foot says which way it goes.
         swing = (0.28 + 0.1 * self.style["stride"]) * math.sin(2 * math.pi * (1.6 * s + self.style["phase"]))
         x = (s - 0.5) * self.travel
@@ -102,14 +94,7 @@ class Performance:
         hip = (-THIGH * math.sin(bend), SHIN + THIGH * math.cos(bend))
         lean = 0.05 + (0.45 + 0.15 * self.style["bend"]) * math.sin(math.pi * s)
         hands = ((0.1 * (1 - s) + 0.05, -0.26), (0.12 * (1 - s) + 0.04, -0.27))
-        return Pose(
-            hip,
-            lean,
-            ((bend, bend), (bend, bend)),
-            hands,
-            0.012,
-            ("chair", (-THIGH - 0.02, SHIN - 0.02), 0.3),
-        )
+        return Pose(hip, lean, ((bend, bend), (bend, bend)), hands, 0.012, ("chair", (-THIGH - 0.02, SHIN - 0.02), 0.3))
 
     def _raise_arm(self, s: float) -> Pose:
         top = 2.5 + 0.45 * self.style["reach"]
@@ -123,8 +108,7 @@ class Performance:
         return Pose((sway, _standing(0.06)), 0, ((0.06, 0.0), (-0.06, 0.0)), hands, spread)
 
     def _pick_up(self, s: float) -> Pose:
-        down = math.sin(math.pi * min(s, 0.5)) if s < 0.5 else math.sin(math.pi * (1 - max(s, 0.5)))
-        down = _ease(down)
+        down = _ease(math.sin(math.pi * (s if s < 0.5 else 1 - s)))
         bend = down * (0.7 + 0.25 * self.style["bend"])
         hip = (-0.1 * down - 0.02, SHIN * math.cos(bend * 0.5) + THIGH * math.cos(bend))
         lean = 0.05 + down * (1.25 - 0.3 * self.style["bend"])
@@ -132,11 +116,9 @@ class Performance:
         size = 0.1 + 0.03 * self.style["size"]
         floor, carried = (0.2 + 0.03 * self.style["reach"], size / 2), (0.18, 0.6)
         lift = _ease(max(0.0, 2 * s - 1))
-        held = (floor[0] + lift * (carried[0] - floor[0]), floor[1] + lift * (carried[1] - floor[1]))
+        held = _between(floor, carried, lift)
         grip = (held[0] - shoulder[0], held[1] - shoulder[1])
-        hanging = (0.05, -0.32)
-        near = _ease(min(1.0, 2 * s))
-        hand = (hanging[0] + near * (grip[0] - hanging[0]), hanging[1] + near * (grip[1] - hanging[1]))
+        hand = _between((0.05, -0.32), grip, _ease(min(1.0, 2 * s)))  # from where it hangs
         return Pose(hip, lean, ((bend, 1.5 * bend), (bend, 1.5 * bend)), (hand, hand), 0.012, ("ball", held, size))
 
     def _push(self, s: float) -> Pose:
@@ -148,12 +130,7 @@ class Performance:
         shoulder = _shoulder(hip, lean)
         grip = (box[0] - size / 2 - shoulder[0], 0.92 * size - shoulder[1])
         return Pose(
-            hip,
-            lean,
-            ((swing, 0.3), (-swing, 0.3)),
-            (grip, (grip[0], grip[1] - 0.04)),
-            0.012,
-            ("box", box, size),
+            hip, lean, ((swing, 0.3), (-swing, 0.3)), (grip, (grip[0], grip[1] - 0.04)), 0.012, ("box", box, size)
         )
 
 
@@ -235,6 +212,10 @@ def _shoulder(hip: Point, lean: float) -> Point:
 
 def _standing(swing: float) -> float:
     return SHIN + THIGH * math.cos(swing) + 0.01
+
+
+def _between(a: Point, b: Point, s: float) -> Point:
+    return a[0] + s * (b[0] - a[0]), a[1] + s * (b[1] - a[1])
 
 
 def _ease(s: float) -> float:

@@ -8,6 +8,7 @@ rooms and seeds of the training and the test clips are disjoint, and the same se
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -25,12 +26,9 @@ from stillmotion.files import atomic_write
 from stillmotion.progress import progress_bar
 
 PAIRS = (
-    ("walk_right", "walk_left"),
-    ("stand_up", "sit_down"),
-    ("raise_arm", "lower_arm"),
-    ("pick_up", "put_down"),
+    ("walk_right", "walk_left"), ("stand_up", "sit_down"), ("raise_arm", "lower_arm"), ("pick_up", "put_down"),
     ("push", "pull"),
-)
+)  # fmt: skip
 ACTIONS = tuple(action for pair in PAIRS for action in pair)
 WIDTH, HEIGHT, FPS = 320, 240, 20
 MARGIN = 12  # pixels of room for the camera to shake
@@ -67,15 +65,10 @@ def render_actors(root: Path, spec: ActorsSpec = ActorsSpec(), processes: int | 
     """
     jobs = [job for job in _jobs(root, spec) if not job.path.is_file()]
     processes = min(processes or os.cpu_count() or 1, max(1, len(jobs)))
-    with progress_bar("rendering", len(jobs)) as bar:
-        if processes == 1:
-            for job in jobs:
-                _render(job)
-                bar.advance()
-        else:
-            with ProcessPoolExecutor(processes) as pool:
-                for _ in pool.map(_render, jobs, chunksize=4):
-                    bar.advance()
+    with progress_bar("rendering", len(jobs)) as advance, ExitStack() as stack:
+        pool = stack.enter_context(ProcessPoolExecutor(processes)) if processes > 1 else None
+        for _ in pool.map(_render, jobs, chunksize=4) if pool else map(_render, jobs):
+            advance()
     return root
 
 

@@ -55,11 +55,7 @@ def _clutter(draw: ImageDraw.ImageDraw, width: int, horizon: float, height: int,
         draw.rectangle((x, horizon - size * 0.4, x + size * 0.35, horizon + 6), fill=color)
         for angle in rng.uniform(-1, 1, 9):
             tip = (x + size * (0.17 + 0.5 * angle), horizon - size * (0.6 + 0.5 * (1 - abs(angle))))
-            draw.line(
-                (x + size * 0.17, horizon - size * 0.4, *tip),
-                fill=(40, int(rng.randint(90, 170)), 50),
-                width=6,
-            )
+            draw.line((x + size * 0.17, horizon - size * 0.4, *tip), fill=(40, int(rng.randint(90, 170)), 50), width=6)
     else:  # ball or box on the floor
         y = rng.uniform(horizon, height)
         shape = draw.ellipse if rng.rand() < 0.5 else draw.rectangle

@@ -67,18 +67,18 @@ class Backbone:
         Args:
             seams: changes inside the tower; which there are is up to the kind.
 
-        Raises:
-            StillmotionError: an output or a seam that this kind of backbone does not have.
+        Raises `StillmotionError`: an output or a seam that this kind of backbone does not have.
         """
         self.check(reads)
         self._check_seams("image", seams)
-        return self.make_visual(reads, **seams)
+        tower: Any = self.make_visual(reads, **seams)
+        tower.plain = not seams  # so that what a cache holds for all is never read by a tower that is not as it came
+        return tower
 
     def check(self, reads: Reads) -> None:
         """Refuse outputs that this kind of backbone does not have.
 
-        Raises:
-            StillmotionError: with what it has, and what to do.
+        Raises `StillmotionError`: with what it has, and what to do.
         """
         for kind in ("frames", "out", "affinity"):
             if getattr(reads, kind) and kind not in self.offers:
@@ -98,8 +98,7 @@ class Backbone:
     def steps(self, num_frames: int) -> int:
         """Steps of time that so many frames make.
 
-        Raises:
-            StillmotionError: frames that make no whole number of steps.
+        Raises `StillmotionError`: frames that make no whole number of steps.
         """
         if num_frames % self.time_stride:
             raise StillmotionError(
@@ -129,8 +128,7 @@ class Backbone:
 def check_video(video: Tensor, size: tuple[int, int]) -> None:
     """Refuse what is no (B, T, 3, H, W) video of frames of (height, width) pixels.
 
-    Raises:
-        StillmotionError: with the shape that is expected.
+    Raises `StillmotionError`: with the shape that is expected.
     """
     if video.ndim != 5 or video.shape[2] != 3:
         raise StillmotionError(

@@ -15,8 +15,7 @@ _SIDE, _PATCHES = 8192, 65536
 def check_sizes(sizes: Any) -> None:
     """Check the type and the bounds of every field of a dataclass of sizes; a field has its default's type.
 
-    Raises:
-        WeightsError: a value is of another type or out of bounds, or the heads do not divide the width.
+    Raises `WeightsError`: a value is of another type or out of bounds, or the heads do not divide the width.
     """
     for name, value in vars(sizes).items():
         default, most, words = getattr(type(sizes), name), _MOST.get(name), _WORDS.get(name)
@@ -33,8 +32,7 @@ def check_sizes(sizes: Any) -> None:
 def check_grid(size: tuple[int, int], patch: int) -> None:
     """Check that (height, width) in pixels holds at least one patch, and no more than a tower can have.
 
-    Raises:
-        WeightsError: it does not.
+    Raises `WeightsError`: it does not.
     """
     pair = isinstance(size, (list, tuple)) and len(size) == 2
     if not pair or not all(type(side) is int and 0 < side <= _SIDE for side in size):

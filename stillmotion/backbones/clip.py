@@ -3,7 +3,7 @@
 Parameter names follow OpenAI's checkpoints, so official state dicts load by name.
 """
 
-from collections.abc import Callable, Container
+from collections.abc import Container
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from stillmotion.backbones.backbone import Backbone, Pixels, check_video
-from stillmotion.backbones.config import CLIPConfig
+from stillmotion.backbones.config import CLIPConfig, TextConfig, VisionConfig
 from stillmotion.errors import StillmotionError
 from stillmotion.models.affinity import neighbor_affinity
 from stillmotion.models.features import FRAMES, Features, Reads
@@ -29,14 +29,7 @@ class VisionTransformer(nn.Module):
         reads: the outputs to give. The final norm and the projection are there for `frames` alone.
     """
 
-    def __init__(
-        self,
-        config: CLIPConfig,
-        reads: Reads = FRAMES,
-        *,
-        blocks: list[Block] | None = None,
-        stem: nn.Module | None = None,
-    ):
+    def __init__(self, config: CLIPConfig, reads: Reads = FRAMES, blocks: list[Block] | None = None, stem: Any = None):
         super().__init__()
         sizes = config.vision
         D, (gh, gw) = sizes.width, sizes.grid
@@ -47,7 +40,7 @@ class VisionTransformer(nn.Module):
         self.positional_embedding = nn.Parameter(torch.randn(1 + gh * gw, D) * D**-0.5)
         self.stem: nn.Module = stem or nn.Identity()
         self.ln_pre: nn.Module = LayerNorm(D) if sizes.ln_pre else nn.Identity()
-        self.transformer = Transformer(blocks or vision_blocks(config))
+        self.transformer = Transformer(blocks or make_blocks(sizes, config))
         self.ln_post: nn.Module = LayerNorm(D) if reads.frames else nn.Identity()
         self.proj = nn.Parameter(torch.randn(D, config.embed_dim) * D**-0.5) if reads.frames else None
 
@@ -86,7 +79,7 @@ class TextTransformer(nn.Module):
     transformer blocks.
     """
 
-    def __init__(self, config: CLIPConfig, *, blocks: list[Block] | None = None, stem: nn.Module | None = None):
+    def __init__(self, config: CLIPConfig, blocks: list[Block] | None = None, stem: nn.Module | None = None):
         super().__init__()
         sizes = config.text
         if sizes is None:
@@ -99,7 +92,7 @@ class TextTransformer(nn.Module):
         self.token_embedding = nn.Embedding(sizes.vocab_size, D)
         self.positional_embedding = nn.Parameter(torch.randn(S, D) * 0.01)
         self.stem = stem
-        self.transformer = Transformer(blocks or text_blocks(config))
+        self.transformer = Transformer(blocks or make_blocks(sizes, config))
         self.ln_final = LayerNorm(D)
         self.text_projection = nn.Parameter(torch.randn(D, config.embed_dim) * D**-0.5)
         nn.init.normal_(self.token_embedding.weight, std=0.02)
@@ -133,23 +126,12 @@ class TextTransformer(nn.Module):
         return ends.int().argmax(dim=-1)
 
 
-def vision_blocks(
-    config: CLIPConfig, kind: Callable[..., Block] = Block, where: Container[int] | None = None
+def make_blocks(
+    sizes: VisionConfig | TextConfig, config: CLIPConfig, kind: Any = Block, where: Container[int] | None = None
 ) -> list[Block]:
-    """The blocks of an image tower: of another kind all over, or at some indices (`where`)."""
-    v = config.vision
-    sizes = (v.width, v.heads, v.mlp_width, config.activation, v.layer_scale)
-    return [kind(*sizes) if where is None or i in where else Block(*sizes) for i in range(v.layers)]
-
-
-def text_blocks(
-    config: CLIPConfig, kind: Callable[..., Block] = Block, where: Container[int] | None = None
-) -> list[Block]:
-    """The blocks of a text tower: of another kind all over, or at some indices (`where`)."""
-    t = config.text
-    assert t is not None
-    sizes = (t.width, t.heads, t.mlp_width, config.activation, t.layer_scale)
-    return [kind(*sizes) if where is None or i in where else Block(*sizes) for i in range(t.layers)]
+    """The blocks of a tower of a CLIP: of another kind all over, or at some indices (`where`)."""
+    numbers = (sizes.width, sizes.heads, sizes.mlp_width, config.activation, sizes.layer_scale)
+    return [kind(*numbers) if where is None or i in where else Block(*numbers) for i in range(sizes.layers)]
 
 
 def describe(config: CLIPConfig, pixels: Pixels | None = None) -> Backbone:
@@ -157,26 +139,27 @@ def describe(config: CLIPConfig, pixels: Pixels | None = None) -> Backbone:
 
     Its towers take `block`, a kind of `Block`, at the blocks `where` (None: all), and a `stem`.
     """
+    vision, text = config.vision, config.text
 
-    def visual(
-        reads: Reads, block: Callable[..., Block] = Block, where: Container[int] | None = None, stem: Any = None
+    def make_visual(
+        reads: Reads, block: Any = Block, where: Container[int] | None = None, stem: Any = None
     ) -> nn.Module:
-        return VisionTransformer(config, reads, blocks=vision_blocks(config, block, where), stem=stem)
+        return VisionTransformer(config, reads, make_blocks(vision, config, block, where), stem)
 
-    def text(block: Callable[..., Block] = Block, where: Container[int] | None = None, stem: Any = None) -> nn.Module:
-        return TextTransformer(config, blocks=text_blocks(config, block, where), stem=stem)
+    def make_text(block: Any = Block, where: Container[int] | None = None, stem: Any = None) -> nn.Module:
+        return TextTransformer(config, make_blocks(text, config, block, where) if text else None, stem)
 
     return Backbone(
         kind="clip",
         sizes=config.to_dict(),
-        width=config.vision.width,
-        layers=config.vision.layers,
-        grid=config.vision.grid,
+        width=vision.width,
+        layers=vision.layers,
+        grid=vision.grid,
         embed_dim=config.embed_dim,
-        pixels=replace(pixels or Pixels(), size=config.vision.image_size),
-        text=config.text,
+        pixels=replace(pixels or Pixels(), size=vision.image_size),
+        text=text,
         tokenizer=config.tokenizer,
         seams=True,
-        make_visual=visual,
-        make_text=text if config.text else None,
+        make_visual=make_visual,
+        make_text=make_text if text else None,
     )

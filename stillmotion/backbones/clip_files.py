@@ -23,7 +23,7 @@ from stillmotion.weights.folders import (
     folder_pixels,
     folder_sizes,
     folder_tokenizer,
-    interpolation,
+    pixel_settings,
     read_object,
     read_sharded,
 )
@@ -41,19 +41,16 @@ def cache_folder() -> Path:
 
 
 def clip_config(weights: Weights) -> CLIPConfig:
-    """The sizes of weights whose backbone is a CLIP.
-
-    Raises:
-        WeightsError: it is of another kind.
-    """
+    """The sizes of weights whose backbone is a CLIP. Raises `WeightsError`: it is of another kind."""
     if weights.backbone.kind != "clip":
         raise WeightsError(f"{weights.name} is a backbone of kind {weights.backbone.kind}; pass one of CLIP's own kind")
     return CLIPConfig.from_dict(weights.backbone.sizes)
 
 
 def clip_weights(name: str, config: CLIPConfig, state: Mapping[str, Tensor], pixels: Pixels | None = None) -> Weights:
-    """Tensors with OpenAI's names as the weights of a CLIP of these sizes."""
-    return Weights(name=name, backbone=describe(config, pixels), state=dict(state))
+    """Tensors with OpenAI's names, in float32, as the weights of a CLIP of these sizes."""
+    state = {k: v.float().contiguous() for k, v in state.items()}
+    return Weights(name=name, backbone=describe(config, pixels), state=state)
 
 
 def load(name: str, image_size: tuple[int, int] | None, sizes: Mapping[str, Any]) -> Weights:
@@ -64,8 +61,7 @@ def load(name: str, image_size: tuple[int, int] | None, sizes: Mapping[str, Any]
         image_size: another input size in pixels, (height, width); the position table is interpolated.
         sizes: of a local file, what its tensors do not show: activation, vision_heads, text_heads.
 
-    Raises:
-        WeightsError: the weights cannot be found or read.
+    Raises `WeightsError`: the weights cannot be found or read.
     """
     weights = _resolve(name, {k: v for k, v in sizes.items() if v is not None})
     return weights if image_size is None else resized(weights, image_size)
@@ -108,23 +104,20 @@ def _resolve(name: str, sizes: dict[str, Any]) -> Weights:
         )
     if file := local_file(tag):
         return _local(name, file, CLIPConfig.published(model), sizes)
-    entry = hub.published(model, tag)
-    config = CLIPConfig.published(model)
+    config, entry = CLIPConfig.published(model), hub.published(model, tag)
     config = replace(config, activation="quick_gelu" if entry.get("quick_gelu") else config.activation)
-    state = _float32(to_openai(read_state(hub.fetch(model, tag))))
-    statistics: dict[str, Any] = {k: tuple(entry[k]) for k in ("mean", "std") if k in entry}
-    return clip_weights(name, config, state, Pixels(**statistics, **interpolation(entry)))
+    state = to_openai(read_state(hub.fetch(model, tag)))
+    return clip_weights(name, config, state, Pixels(**pixel_settings(entry, name)))
 
 
 def local_file(tag: str) -> Path | None:
     """The file or folder in the place of a pretrained tag; None: it is a tag.
 
-    Raises:
-        WeightsError: it is written as a path, and nothing is there.
+    Raises `WeightsError`: it is written as a path, and nothing is there.
     """
     file = Path(tag).expanduser()
-    # A folder named like a tag must not hide the tag: what is no file is a path only where it is written as one.
-    if file.is_file() or (file.exists() and any(mark in tag for mark in "/\\")):
+    # What is named like a tag must not hide the tag: it is a path only where it is written as one.
+    if (file.suffix and file.is_file()) or (file.exists() and any(mark in tag for mark in "/\\")):
         return file
     if any(mark in tag for mark in "/\\") or tag.endswith((".pt", ".safetensors", ".bin")):
         raise WeightsError(f"no weights file {tag}; pass an existing path")
@@ -140,9 +133,5 @@ def _local(name: str, path: Path, config: CLIPConfig | None, sizes: dict[str, An
         sizes = folder_sizes(path) | sizes
     else:
         state = read_state(path)
-    state = _float32(to_openai(state))
+    state = to_openai(state)
     return clip_weights(name, config or CLIPConfig.from_state(state, **sizes), state, Pixels(**pixels))
-
-
-def _float32(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {k: v.float().contiguous() for k, v in state.items()}

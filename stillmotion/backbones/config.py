@@ -9,7 +9,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from stillmotion.backbones.bounds import check_grid, check_sizes
-from stillmotion.errors import WeightsError, did_you_mean
+from stillmotion.errors import WeightsError, damaged, did_you_mean
 
 OPENAI_HEAD_WIDTH = 64
 
@@ -78,8 +78,7 @@ class CLIPConfig:
     def published(cls, name: str) -> "CLIPConfig":
         """Return the sizes of one of open_clip's ViT models of its `CLIP` class, by its name there.
 
-        Raises:
-            WeightsError: no such model, or one that is not a plain two-tower ViT.
+        Raises `WeightsError`: no such model, or one that is not a plain two-tower ViT.
         """
         import open_clip
 
@@ -92,56 +91,37 @@ class CLIPConfig:
     def from_open_clip(cls, raw: Mapping[str, Any], tokenizer: str = "ViT-B-16") -> "CLIPConfig":
         """Translate one of open_clip's JSON model configurations.
 
-        Raises:
-            WeightsError: it is of another class, damaged or out of bounds.
+        Raises `WeightsError`: it is of another class, damaged or out of bounds.
         """
-        try:
-            return cls._from_open_clip(raw, tokenizer)
-        except WeightsError:
-            raise
-        except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
-            raise WeightsError(
-                f"{tokenizer}: its open_clip configuration is damaged ({error!r}); correct it"
-            ) from error
+        from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 
-    @classmethod
-    def _from_open_clip(cls, raw: Mapping[str, Any], tokenizer: str) -> "CLIPConfig":
-        vision, text = dict(raw.get("vision_cfg", {})), dict(raw.get("text_cfg", {}))
-        reason = unsupported(raw)
-        if reason:
-            raise WeightsError(
-                f"{tokenizer}: {reason}; stillmotion has the ViT towers of open_clip's CLIP class, e.g. ViT-B-16"
+        with damaged(f"{tokenizer}: its open_clip configuration is damaged", "correct it"):
+            if why := unsupported(raw):
+                raise WeightsError(
+                    f"{tokenizer}: {why}; stillmotion has the ViT towers of open_clip's CLIP class, e.g. ViT-B-16"
+                )
+            vision = vars(CLIPVisionCfg()) | raw.get("vision_cfg", {})
+            text = vars(CLIPTextCfg()) | raw.get("text_cfg", {})
+            size = vision["image_size"]
+            return cls(
+                embed_dim=raw["embed_dim"],
+                activation="quick_gelu" if raw.get("quick_gelu") else "gelu",
+                tokenizer=tokenizer,
+                vision=VisionConfig(
+                    **_blocks_of(vision),
+                    image_size=(size, size) if isinstance(size, int) else (size[0], size[1]),
+                    patch_size=vision["patch_size"],
+                    heads=vision["width"] // vision["head_width"],
+                    ln_pre=not vision["no_ln_pre"],
+                    pool="mean" if vision["pool_type"] == "avg" else "class",
+                ),
+                text=TextConfig(
+                    **_blocks_of(text),
+                    **{name: text[name] for name in ("context_length", "vocab_size", "heads", "eos_id")},
+                    causal=not text["no_causal_mask"],
+                    pool=text["pool_type"],
+                ),
             )
-        size, width = vision.get("image_size", 224), vision.get("width", 768)
-        text_width = text.get("width", 512)
-        return cls(
-            embed_dim=raw["embed_dim"],
-            activation="quick_gelu" if raw.get("quick_gelu") else "gelu",
-            tokenizer=tokenizer,
-            vision=VisionConfig(
-                image_size=(size, size) if isinstance(size, int) else (size[0], size[1]),
-                patch_size=vision.get("patch_size", 16),
-                width=width,
-                layers=vision.get("layers", 12),
-                heads=width // vision.get("head_width", 64),
-                mlp_width=int(width * vision.get("mlp_ratio", 4.0)),
-                layer_scale=vision.get("ls_init_value") is not None,
-                ln_pre=not vision.get("no_ln_pre", False),
-                pool="mean" if vision.get("pool_type", "tok") == "avg" else "class",
-            ),
-            text=TextConfig(
-                context_length=text.get("context_length", 77),
-                vocab_size=text.get("vocab_size", 49408),
-                width=text_width,
-                layers=text.get("layers", 12),
-                heads=text.get("heads", 8),
-                mlp_width=int(text_width * text.get("mlp_ratio", 4.0)),
-                layer_scale=text.get("ls_init_value") is not None,
-                causal=not text.get("no_causal_mask", False),
-                pool=text.get("pool_type", "argmax"),
-                eos_id=text.get("eos_id", 2),
-            ),
-        )
 
     @classmethod
     def from_state(
@@ -155,11 +135,9 @@ class CLIPConfig:
     ) -> "CLIPConfig":
         """Read the sizes off a state dict with OpenAI's names; its text half may be absent.
 
-        Heads (64 wide unless given), a non-square image size and the activation leave no trace in the tensors.
-
-        Raises:
-            WeightsError: the image tower is absent, a tensor that shows a size is absent or of another rank, or the
-                position table does not fit the image size.
+        Heads (64 wide unless given), a non-square image size and the activation leave no trace in the tensors. Raises
+        `WeightsError`: the image tower is absent, a tensor that shows a size is absent or of another rank, or the
+        position table does not fit the image size.
         """
         if "visual.conv1.weight" not in state:
             raise WeightsError(
@@ -168,17 +146,11 @@ class CLIPConfig:
             )
         width, _, _, patch = _shape(state, "visual.conv1.weight", 4)
         patches = _shape(state, "visual.positional_embedding", 2)[0] - 1
-        size = _image_size(image_size, patches, patch)
-        blocks = _count_blocks(state, "visual.")
         vision = VisionConfig(
-            image_size=size,
+            image_size=_image_size(image_size, patches, patch),
             patch_size=patch,
-            width=width,
-            layers=blocks,
-            heads=vision_heads or width // OPENAI_HEAD_WIDTH,
-            mlp_width=_shape(state, "visual.transformer.resblocks.0.mlp.c_fc.weight", 2)[0],
-            layer_scale="visual.transformer.resblocks.0.ls_1.gamma" in state,
             ln_pre="visual.ln_pre.weight" in state,
+            **_blocks_in(state, "visual.", width, vision_heads),
         )
         text = None
         if "positional_embedding" in state:
@@ -187,11 +159,7 @@ class CLIPConfig:
             text = TextConfig(
                 context_length=context,
                 vocab_size=_shape(state, table, 2)[0] if table in state else 49408,
-                width=text_width,
-                layers=_count_blocks(state, ""),
-                heads=text_heads or text_width // OPENAI_HEAD_WIDTH,
-                mlp_width=_shape(state, "transformer.resblocks.0.mlp.c_fc.weight", 2)[0],
-                layer_scale="transformer.resblocks.0.ls_1.gamma" in state,
+                **_blocks_in(state, "", text_width, text_heads),
             )
         embed_dim = _shape(state, "visual.proj", 2)[1] if "visual.proj" in state else width
         return cls(embed_dim=embed_dim, vision=vision, text=text, activation=activation)
@@ -200,14 +168,12 @@ class CLIPConfig:
     def from_dict(cls, raw: Mapping[str, Any], source: str = "the description of the backbone") -> "CLIPConfig":
         """Rebuild a configuration from `to_dict`.
 
-        Raises:
-            WeightsError: a size is absent, unknown, of another type or out of bounds; `source` is named.
+        Raises `WeightsError`: a size is absent, unknown, of another type or out of bounds; `source` is named.
         """
         try:
             vision = {**raw["vision"], "image_size": tuple(raw["vision"]["image_size"])}
             text = None if raw["text"] is None else TextConfig(**raw["text"])
-            rest = {k: v for k, v in raw.items() if k not in ("vision", "text")}
-            return cls(vision=VisionConfig(**vision), text=text, **rest)
+            return cls(**{**raw, "vision": VisionConfig(**vision), "text": text})
         except (LookupError, TypeError, AttributeError, WeightsError) as error:
             reason = error if isinstance(error, WeightsError) else repr(error)
             raise WeightsError(f"{source} has damaged sizes ({reason}); train or convert it again") from error
@@ -219,8 +185,7 @@ class CLIPConfig:
     def at(self, image_size: int | tuple[int, int]) -> "CLIPConfig":
         """Return the same model for another input size; its position table must then be interpolated.
 
-        Raises:
-            WeightsError: the size is smaller than one patch, or has too many.
+        Raises `WeightsError`: the size is smaller than one patch, or has too many.
         """
         size = (image_size, image_size) if isinstance(image_size, int) else image_size
         return replace(self, vision=replace(self.vision, image_size=size))
@@ -243,7 +208,15 @@ def _image_size(asked: int | tuple[int, int] | None, patches: int, patch: int) -
     return size
 
 
-def _count_blocks(state: Mapping[str, Tensor], prefix: str) -> int:
+def _blocks_of(tower: Mapping[str, Any]) -> dict[str, Any]:
+    """Sizes of the blocks of a tower, by open_clip's names."""
+    sizes = {"width": tower["width"], "layers": tower["layers"]}
+    mlp_width = int(tower["width"] * tower["mlp_ratio"])
+    return sizes | {"mlp_width": mlp_width, "layer_scale": tower["ls_init_value"] is not None}
+
+
+def _blocks_in(state: Mapping[str, Tensor], prefix: str, width: int, heads: int | None) -> dict[str, Any]:
+    """Sizes of the blocks of a tower, by its tensors."""
     start = f"{prefix}transformer.resblocks."
     numbers = {key[len(start) :].split(".")[0] for key in state if key.startswith(start)}
     odd = numbers - {str(i) for i in range(len(numbers))}
@@ -253,7 +226,9 @@ def _count_blocks(state: Mapping[str, Tensor], prefix: str) -> int:
             f"the blocks of {start[:-1]} must be numbered from 0 without a gap, there is {found} among {len(numbers)}; "
             "pass a whole checkpoint"
         )
-    return len(numbers)
+    mlp_width = _shape(state, f"{start}0.mlp.c_fc.weight", 2)[0]
+    sizes = {"width": width, "layers": len(numbers), "heads": heads or width // OPENAI_HEAD_WIDTH}
+    return sizes | {"mlp_width": mlp_width, "layer_scale": f"{start}0.ls_1.gamma" in state}
 
 
 def _shape(state: Mapping[str, Tensor], name: str, rank: int) -> tuple[int, ...]:

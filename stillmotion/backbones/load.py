@@ -21,11 +21,11 @@ from stillmotion.backbones import clip, clip_files, open_clip_towers, timm_tower
 from stillmotion.backbones.backbone import Backbone, Pixels
 from stillmotion.backbones.config import CLIPConfig
 from stillmotion.backbones.weights import Weights, check, check_fingerprints, tower_tensors
-from stillmotion.errors import WeightsError, did_you_mean
+from stillmotion.errors import WeightsError, damaged, did_you_mean
 from stillmotion.weights.names import to_openai
 from stillmotion.weights.readers import check_finite, read_metadata, read_safetensors
 
-FORMAT = "stillmotion/2"
+FORMAT, AGAIN = "stillmotion/2", "train or convert it again"
 Seen = tuple[Path, ...]
 """Trained files on the way to this one."""
 
@@ -65,8 +65,7 @@ def load_backbone(
         vision_heads, text_heads: of a local file whose heads are not 64 wide.
         base: where to find the towers that a trained file does not hold, if that is not where they came from any more.
 
-    Raises:
-        WeightsError: the weights cannot be found, read or matched.
+    Raises `WeightsError`: the weights cannot be found, read or matched.
     """
     sizes = {"activation": activation, "vision_heads": vision_heads, "text_heads": text_heads}
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
@@ -91,40 +90,40 @@ def _load(
     return weights
 
 
+def absolute(name: str) -> str:
+    """A backbone's name whose file, if it names one (`FILE`, `MODEL:FILE`), is found from every folder."""
+    start, colon, file = name.rpartition(":")
+    if Path(name).exists():
+        return str(Path(name).absolute())
+    return f"{start}{colon}{Path(file).expanduser().absolute()}" if colon and clip_files.local_file(file) else name
+
+
 def backbone_of(raw: Any, source: str) -> Backbone:
     """Rebuild a backbone from `Backbone.to_dict`.
 
-    Raises:
-        WeightsError: not one, or of a kind that this version does not have.
+    Raises `WeightsError`: not one, or of a kind that this version does not have.
     """
-    try:
-        kind, sizes, pixels = raw["kind"], raw["sizes"], dict(raw["pixels"])
+    with damaged(f"{source} has a damaged description", AGAIN):
+        kind, sizes, pixels = raw["kind"], raw["sizes"], raw["pixels"]
         if kind not in KINDS:
             raise WeightsError(f"{source} has a backbone of kind {kind!r:.80}{did_you_mean(str(kind), KINDS)}")
         tuples: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in pixels.items()}
         return KINDS[kind].describe(sizes, Pixels(**tuples))
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        if isinstance(error, WeightsError):
-            raise
-        raise WeightsError(f"{source} has a damaged description ({error!r:.200}); train or convert it again") from error
 
 
 def read_card_json(path: Path) -> dict[str, Any]:
     """Read what a checkpoint of ours says of itself, as JSON.
 
-    Raises:
-        WeightsError: it was not written by stillmotion, by a newer version, or is damaged.
+    Raises `WeightsError`: it was not written by stillmotion, by a newer version, or is damaged.
     """
     text = read_metadata(path).get("stillmotion")
     if text is None:
         raise WeightsError(f"{path} was not written by stillmotion; pass a model.safetensors of a run")
-    try:
+    with damaged(f"{path} has a damaged description", AGAIN):
         raw = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{path} has a damaged description ({error}); train or convert it again") from error
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         found = raw.get("format") if isinstance(raw, dict) else type(raw).__name__
-        raise WeightsError(f"{path} has format {found!r:.80}; this version reads {FORMAT!r}: train or convert it again")
+        raise WeightsError(f"{path} has format {found!r:.80}; this version reads {FORMAT!r}: {AGAIN}")
     return raw
 
 
@@ -133,11 +132,9 @@ def _inside(name: str, path: Path, base: str | None, seen: Seen) -> Weights:
     if path.resolve() in seen:
         raise WeightsError(f"{path} takes its backbone from itself; pass --backbone with the original weights")
     card = read_card_json(path)
-    try:
+    with damaged(f"{path} has a damaged description", AGAIN):
         backbone = backbone_of(card["backbone"], str(path))
         source, fingerprints = str(card["backbone_name"]), dict(card["fingerprints"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path} has a damaged description ({error!r:.200}); train or convert it again") from error
     known, state = tower_tensors(backbone), to_openai(read_safetensors(path))
     if known.keys() - state.keys():
         size, seen = backbone.pixels.size, (*seen, path.resolve())

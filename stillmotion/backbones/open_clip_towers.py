@@ -25,10 +25,10 @@ from stillmotion.backbones.bounds import check_grid
 from stillmotion.backbones.clip_files import local_file
 from stillmotion.backbones.config import TextConfig, unsupported
 from stillmotion.backbones.weights import Weights
-from stillmotion.errors import WeightsError
+from stillmotion.errors import WeightsError, damaged
 from stillmotion.models.features import Features, Reads
 from stillmotion.weights import hub
-from stillmotion.weights.folders import folder_pixels, folder_tokenizer, interpolation, read_object, read_sharded
+from stillmotion.weights.folders import folder_pixels, folder_tokenizer, pixel_settings, read_object, read_sharded
 from stillmotion.weights.names import to_openai
 from stillmotion.weights.readers import read_state
 
@@ -63,8 +63,7 @@ def has(name: str) -> bool:
 def load(name: str, image_size: tuple[int, int] | None, sizes: Mapping[str, Any]) -> Weights:
     """Find and read weights of such a model: see the module's table.
 
-    Raises:
-        WeightsError: the weights cannot be found, read or matched.
+    Raises `WeightsError`: the weights cannot be found, read or matched.
     """
     raw, folder, pixels = _config(name), Path(name), {}
     if not raw:
@@ -78,17 +77,15 @@ def load(name: str, image_size: tuple[int, int] | None, sizes: Mapping[str, Any]
         state = read_state(file)
     else:
         entry = hub.published(tokenizer, tag)
-        pixels = {k: tuple(entry[k]) for k in ("mean", "std") if k in entry} | interpolation(entry)
+        pixels = pixel_settings(entry, name)
         raw = {**raw, "quick_gelu": bool(entry.get("quick_gelu") or raw.get("quick_gelu"))}
         state = read_state(hub.fetch(tokenizer, tag))
-    try:
+    with damaged(f"{name}: its open_clip configuration is damaged", "correct it"):
         vision, text = ({k: v for k, v in raw[f"{t}_cfg"].items() if k not in APART} for t in ("vision", "text"))
         size = image_size or vision.get("image_size", 224)
         vision["image_size"] = [size, size] if isinstance(size, int) else [*size]
         own = {"embed_dim": raw["embed_dim"], "quick_gelu": raw.get("quick_gelu", False), "vision": vision}
         own |= {"text": text, "sigmoid": raw.get("init_logit_bias") is not None, "tokenizer": tokenizer}
-    except (LookupError, TypeError, AttributeError) as error:
-        raise WeightsError(f"{name}: its open_clip configuration is damaged ({error!r}); correct it") from error
     backbone = describe(own, Pixels(**pixels))
     return Weights(name=name, backbone=backbone, state=_translated(state, backbone, name))
 
@@ -100,8 +97,7 @@ def describe(sizes: Mapping[str, Any], pixels: Pixels) -> Backbone:
         sizes: `embed_dim`, `vision` and `text`, with open_clip's own fields; `quick_gelu`, whether it has OpenAI's
             activation; `sigmoid`, whether its logits have a bias; `tokenizer`, as `tokenize` takes it.
 
-    Raises:
-        WeightsError: sizes that no such model has.
+    Raises `WeightsError`: sizes that no such model has.
     """
     names = ("embed_dim", "quick_gelu", "sigmoid", "vision", "text", "tokenizer")
     own = {name: sizes[name] for name in names}
@@ -152,12 +148,10 @@ def _translated(state: dict[str, Tensor], backbone: Backbone, source: str) -> di
 
     visual = _empty(json.dumps(backbone.sizes, sort_keys=True))
     bias, trunk = state.get("logit_bias"), getattr(visual, "trunk", None)
-    try:
+    with damaged(f"{source} does not hold such a model", "pass its own file"):
         state = to_openai(convert_state_dict(SimpleNamespace(visual=visual), state))
         if trunk is None:
             resize_pos_embed(state, SimpleNamespace(visual=visual))
-    except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-        raise WeightsError(f"{source} does not hold such a model ({error!s:.120}); pass its own file") from error
     if trunk is not None:
         inner = {k.removeprefix("visual.trunk."): state.pop(k) for k in [*state] if k.startswith("visual.trunk.")}
         inner = timm_towers.translated(inner, backbone.sizes["vision"]["timm_model_name"], trunk, source)
@@ -189,23 +183,17 @@ def _text(sizes: Mapping[str, Any]) -> nn.Module:
 @lru_cache(maxsize=8)
 def _empty(sizes: str) -> Any:
     """The image tower without memory for its weights, once both towers have been built so."""
-    try:
-        with torch.device("meta"):
-            _text(json.loads(sizes))
-            return _visual(json.loads(sizes))
-    except (TypeError, ValueError, AssertionError, RuntimeError, AttributeError, ArithmeticError) as error:
-        raise WeightsError(f"open_clip cannot build such towers ({error!s:.120}); choose another image size") from error
+    with damaged("open_clip cannot build such towers", "choose another image size"), torch.device("meta"):
+        _text(json.loads(sizes))
+        return _visual(json.loads(sizes))
 
 
 def _check_sizes(sizes: Mapping[str, Any]) -> None:
     """Types and bounds of every field, before anything is built."""
     from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 
-    if (
-        type(sizes["quick_gelu"]) is not bool
-        or type(sizes["sigmoid"]) is not bool
-        or type(sizes["embed_dim"]) is not int
-    ):
+    types = {"quick_gelu": bool, "sigmoid": bool, "embed_dim": int}
+    if any(type(sizes[name]) is not kind for name, kind in types.items()):
         raise WeightsError("quick_gelu, sigmoid or embed_dim of an open_clip model is of another type; correct it")
     if not isinstance(sizes["tokenizer"], str):
         raise WeightsError(f"tokenizer is {sizes['tokenizer']!r:.60}; it must be a name of open_clip's")

@@ -22,14 +22,15 @@ from torch import Tensor, nn
 from stillmotion.backbones.backbone import Backbone, Pixels, check_video
 from stillmotion.backbones.bounds import check_grid
 from stillmotion.backbones.weights import Weights
-from stillmotion.errors import WeightsError, did_you_mean
+from stillmotion.errors import WeightsError, damaged, did_you_mean
 from stillmotion.models.affinity import neighbor_affinity
 from stillmotion.models.features import Features, Reads, resolve
 from stillmotion.weights import hub
-from stillmotion.weights.folders import interpolation, read_object, read_sharded, statistics
+from stillmotion.weights.folders import pixel_settings, read_object, read_sharded
 from stillmotion.weights.readers import read_state
 
 LARGEST_PATCHES, LARGEST_BUFFERS = 65536, 1 << 28
+KEPT = ("mean", "std", "interpolation", "input_size")  # what a folder says of its pixels
 # Arguments of timm's constructors that a folder may set, and the largest number of each.
 ARGUMENTS: dict[str, int] = {
     "depth": 200, "embed_dim": 16384, "num_heads": 1024, "mlp_ratio": 64, "patch_size": 1024, "reg_tokens": 1024,
@@ -116,8 +117,7 @@ def describe(sizes: Mapping[str, Any], pixels: Pixels) -> Backbone:
     Args:
         sizes: `model`, its name without a tag; `image_size`, (height, width); `args`, options of its constructor.
 
-    Raises:
-        WeightsError: no such model, or sizes that it cannot have; nothing of that size is built.
+    Raises `WeightsError`: no such model, or sizes that it cannot have; nothing of that size is built.
     """
     model, size, args = sizes["model"], sizes["image_size"], sizes.get("args", {})
     _check_sizes(model, size, args)
@@ -155,8 +155,7 @@ def describe(sizes: Mapping[str, Any], pixels: Pixels) -> Backbone:
 def load(name: str, image_size: tuple[int, int] | None, sizes: Mapping[str, Any]) -> Weights:
     """Find and read weights of timm: see the module's table.
 
-    Raises:
-        WeightsError: no such model, or weights that cannot be found, read or matched.
+    Raises `WeightsError`: no such model, or weights that cannot be found, read or matched.
     """
     import timm
     from timm.data import resolve_data_config
@@ -180,11 +179,10 @@ def load(name: str, image_size: tuple[int, int] | None, sizes: Mapping[str, Any]
     said, args = settings.get("pretrained_cfg", {}), settings.get("model_args", {})
     if not isinstance(said, dict) or not isinstance(args, dict) or not isinstance(said.get("input_size", []), list):
         raise WeightsError(f"{path} has a damaged config.json; fetch it again")
-    read = resolve_data_config(pretrained_cfg=config) | statistics(said, {"mean": "mean", "std": "std"}, str(path))
-    read |= {k: said[k] for k in ("interpolation", "input_size") if k in said}
+    read = resolve_data_config(pretrained_cfg=config) | {k: said[k] for k in KEPT if said.get(k) is not None}
     size = image_size or args.get("img_size") or read["input_size"][1:]
     args = {k: v for k, v in args.items() if k not in ("img_size", "num_classes", "in_chans")}
-    pixels = Pixels(mean=tuple(read["mean"]), std=tuple(read["std"]), **interpolation(read))
+    pixels = Pixels(**pixel_settings(read, str(path or found)))
     sides = [size, size] if isinstance(size, int) else size
     backbone = describe({"model": architecture, "image_size": sides, "args": args}, pixels)
     tower = _empty(architecture, backbone.pixels.size, tuple(sorted(args.items())))
@@ -210,16 +208,13 @@ def _state(model: str, config: Mapping[str, Any], path: Path | None) -> dict[str
 def translated(state: dict[str, Tensor], model: str, tower: nn.Module, source: str) -> dict[str, Tensor]:
     """Tensors of a file with timm's current names, positions resampled for a tower: what timm itself does at loading.
 
-    Raises:
-        WeightsError: they are of something else.
+    Raises `WeightsError`: they are of something else.
     """
     import timm
 
     translate = getattr(sys.modules[timm.model_entrypoint(model).__module__], "checkpoint_filter_fn", None)
-    try:
+    with damaged(f"{source} does not hold weights of {model}", "pass its own file"):
         found: dict[str, Tensor] = translate(state, tower) if translate else state
-    except (LookupError, TypeError, AttributeError, ValueError, RuntimeError, AssertionError) as error:
-        raise WeightsError(f"{source} does not hold weights of {model} ({error!s:.120}); pass its own file") from error
     return found
 
 
@@ -236,11 +231,8 @@ def _build(model: str, size: tuple[int, int], args: Mapping[str, Any]) -> Any:
 @lru_cache(maxsize=8)
 def _empty(model: str, size: tuple[int, int], args: tuple[tuple[str, Any], ...]) -> Any:
     """The model without memory for its weights."""
-    try:
-        with torch.device("meta"):
-            return _build(model, size, dict(args))
-    except (TypeError, ValueError, AssertionError, RuntimeError, ArithmeticError) as error:
-        raise WeightsError(f"{model} cannot be built at {size} pixels ({error!s:.120}); choose another size") from error
+    with damaged(f"{model} cannot be built at {size} pixels", "choose another size"), torch.device("meta"):
+        return _build(model, size, dict(args))
 
 
 def _is_vit(tower: nn.Module) -> bool:
@@ -259,11 +251,7 @@ def _has_queries_and_keys(block: nn.Module) -> bool:
 
 
 def check_model(model: Any) -> None:
-    """Refuse what is no name of a model of timm, without a tag.
-
-    Raises:
-        WeightsError: with the nearest names.
-    """
+    """Refuse what is no name of a model of timm, without a tag. Raises `WeightsError`: with the nearest names."""
     import timm
 
     if not isinstance(model, str) or not re.fullmatch(r"[a-z0-9_]{1,100}", model) or not timm.is_model(model):

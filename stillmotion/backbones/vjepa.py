@@ -17,7 +17,7 @@ from stillmotion.backbones.weights import Weights
 from stillmotion.errors import WeightsError, missing
 from stillmotion.models.features import Features, Reads, resolve
 from stillmotion.weights import hub
-from stillmotion.weights.folders import read_object, read_sharded, statistics
+from stillmotion.weights.folders import pixel_settings, read_object, read_sharded
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # What of a configuration the encoder is built from: the type and the largest value of each; transformers' own defaults.
@@ -50,8 +50,7 @@ class TubeletTower(nn.Module):
     def forward(self, video: Tensor) -> Features:
         """Encode a normalized (B, T, 3, H, W) video.
 
-        Raises:
-            StillmotionError: frames that make no whole number of steps.
+        Raises `StillmotionError`: frames that make no whole number of steps.
         """
         check_video(video, self.image_size)
         steps, x, found = self.steps(video.shape[1]), self.encoder.embeddings(video), Features()
@@ -67,8 +66,7 @@ class TubeletTower(nn.Module):
 def load(name: str, image_size: tuple[int, int] | None, sizes: Mapping[str, Any]) -> Weights:
     """Find and read weights of a folder that `save_pretrained` wrote, or of a repository of the hub.
 
-    Raises:
-        WeightsError: they cannot be found, read or matched.
+    Raises `WeightsError`: they cannot be found, read or matched.
     """
     if given := [k for k, v in sizes.items() if v is not None]:
         raise WeightsError(f"{', '.join(given)} go with CLIP's local files; vjepa2:{name} says its own: leave them out")
@@ -85,7 +83,7 @@ def load(name: str, image_size: tuple[int, int] | None, sizes: Mapping[str, Any]
         own["crop_size"] = image_size[0]
     pixels: dict[str, Any] = {"mean": MEAN, "std": STD}
     for file in ("preprocessor_config.json", "video_preprocessor_config.json"):
-        pixels |= statistics(read_object(folder / file), {"mean": "image_mean", "std": "image_std"}, str(folder / file))
+        pixels |= pixel_settings(read_object(folder / file), str(folder / file), "image_")
     state = {key.removeprefix("vjepa2."): value for key, value in read_sharded(folder).items()}
     return Weights(
         name=found,
@@ -100,8 +98,7 @@ def describe(sizes: Mapping[str, Any], pixels: Pixels) -> Backbone:
     Args:
         sizes: the fields of transformers' `VJEPA2Config` that `SIZES` names.
 
-    Raises:
-        WeightsError: sizes that no such encoder has.
+    Raises `WeightsError`: sizes that no such encoder has.
     """
     own = {key: sizes[key] for key in SIZES}
     for key, (default, most) in SIZES.items():

@@ -54,8 +54,7 @@ def check_fingerprints(expected: Mapping[Any, str], trained_on: str, weights: We
         expected: the hash of each tower that must be the same.
         trained_on: where those weights came from.
 
-    Raises:
-        WeightsError: a tower differs.
+    Raises `WeightsError`: a tower differs.
     """
     for tower, fingerprint in expected.items():
         found = weights.fingerprint(tower)
@@ -69,8 +68,7 @@ def check_fingerprints(expected: Mapping[Any, str], trained_on: str, weights: We
 def check(weights: Weights) -> None:
     """Compare names and shapes with those of the towers; list every missing, extra or misshapen tensor.
 
-    Raises:
-        WeightsError: the tensors are not those of such a model.
+    Raises `WeightsError`: the tensors are not those of such a model.
     """
     expected = tower_tensors(weights.backbone)
     if weights.backbone.text or "logit_scale" in weights.state:
@@ -110,8 +108,7 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], *, new: Iterable[st
         new: name patterns of parameters that the backbone does not hold; they keep their initial values. What it
             holds and the model has no place for (a closed-set model's text tower, an unused projection) is left out.
 
-    Raises:
-        WeightsError: a parameter of the model is neither new nor in the state.
+    Raises `WeightsError`: a parameter of the model is neither new nor in the state.
     """
     new = tuple(new)
     own = {k: v for k, v in model.state_dict().items() if not matches(k, new)}

@@ -70,9 +70,7 @@ def _command(words: list[str]) -> None:
 
 def import_own_modules() -> None:
     """Import what $STILLMOTION_IMPORT names (MODULE,MODULE), for methods of one's own; this folder counts.
-
-    Raises:
-        StillmotionError: there is no such module.
+    Raises `StillmotionError`: there is no such module.
     """
     names = [name.strip() for name in os.environ.get("STILLMOTION_IMPORT", "").split(",") if name.strip()]
     if names and str(Path.cwd()) not in sys.path:

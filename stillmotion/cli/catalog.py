@@ -44,12 +44,8 @@ def _recipes() -> None:
 def _weights() -> None:
     from stillmotion.backbones import load
 
-    _table("CLIP weights (--backbone)", [_split(line) for line in (load.__doc__ or "").splitlines()[2:]])
-
-
-def _split(line: str) -> tuple[str, str]:
-    name, _, text = line.partition("  ")
-    return name, text.strip()
+    lines = (line.partition("  ") for line in (load.__doc__ or "").split("\n\n")[1].splitlines())
+    _table("CLIP weights (--backbone)", [(name, text.strip()) for name, _, text in lines])
 
 
 def _table(title: str, rows: Sequence[tuple[str, str]]) -> None:

@@ -38,9 +38,7 @@ class Convert:
 
 def read_options(words: Sequence[str]) -> tuple[Convert, dict[str, Any]]:
     """Read the command line: the options, and beside them what was said of the model that its tensors do not show.
-
-    Raises:
-        StillmotionError: an unknown release, or an option that it does not have.
+    Raises `StillmotionError`: an unknown release, or an option that it does not have.
     """
     kind: Any = Convert
     told = ["image_size"]
@@ -129,7 +127,6 @@ def _reading(method: str) -> "Reading":
 
 
 def _described(reading: "Card | Reading") -> str:
-    """Sampling and resize, in words."""
     sampling, pixels = reading.sampling, reading.preprocess
     words = [sampling.scheme + (f" at stride {sampling.stride}" if sampling.scheme == "dense" else "")]
     words += [f"{n} {what}{'s' * (n > 1)}" for n, what in ((sampling.views, "view"), (sampling.crops, "crop"))]

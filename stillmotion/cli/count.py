@@ -6,67 +6,17 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from stillmotion.cli.parse import parse
-from stillmotion.errors import StillmotionError, did_you_mean
+from stillmotion.errors import StillmotionError, at_least
 from stillmotion.libraries.classifier import is_foreign
 from stillmotion.methods import METHODS, Method
 from stillmotion.recipes import RECIPES, find
 
 if TYPE_CHECKING:
     from stillmotion.backbones.config import CLIPConfig
-    from stillmotion.count import Counts, Part
+    from stillmotion.count import Counts
 
 M = TypeVar("M", bound=Method)
 CLIP_MODEL = "ViT-B-16"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Count(Generic[M]):
-    """Count parameters and multiply-accumulates (GMAC; papers print them as GFLOPs) without weights or videos."""
-
-    method: M
-    clip_model: str = CLIP_MODEL
-    """Sizes of CLIP: a ViT by open_clip's name."""
-    image_size: int | None = None
-    """Input size in pixels; None: that of the model."""
-    views: int = 1
-    """Views of a video at test time, temporal times spatial."""
-    classes: int = 400
-    """Classes to tell apart."""
-    text_tokens: int | None = None
-    """Tokens of a prompt; None: the whole context."""
-    json: bool = False
-    """Print one JSON object."""
-
-    def __post_init__(self) -> None:
-        if self.views < 1:
-            raise StillmotionError(f"views is {self.views}; it must be at least 1")
-
-
-def run(words: Sequence[str]) -> None:
-    """Count and print."""
-    if not words or words[0] in ("-h", "--help"):
-        names = ", ".join(dict.fromkeys([*METHODS, *RECIPES]))
-        print(f"usage: stillmotion count METHOD [options]\n\nMETHOD is a recipe or a method: {names}\n\n"
-              "stillmotion count METHOD --help shows its options.")  # fmt: skip
-        raise SystemExit(0 if words else 2)
-    if words[0].startswith("-"):
-        raise StillmotionError("name a method or a recipe before the options: stillmotion count evl --num-frames 16")
-    if is_foreign(words[0]):
-        _run_foreign(words)
-        return
-    base = defaults(words[0])
-    options: Count[Method] = parse(Count[type(base.method)], words[1:], f"stillmotion count {words[0]}", base)  # type: ignore[misc]
-    from stillmotion.backbones.clip import describe
-    from stillmotion.backbones.config import CLIPConfig
-    from stillmotion.count import count
-
-    clip = replace(CLIPConfig.published(options.clip_model), activation="quick_gelu")
-    clip = clip if options.image_size is None else clip.at(options.image_size)
-    counts = count(options.method, describe(clip), options.classes, options.text_tokens)
-    if options.json:
-        print(json.dumps(_plain(words[0], options, counts)))
-    else:
-        _print(words[0], options, clip, counts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,19 +28,63 @@ class CountForeign:
     json: bool = False
     """Print one JSON object."""
 
+    def __post_init__(self) -> None:
+        at_least(1, self, "views")
 
-def _run_foreign(words: Sequence[str]) -> None:
-    options: CountForeign = parse(CountForeign, words[1:], f"stillmotion count {words[0]}")
-    if options.views < 1:
-        raise StillmotionError(f"views is {options.views}; it must be at least 1")
+
+@dataclass(frozen=True, kw_only=True)
+class Count(CountForeign, Generic[M]):
+    """Count parameters and multiply-accumulates (GMAC; papers print them as GFLOPs) without weights or videos."""
+
+    method: M
+    clip_model: str = CLIP_MODEL
+    """Sizes of CLIP: a ViT by open_clip's name."""
+    image_size: int | None = None
+    """Input size in pixels; None: that of the model."""
+    classes: int = 400
+    """Classes to tell apart."""
+    text_tokens: int | None = None
+    """Tokens of a prompt; None: the whole context."""
+
+
+def run(words: Sequence[str]) -> None:
+    """Count and print."""
+    if not words or words[0] in ("-h", "--help"):
+        names = ", ".join(dict.fromkeys([*METHODS, *RECIPES]))
+        print(f"usage: stillmotion count METHOD [options]\n\nMETHOD is a recipe or a method: {names}\n\n"
+              "stillmotion count METHOD --help shows its options.")  # fmt: skip
+        raise SystemExit(0 if words else 2)
+    name, *rest = words
+    if name.startswith("-"):
+        raise StillmotionError("name a method or a recipe before the options: stillmotion count evl --num-frames 16")
+    if is_foreign(name):
+        _run_foreign(name, rest)
+        return
+    base = defaults(name)
+    options: Count[Method] = parse(Count[type(base.method)], rest, f"stillmotion count {name}", base)  # type: ignore[misc]
+    from stillmotion.backbones.clip import describe
+    from stillmotion.backbones.config import CLIPConfig
+    from stillmotion.count import count
+
+    clip = replace(CLIPConfig.published(options.clip_model), activation="quick_gelu")
+    clip = clip if options.image_size is None else clip.at(options.image_size)
+    counts = count(options.method, describe(clip), options.classes, options.text_tokens)
+    if options.json:
+        print(json.dumps(_plain(name, options, counts)))
+    else:
+        _print(name, options, clip, counts)
+
+
+def _run_foreign(name: str, words: Sequence[str]) -> None:
+    options: CountForeign = parse(CountForeign, words, f"stillmotion count {name}")
     from stillmotion.libraries.count import count_foreign
 
-    counts = count_foreign(words[0])
+    counts = count_foreign(name)
     if options.json:
-        print(json.dumps({"model": words[0], "views": options.views, **asdict(counts)}))
+        print(json.dumps({"model": name, "views": options.views, **asdict(counts)}))
         return
     size = "x".join(map(str, counts.image_size))
-    print(f"{words[0]}: {counts.num_frames} frames of {size}, {counts.parameters / 1e6:.2f} M parameters")
+    print(f"{name}: {counts.num_frames} frames of {size}, {counts.parameters / 1e6:.2f} M parameters")
     print(f"{counts.macs / 1e9:.2f} GMAC per view, {options.views * counts.macs / 1e9:.2f} in {options.views} views")
 
 
@@ -102,9 +96,6 @@ def defaults(name: str) -> Count[Method]:
     """
     if name in METHODS and name not in RECIPES:
         return Count(method=METHODS[name]())
-    if name not in RECIPES and ":" not in name:
-        known = [*METHODS, *RECIPES]
-        raise StillmotionError(f"there is no method or recipe {name!r}{did_you_mean(name, known)}")
     recipe = find(name)
     model, colon, _ = recipe.backbone.partition(":")
     return Count(
@@ -115,25 +106,19 @@ def defaults(name: str) -> Count[Method]:
     )
 
 
-def _parts(counts: "Counts") -> dict[str, "Part"]:
-    return {"visual": counts.visual, "temporal": counts.temporal, "head": counts.head, "text": counts.text}
-
-
 def _plain(name: str, options: Count[Method], counts: "Counts") -> dict[str, object]:
-    given = {k: v for k, v in asdict(options).items() if k != "json"}
-    video, text = counts.video, counts.text
+    given, video, total = asdict(options), counts.video, counts.total
+    del given["json"]
     return {
         "name": name,
         **given,
         "text_tokens": counts.text_tokens,
-        "parts": {key: asdict(part) for key, part in _parts(counts).items()},
-        "parameters": counts.parameters,
-        "trained": counts.trained,
-        "new": counts.new,
+        "parts": {key: asdict(getattr(counts, key)) for key in ("visual", "temporal", "head", "text")},
+        **{key: getattr(total, key) for key in ("parameters", "trained", "new")},
         "macs_per_view": video.macs,
         "plain_macs_per_view": video.plain_macs,
         "macs_per_video": options.views * video.macs,
-        "macs_per_class_list": text.macs,
+        "macs_per_class_list": counts.text.macs,
     }
 
 
@@ -149,18 +134,16 @@ def _print(name: str, options: Count[Method], clip: "CLIPConfig", counts: "Count
     table.add_column("")
     for title in ("parameters", "trained", "new", "GMAC a view", "as written", f"GMAC, {views}"):
         table.add_column(title, justify="right")
-    for title, part in [*list(_parts(counts).items())[:3], ("a video", counts.video)]:
-        work = (part.macs, part.plain_macs, options.views * part.macs)
+    text, video = counts.text, counts.video
+    rows = {"visual": counts.visual, "temporal": counts.temporal, "head": counts.head, "a video": video}
+    for title, part in (rows | ({"text": text, "total": counts.total} if text.parameters else {})).items():
+        work = (part.macs, part.plain_macs, options.views * part.macs) if title in rows else ()
         sizes = (part.parameters, part.trained, part.new)
         table.add_row(title, *(f"{n:,}" for n in sizes), *(f"{n / 1e9:,.2f}" for n in work))
-    if counts.text.parameters:
-        text = counts.text
-        table.add_row("text", *(f"{n:,}" for n in (text.parameters, text.trained, text.new)))
-        table.add_row("total", *(f"{n:,}" for n in (counts.parameters, counts.trained, counts.new)))
     Console(width=110).print(table)
-    if counts.text.macs:
-        print(f"\ntext, once per class list: {counts.text.macs / 1e9:,.2f} GMAC; "
-              f"{counts.text.macs / options.classes / 1e9:.2f} a class at {counts.text_tokens} tokens a prompt, "
+    if text.macs:
+        print(f"\ntext, once per class list: {text.macs / 1e9:,.2f} GMAC; "
+              f"{text.macs / options.classes / 1e9:.2f} a class at {counts.text_tokens} tokens a prompt, "
               "fewer where the longest prompt is shorter")  # fmt: skip
-    if counts.video.macs != counts.video.plain_macs:
+    if video.macs != video.plain_macs:
         print("\nas written: the method's equations without our exact short cuts, as a release computes them")

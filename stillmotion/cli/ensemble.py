@@ -78,10 +78,10 @@ def _choose(members: Sequence["Predictions"], paths: Sequence[Path]) -> tuple[tu
     validation = [read_predictions(predictions_file(path)) for path in paths]
     check_separate(members, validation)
     aligned, bad = align(validation)
-    choice = choose(aligned)
+    weights, top1 = choose(aligned)
     left = f", {len(bad)} that could not be read left out" if bad else ""
-    say(f"weights chosen on {len(aligned[0].paths)} other videos{left}: top-1 {100 * choice.top1:.1f} % there")
-    return choice.weights, {"chosen_on": [m.name for m in validation], "chosen_top1": choice.top1}
+    say(f"weights chosen on {len(aligned[0].paths)} other videos{left}: top-1 {100 * top1:.1f} % there")
+    return weights, {"chosen_on": [m.name for m in validation], "chosen_top1": top1}
 
 
 def _check_files(members: Sequence["Predictions"], out: Path) -> None:

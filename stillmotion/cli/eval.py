@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from stillmotion.cli.model_choice import ModelChoice, open_model
 from stillmotion.cli.parse import parse
-from stillmotion.errors import StillmotionError
+from stillmotion.errors import at_least
 
 if TYPE_CHECKING:
     from stillmotion.classifier import Classifier
@@ -41,8 +41,7 @@ class Eval(ModelChoice):
     """Folder for eval.json and eval_predictions.jsonl; None: beside the model, or runs/MODEL."""
 
     def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 0:
-            raise StillmotionError(f"workers is {self.workers}; it must be at least 0, or left out")
+        at_least(0, self, "workers", hint=", or left out")
 
 
 def run(words: Sequence[str]) -> None:
@@ -87,14 +86,11 @@ def _cached(options: Eval, model: "Classifier", videos: "VideoDataset") -> Any:
     if options.by_name() or not options.cached:
         return videos
     from stillmotion.checkpoint import read_card
-    from stillmotion.features.dataset import CachedTower
     from stillmotion.progress import say
     from stillmotion.source import cached_videos
 
     mixed = cached_videos(read_card(Path(options.model)), videos, options.cache)
-    if mixed is None or not (count := mixed.cached()):
+    if mixed is None or not (count := sum(mixed.held(0, index) for index in range(len(mixed)))):
         return videos
     say(f"{count} of {len(videos)} videos are in the feature cache")
-    module: Any = model.model
-    module.visual = CachedTower(module.visual)
     return mixed

@@ -58,13 +58,8 @@ class ModelChoice:
 
 
 def open_model(choice: ModelChoice, classes: Sequence[str] | None, device: str | None = None) -> "Classifier":
-    """Load the chosen model for these classes; None: its own.
-
-    Args:
-        device: where to run; None: as chosen.
-
-    Raises:
-        StillmotionError: options that the model does not take, classes that it cannot have, or no such model.
+    """Load the chosen model for these classes (None: its own), on this device (None: as chosen).
+    Raises `StillmotionError`: options that the model does not take, classes that it cannot have, or no such model.
     """
     from stillmotion.classifier import from_backbone, load
     from stillmotion.libraries.classifier import is_foreign, load_foreign

@@ -15,9 +15,7 @@ T = TypeVar("T")
 
 def parse(kind: Any, words: Sequence[str], prog: str, default: Any = None) -> Any:
     """Read the options of a dataclass from the command line; `--help` prints them and exits.
-
-    Raises:
-        StillmotionError: an unknown option (with the nearest one), a missing or a wrong value.
+    Raises `StillmotionError`: an unknown option (with the nearest one), a missing or a wrong value.
     """
     errors = io.StringIO()
     options: dict[str, Any] = {} if default is None else {"default": default}

@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 from stillmotion.cli.parse import parse
@@ -46,12 +47,10 @@ def read_options(command: str, words: Sequence[str]) -> tuple[str, TrainOptions]
 
 def _usage(command: str) -> str:
     own = "\n".join(f"  {recipe.__name__:16} {summary(recipe.__name__)}" for recipe in OWN_CLIPS)
-    families: dict[str, list[str]] = {}
-    for recipe in PUBLISHED:
-        families.setdefault(recipe.__module__, []).append(recipe.__name__)
+    families = groupby(PUBLISHED, lambda recipe: type(recipe().method))
     published = "\n".join(
-        textwrap.fill(", ".join(names), 116, initial_indent="  ", subsequent_indent="    ")
-        for names in families.values()
+        textwrap.fill(", ".join(r.__name__ for r in family), 116, initial_indent="  ", subsequent_indent="    ")
+        for _, family in families
     )
     return (
         f"usage: stillmotion {command} RECIPE --data VIDEOS [options]\n\n"

@@ -17,12 +17,9 @@ class BadVideo:
 
 
 class BadVideos:
-    """The videos that a run has skipped.
+    """The videos that a run has skipped: of `total`, the part `max_bad`, in [0, 1], may be bad.
 
-    Args:
-        list_file: JSON lines file to add them to; None keeps them in memory.
-        total: videos in the run.
-        max_bad: part of them that may be bad, in [0, 1].
+    They are added to `list_file`, of JSON lines; None keeps them in memory.
     """
 
     def __init__(self, list_file: Path | None, total: int, max_bad: float):
@@ -32,11 +29,7 @@ class BadVideos:
         self._read = 0  # bytes of the list
 
     def add(self, bad: BadVideo) -> None:
-        """Count a video once, list it, and stop the run when there are too many.
-
-        Raises:
-            DataError: more than `max_bad` of all videos are bad.
-        """
+        """Count a video once, and list it. Raises `DataError`: more than `max_bad` of all videos are bad."""
         if bad.path in self.found:
             return
         self.found[bad.path] = bad

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from stillmotion.data.bad import BadVideo
 from stillmotion.data.frames import Change
@@ -40,13 +40,14 @@ class Batch(NamedTuple):
     bad: list[BadVideo]
 
     @classmethod
-    def of(cls, samples: Sequence[Sample], join: Callable[[list[Any]], Any]) -> "Batch":
-        """Put samples together; `join` makes one of the views of all readable clips."""
+    def of(cls, samples: Sequence[Sample]) -> "Batch":
+        """Put samples together: videos, or features, which do not mix."""
         good = [s for s in samples if s.bad is None]
+        views = [view for s in good for view in s.views]
         return cls(
             indices=torch.tensor([s.index for s in good], dtype=torch.int64),
             labels=torch.tensor([s.label for s in good], dtype=torch.int64),
-            views=join([s.views for s in good]) if good else None,
+            views=default_collate(views) if good else None,
             num_views=len(good[0].views) if good else 1,
             bad=[s.bad for s in samples if s.bad is not None],
         )
@@ -54,9 +55,7 @@ class Batch(NamedTuple):
 
 def read_views(path: Path, num_frames: int, sampling: Sampling, preprocess: Preprocess) -> Tensor:
     """Decode and preprocess all test views of a video: (views * crops, T, 3, H, W) normalized float32.
-
-    Raises:
-        VideoError: the file cannot be read.
+    Raises `VideoError`: the file cannot be read.
     """
     crops = sampling.crops
     frames = _decode(path, lambda n: sampling.test(n, num_frames), lambda frames: preprocess.scale(frames, crops))
@@ -65,9 +64,7 @@ def read_views(path: Path, num_frames: int, sampling: Sampling, preprocess: Prep
 
 def read_train_view(path: Path, num_frames: int, sampling: Sampling, augment: Augment, seed: int) -> Tensor:
     """Decode one random view of a video: (T, 3, H, W) normalized float32; equal seeds give equal views.
-
-    Raises:
-        VideoError: the file cannot be read.
+    Raises `VideoError`: the file cannot be read.
     """
     rng = np.random.RandomState(seed)
     # A pair of frames at a time, from the same draws for each.
@@ -77,9 +74,10 @@ def read_train_view(path: Path, num_frames: int, sampling: Sampling, augment: Au
 class VideoDataset(Dataset[Sample]):
     """Clips of a manifest; `dataset[epoch, index]` is the clip with the random view of that epoch.
 
-    Args:
-        augment: random views for training; None gives the test views, the same at every epoch.
+    `augment` makes random views for training; None gives the test views, the same at every epoch.
     """
+
+    collate = staticmethod(Batch.of)
 
     def __init__(
         self,
@@ -108,11 +106,6 @@ class VideoDataset(Dataset[Sample]):
         except VideoError as error:
             return Sample(index, clip.label, None, BadVideo(str(clip.path), str(error)))
         return Sample(index, clip.label, views)
-
-    @staticmethod
-    def collate(samples: Sequence[Sample]) -> Batch:
-        """Join the views of the readable clips."""
-        return Batch.of(samples, torch.cat)
 
 
 def _decode(path: Path, pick: Callable[[int], Indices], change: Change) -> Tensor:

@@ -35,11 +35,7 @@ class Kept:
         self._changed: dict[int, Tensor] = {}
 
     def add(self, index: int, frame: Any) -> None:
-        """Keep a decoded frame.
-
-        Raises:
-            VideoError: it is larger than the header said, and too large.
-        """
+        """Keep a decoded frame. Raises `VideoError`: it is larger than the header said, and too large."""
         check_size(self.path, frame.width, frame.height)
         image = np.rot90(frame.to_ndarray(format="rgb24"), k=-clockwise(frame) // 90)
         self.sizes[index] = image.shape
@@ -57,11 +53,7 @@ class Kept:
                 self.add(numbers[frame.pts], frame)
 
     def of(self, indices: Sequence[int]) -> Tensor:
-        """The frames with these indices, all of which were found.
-
-        Raises:
-            VideoError: they are not of one size.
-        """
+        """The frames with these indices, all of which were found. Raises `VideoError`: they are not of one size."""
         if len({self.sizes[i] for i in indices}) > 1:
             raise VideoError(f"{self.path}: the frame size changes within the video; re-encode it at one size")
         if self.change is None:
@@ -83,9 +75,7 @@ def clockwise(frame: Any) -> int:
 
 def check_size(path: Path, width: int, height: int) -> None:
     """Refuse frames without size, or with too much of it.
-
-    Raises:
-        VideoError: more than 40 million pixels, or more than 20 times as long as wide.
+    Raises `VideoError`: more than 40 million pixels, or more than 20 times as long as wide.
     """
     if not width or not height:
         raise VideoError(f"{path} does not say its frame size; it is damaged or not a video, replace or remove it")

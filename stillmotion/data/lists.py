@@ -14,9 +14,7 @@ VIDEO_SUFFIXES |= {".ts", ".m2ts", ".mts", ".ogv", ".gif"}
 
 def list_rows(source: Path) -> Iterator[tuple[Path, str, str]]:
     """Path, label and place (`list.txt:3`) of every line of a list file.
-
-    Raises:
-        DataError: no text file, a line without path or label, or a path that no file can have.
+    Raises `DataError`: no text file, a line without path or label, or a path that no file can have.
     """
     if source.suffix.lower() == ".csv":
         header, *rows = csv_rows(source) or [[]]
@@ -60,11 +58,7 @@ def _row(source: Path, number: int, path: object, label: object) -> tuple[Path, 
 
 
 def csv_rows(path: Path) -> list[list[str]]:
-    """The rows of a CSV file; an empty line is an empty row.
-
-    Raises:
-        DataError: no text file, or a field without end.
-    """
+    """The rows of a CSV file, an empty line's too. Raises `DataError`: no text file, or a field without end."""
     try:
         return list(csv.reader(_text(path).splitlines()))
     except csv.Error as error:

@@ -26,15 +26,13 @@ def batches(
     dataset: Any, workers: int, *, keys: Iterable[Any] | None = None, ahead: int = 2, pin: bool = False, **how: Any
 ) -> Iterator[Any]:
     """Yield what a data set holds, in order, read by worker processes (0: by this one).
+    Raises `DataError`: a worker was killed, or none gave anything for half an hour.
 
     Args:
         keys: what the data set is indexed by, item after item; None: 0, 1, 2, ...
         ahead: items that each worker reads before they are asked for.
         pin: copy them to memory that a GPU reads from directly.
         how: `batch_sampler` and `collate_fn`, for batches in place of items.
-
-    Raises:
-        DataError: a worker was killed, or none gave anything for half an hour.
     """
     if "batch_sampler" not in how:
         how |= {"batch_size": None, "sampler": keys}

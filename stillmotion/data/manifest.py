@@ -52,6 +52,7 @@ def read_manifest(
     source: Path, classes: Sequence[str] | None = None, root: Path | None = None, numbers: bool = True
 ) -> Manifest:
     """Read a folder with one folder per class, or a list file.
+    Raises `DataError`: nothing there, a line without label, an unknown label.
 
     Args:
         source: a folder; a `.csv` with columns `path` and `label`; a `.jsonl` with those keys; or any other text file
@@ -60,9 +61,6 @@ def read_manifest(
             are the labels found.
         root: folder that relative paths start from; by default the list file's own.
         numbers: whether labels may also be numbers that index `classes`, where no class is itself named by a number.
-
-    Raises:
-        DataError: nothing there, a line without label, an unknown label.
     """
     if not source.exists():
         raise DataError(f"no data at {source}; pass a folder with one folder per class, or a list file")
@@ -87,9 +85,7 @@ def read_manifest(
 
 def read_label_map(path: Path) -> tuple[str, ...]:
     """Read class names in order: CSV lines `id,name` (a header is skipped), or one name per line.
-
-    Raises:
-        DataError: no file, no names, ids that are not 0, 1, 2, ..., or a name given twice.
+    Raises `DataError`: no file, no names, ids that are not 0, 1, 2, ..., or a name given twice.
     """
     rows = [row for row in csv_rows(path) if row]
     if rows and len(rows[0]) >= 2 and not rows[0][0].strip().isdigit():
@@ -129,13 +125,11 @@ def find_split(source: Path) -> tuple[Path, Path] | None:
 
 def split(manifest: Manifest, fraction: float, seed: int, group: str | None = None) -> tuple[Manifest, Manifest]:
     """Split at random into training and validation, each class in proportion.
+    Raises `DataError`: a class that cannot be in both halves.
 
     Args:
         fraction: part of each class that goes to validation, in (0, 1); at least one clip.
         group: regular expression searched in each path; clips whose first group (or match) is equal stay together.
-
-    Raises:
-        DataError: a class that cannot be in both halves.
     """
     if not 0 < fraction < 1:
         raise DataError(f"validation fraction {fraction} is not between 0 and 1; try 0.2")
@@ -184,7 +178,6 @@ def find_duplicates(manifests: Sequence[Manifest], digests: Digests | None = Non
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file; 0 where there is none, or no right to look."""
     try:
         return path.stat().st_size if path.is_file() else 0
     except OSError:

@@ -71,11 +71,7 @@ def open_container(path: Path) -> Any:
 
 
 def video_stream(container: Any, path: Path) -> Any:
-    """Return the first video track, set to decode on one thread.
-
-    Raises:
-        VideoError: there is none, or its codec does not exist.
-    """
+    """The first video track, set to decode on one thread. Raises `VideoError`: none, or no such codec."""
     if not container.streams.video:
         raise VideoError(f"{path} has no video track (audio only?); remove it or replace it")
     stream = container.streams.video[0]

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stillmotion.errors import StillmotionError
+from stillmotion.errors import StillmotionError, at_least
 
 Indices = NDArray[np.int64]
 Scheme = Literal["segments", "dense", "evl_segments", "actionclip", "actionclip_middle", "random_stride"]
@@ -33,33 +33,23 @@ class Sampling:
     """Spatial crops at test time, averaged."""
 
     def __post_init__(self) -> None:
-        for name in ("stride", "views"):
-            if getattr(self, name) < 1:
-                raise StillmotionError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        at_least(1, self, "stride", "views")
 
     def test(self, num_frames: int, T: int) -> Indices:
         """(views, T) indices of the test views."""
         if self.scheme == "dense":
             return dense_test(num_frames, T, self.stride, self.views)
-        if self.scheme in ("actionclip", "actionclip_middle"):
-            return actionclip_test(num_frames, T, self.views)
-        if self.scheme == "random_stride":
-            return random_stride_test(num_frames, T, self.views)
-        return segments_test(num_frames, T, self.views)
+        own = {"actionclip": actionclip_test, "actionclip_middle": actionclip_test, "random_stride": random_stride_test}
+        return own.get(self.scheme, segments_test)(num_frames, T, self.views)
 
     def train(self, num_frames: int, T: int, rng: np.random.RandomState) -> Indices:
         """(T,) indices of one random training view."""
         if self.scheme == "dense":
             return dense_train(num_frames, T, self.stride, rng)
-        if self.scheme == "evl_segments":
-            return segments_train_evl(num_frames, T, rng)
-        if self.scheme == "actionclip":
-            return actionclip_train(num_frames, T, rng)
         if self.scheme == "actionclip_middle":
             return actionclip_test(num_frames, T)[0]
-        if self.scheme == "random_stride":
-            return random_stride_train(num_frames, T, rng)
-        return segments_train(num_frames, T, rng)
+        own = {"evl_segments": segments_train_evl, "actionclip": actionclip_train, "random_stride": random_stride_train}
+        return own.get(self.scheme, segments_train)(num_frames, T, rng)
 
 
 def segments_test(num_frames: int, T: int, views: int = 1) -> Indices:

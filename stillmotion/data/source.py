@@ -13,7 +13,7 @@ from stillmotion.data.manifest import (
     read_manifest,
     split,
 )
-from stillmotion.errors import DataError, StillmotionError
+from stillmotion.errors import DataError, check_fields
 from stillmotion.files import Digests
 from stillmotion.progress import say
 
@@ -43,10 +43,8 @@ class Data:
     """What to do with files of equal content."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.val_fraction < 1:
-            raise StillmotionError(f"val-fraction is {self.val_fraction}; it must be above 0 and below 1")
-        if not 0 <= self.max_bad <= 1:
-            raise StillmotionError(f"max-bad is {self.max_bad}; it must be in [0, 1]")
+        check_fields(self, "above 0 and below 1", lambda x: 0 < x < 1, "val_fraction")
+        check_fields(self, "in [0, 1]", lambda x: 0 <= x <= 1, "max_bad")
 
     def names(self, classes: tuple[str, ...]) -> tuple[str, ...]:
         """Class names as prompts write them."""
@@ -54,14 +52,8 @@ class Data:
 
 
 def load_data(config: Data, seed: int, digests: Digests | None = None) -> tuple[Manifest, Manifest]:
-    """Read, split and check; returns the training and the validation set, with the same classes.
-
-    Args:
-        seed: of the split.
-        digests: of files that were read before.
-
-    Raises:
-        DataError: nothing there, unknown labels, a class missing from either set, or files given twice.
+    """Read, split by a seed and check; returns the training and the validation set, with the same classes.
+    Raises `DataError`: nothing there, unknown labels, a class missing from either set, or files given twice.
     """
     known = read_label_map(config.labels) if config.labels else None
     train_source, val_source = config.data, config.val

@@ -3,7 +3,7 @@
 Everything takes (T, 3, H, W) uint8 frames of one video and draws once, so that all frames are treated alike.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -18,6 +18,7 @@ from stillmotion.errors import StillmotionError
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
+BILINEAR = InterpolationMode.BILINEAR
 CROP_ROOM, SCALES = 256 / 224, (1, 0.875, 0.75, 0.66)
 # Quarters of the room below and to the right: corners, middle; middles of the sides; middles of the quarters.
 PLACES = (
@@ -72,27 +73,13 @@ class Preprocess:
             size = [round(h * room), max(w, W * round(h * room) // H)]
         else:
             size = [max(h, H * round(w * room) // W), round(w * room)]
-        return tvf.resize(frames, size, interpolation=self._mode, antialias=self.antialias)
+        return tvf.resize(frames, size, interpolation=InterpolationMode(self.interpolation), antialias=self.antialias)
 
     def normalize(self, frames: Tensor) -> Tensor:
         """uint8 RGB in [0, 255] to float32 with the model's order of channels, mean and std."""
         frames = frames.flip(-3) if self.bgr else frames
         mean, std = (frames.new_tensor(v, dtype=torch.float32)[:, None, None] for v in (self.mean, self.std))
         return ((frames.float() / 255 - mean) / std).contiguous()
-
-    @property
-    def _mode(self) -> InterpolationMode:
-        return InterpolationMode(self.interpolation)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready dictionary."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, raw: dict[str, Any]) -> "Preprocess":
-        """Rebuild from `to_dict`."""
-        content: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
-        return cls(**content)
 
 
 class Augment:
@@ -114,17 +101,16 @@ class Augment:
         size, mode = list(preprocess.size), InterpolationMode(preprocess.interpolation)
         steps: list[Any] = []
         if policy == "crop":
-            steps += [v2.RandomResizedCrop(size, scale=(0.5, 1.0), interpolation=mode, antialias=True)]
+            steps += [v2.RandomResizedCrop(size, scale=(0.5, 1.0), interpolation=mode)]
         elif policy in ("vificlip", "actionclip"):
             if policy == "actionclip":
-                steps += [v2.RandAugment(2, magnitude=9, interpolation=InterpolationMode.BILINEAR, fill=128)]
+                steps += [v2.RandAugment(2, magnitude=9, interpolation=BILINEAR, fill=128)]
             steps += [MultiScaleCrop(preprocess.size, places=13 if policy == "actionclip" else 5)]
             jitter = v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1)
             steps += [v2.RandomApply([jitter], p=0.8), v2.RandomGrayscale(p=0.2)]
         elif policy == "evl":
-            bilinear = InterpolationMode.BILINEAR
-            steps += [v2.RandAugment(4, magnitude=7, num_magnitude_bins=11, interpolation=bilinear, fill=128)]
-            steps += [v2.RandomResizedCrop(size, scale=(0.08, 1.0), interpolation=bilinear, antialias=True)]
+            steps += [v2.RandAugment(4, magnitude=7, num_magnitude_bins=11, interpolation=BILINEAR, fill=128)]
+            steps += [v2.RandomResizedCrop(size, scale=(0.08, 1.0), interpolation=BILINEAR)]
         elif policy != "none":
             raise StillmotionError(
                 f"augmentation {policy!r} is unknown; choose none, crop, vificlip, evl or actionclip"
@@ -139,12 +125,7 @@ class Augment:
             return self.preprocess(frames)[0]
         with drawn_from(seed):
             if self.policy == "none":
-                frames = self.preprocess.resize(frames, self.preprocess.short_side)
-                (y, x), (h, w) = (
-                    crop_offsets((frames.shape[-2], frames.shape[-1]), self.preprocess.size, 1)[0],
-                    self.preprocess.size,
-                )
-                frames = frames[..., y : y + h, x : x + w]
+                return self._steps(self.preprocess(frames)[0]).contiguous()
             return self.preprocess.normalize(self._steps(frames))
 
 
@@ -162,18 +143,16 @@ class MultiScaleCrop(torch.nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Crop (..., H, W) frames at random."""
-        short_side = [int(CROP_ROOM * max(self.size))]
-        frames = tvf.resize(frames, short_side, interpolation=InterpolationMode.BILINEAR, antialias=True)
+        frames = tvf.resize(frames, [int(CROP_ROOM * max(self.size))], interpolation=BILINEAR, antialias=True)
         H, W = frames.shape[-2:]
         sides = [int(min(H, W) * scale) for scale in SCALES]
         heights, widths = ([out if abs(s - out) < 3 else s for s in sides] for out in self.size)
-        n = len(sides)
-        pairs = [(heights[i], widths[j]) for i in range(n) for j in range(n) if abs(i - j) <= 1]
+        pairs = [(h, w) for i, h in enumerate(heights) for j, w in enumerate(widths) if abs(i - j) <= 1]
         h, w = pairs[_draw(len(pairs))]
         down, right = self.places[_draw(len(self.places))]
         y, x = (H - h) * down // 4, (W - w) * right // 4
         crop = frames[..., y : y + h, x : x + w]
-        return tvf.resize(crop, list(self.size), interpolation=InterpolationMode.BILINEAR, antialias=True)
+        return tvf.resize(crop, list(self.size), interpolation=BILINEAR, antialias=True)
 
 
 def _draw(count: int) -> int:

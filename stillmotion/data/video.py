@@ -10,6 +10,7 @@ A frame's index is its place in that full decode, from 0, in the order of displa
 
 import bisect
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -66,11 +67,9 @@ class Video:
 
     def frames(self, indices: Sequence[int]) -> Tensor:
         """Decode the frames with these indices (any order, repeats allowed): (N, 3, H, W) uint8 RGB in [0, 255].
+        Raises `VideoError`: an index past the last frame, or a file that cannot be decoded.
 
         The memory lies channels-last, which is what makes resizing fast.
-
-        Raises:
-            VideoError: an index past the last frame, or a file that cannot be decoded.
         """
         chosen = [int(i) for i in indices]
 
@@ -84,16 +83,10 @@ class Video:
 
     def sample(self, pick: Callable[[int], Sequence[int]], change: Change | None = None) -> tuple[list[int], Tensor]:
         """Let `pick` choose indices from the frame count, and decode them; the count is right even for broken files.
+        Raises `VideoError`: a file that cannot be decoded, or whose wanted frames are of more than one size.
 
-        Args:
-            change: makes frames small as soon as they are decoded, a pair at a time (see `Kept`), so that memory never
-                holds all of them at full size.
-
-        Returns:
-            The indices, and the frames as `frames` returns them, or what `change` made of them.
-
-        Raises:
-            VideoError: a file that cannot be decoded, or whose wanted frames are of more than one size.
+        Returns the indices, and the frames as `frames` does, or what `change` made of them: it makes frames small as
+        soon as they are decoded, a pair at a time (see `Kept`), so that memory never holds all of them at full size.
         """
         if self._index.trusted:
             indices = [int(i) for i in pick(len(self._index.shown))]
@@ -165,10 +158,8 @@ class Video:
 
 def open_video(path: str | Path) -> Video:
     """Open a video file and list its packets, without decoding it.
-
-    Raises:
-        VideoError: no such file, a folder, no right to read it, not a video, no video track, or sizes out of bounds
-            (at most 40 million pixels, and 20 times as long as wide).
+    Raises `VideoError`: no such file, a folder, no right to read it, not a video, no video track, or sizes out of
+    bounds (at most 40 million pixels, and 20 times as long as wide).
     """
     path = Path(path)
     _check_file(path)
@@ -187,18 +178,12 @@ def open_video(path: str | Path) -> Video:
 
 def _decode_all(container: Any, stream: Any) -> Iterator[Any]:
     context = stream.codec_context
-    try:
+    with suppress(av.error.FFmpegError):  # cut short
         for packet in packets(container, stream):
-            try:
+            with suppress(av.error.FFmpegError):  # a damaged packet: its frame is lost, the next ones are not
                 yield from context.decode(packet)
-            except av.error.FFmpegError:  # a damaged packet: its frame is lost, the next ones are not
-                continue
-    except av.error.FFmpegError:  # cut short
-        pass
-    try:
+    with suppress(av.error.FFmpegError, EOFError):
         yield from context.decode(None)
-    except (av.error.FFmpegError, EOFError):
-        return
 
 
 def _check_file(path: Path) -> None:

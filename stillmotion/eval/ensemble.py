@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
@@ -21,19 +21,9 @@ MOST_CHOSEN = 5
 """Models whose weights can be chosen: the grid of six has more than 100,000 points."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Choice:
-    """Weights that sum to one, and the top-1 accuracy, in [0, 1], that they reach on the videos they were chosen on."""
-
-    weights: tuple[float, ...]
-    top1: float
-
-
 def predictions_file(path: Path) -> Path:
     """The predictions of a run's folder, or the file itself.
-
-    Raises:
-        DataError: nothing there, or a folder with predictions on several data sets.
+    Raises `DataError`: nothing there, or a folder with predictions on several data sets.
     """
     if not path.is_dir():
         return path
@@ -50,11 +40,10 @@ def predictions_file(path: Path) -> Path:
 
 def align(members: Sequence[Predictions]) -> tuple[list[Predictions], tuple[BadVideo, ...]]:
     """Bring members to the same videos in the same order, the first one's.
+    Raises `DataError`: other classes or another order of them, a video that only some members have, labels that
+    disagree.
 
     A video that could not be read for one member is left out of all, and returned.
-
-    Raises:
-        DataError: other classes or another order of them, a video that only some members have, labels that disagree.
     """
     first = members[0]
     bad = {_key(b.path): b for member in members for b in member.bad}
@@ -124,9 +113,7 @@ def _key(path: str) -> str:
 
 def check_separate(scored: Sequence[Predictions], validation: Sequence[Predictions]) -> None:
     """Refuse weights chosen on what is scored.
-
-    Raises:
-        DataError: a validation file is a scored one, a video is in both (links followed), or the classes differ.
+    Raises `DataError`: a validation file is a scored one, a video is in both (links followed), or the classes differ.
     """
     videos = {Path(path).resolve() for member in scored for path in member.paths}
     files = {Path(member.name).resolve() for member in scored}
@@ -143,11 +130,7 @@ def check_separate(scored: Sequence[Predictions], validation: Sequence[Predictio
 
 
 def normalize(weights: Sequence[float], count: int) -> tuple[float, ...]:
-    """Weights that sum to one.
-
-    Raises:
-        DataError: not one for each member, a negative or infinite one, or nothing but zeros.
-    """
+    """Weights that sum to one. Raises `DataError`: not one a member, a negative or infinite one, or only zeros."""
     if len(weights) != count:
         raise DataError(f"{len(weights)} weights for {count} models; give one for each")
     if not all(math.isfinite(w) and w >= 0 for w in weights) or not sum(weights) > 0:
@@ -168,13 +151,11 @@ def grid(count: int) -> Iterator[tuple[int, ...]]:
         yield tuple(b - a - 1 for a, b in pairwise(edges))
 
 
-def choose(members: Sequence[Predictions]) -> Choice:
-    """The weights on a simplex grid that get the most of aligned members' videos right.
+def choose(members: Sequence[Predictions]) -> tuple[tuple[float, ...], float]:
+    """The weights on a simplex grid that get the most of aligned members' videos right, and that part, in [0, 1].
+    Raises `DataError`: more members than a grid can be searched for.
 
     Of equally good ones, those nearest to equal weights; of these, the ones that give more to the earlier members.
-
-    Raises:
-        DataError: more members than a grid can be searched for.
     """
     count = len(members)
     if count > MOST_CHOSEN:
@@ -186,7 +167,7 @@ def choose(members: Sequence[Predictions]) -> Choice:
         right = int((total.argmax(dim=1) == labels).sum())
         unequal = sum((count * share - sum(shares)) ** 2 for share in shares)
         best = max(best, (right, -unequal, shares))
-    return Choice(weights=normalize(best[2], count), top1=best[0] / len(labels))
+    return normalize(best[2], count), best[0] / len(labels)
 
 
 def mixed(member: Predictions, probabilities: Tensor, bad: Sequence[BadVideo]) -> Predictions:

@@ -29,6 +29,7 @@ def score(
     quiet: bool = False,
 ) -> Scores:
     """Return the class probabilities of every video, views averaged after the softmax.
+    Raises `DataError`: no video could be read; `StillmotionError`: logits that are not finite.
 
     Args:
         model: in evaluation mode; called as model(views, text).
@@ -36,10 +37,6 @@ def score(
         text: class embeddings (K, E) that were encoded once; None for a closed set.
         batch_views: views in one forward pass; those of a clip may be split over several.
         workers: processes that decode; None: none on a CPU, 8 with a GPU.
-
-    Raises:
-        DataError: no video could be read.
-        StillmotionError: logits that are not finite.
     """
     if batch_views < 1:
         raise StillmotionError(f"batch-views is {batch_views}; it must be at least 1")
@@ -50,12 +47,12 @@ def score(
     found: list[tuple[int, int, list[float]]] = []
     bad: list[BadVideo] = []
     started = time.perf_counter()
-    with progress_bar("" if quiet else "evaluating", len(mine)) as bar, torch.inference_mode():
+    with progress_bar("" if quiet else "evaluating", len(mine)) as advance, torch.inference_mode():
         for group in _groups(samples, batch_views):
             bad += [sample.bad for sample in group if sample.bad is not None]
             if good := [sample for sample in group if sample.bad is None]:
                 found += _classify(good, model, dataset, accelerator, text, batch_views)
-            bar.advance(len(group))
+            advance(len(group))
     found, bad = sorted(gather_object(found)), gather_object(bad)
     indices = [i for i, _, _ in found]
     assert len(indices) == len(set(indices)), "a video was scored twice"

@@ -101,9 +101,7 @@ def write_predictions(path: Path, scores: Scores, paths: Sequence[Path | str], c
 
 def read_predictions(path: Path) -> Predictions:
     """Read a file of `write_predictions` back.
-
-    Raises:
-        DataError: no such file, a damaged one, or numbers that are not probabilities.
+    Raises `DataError`: no such file, a damaged one, or numbers that are not probabilities.
     """
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -124,11 +122,6 @@ def read_predictions(path: Path) -> Predictions:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise DataError(f"cannot read predictions from {path} ({error!r}); evaluate again") from error
-    _check(found)
-    return found
-
-
-def _check(found: Predictions) -> None:
     N, K, p = len(found.paths), len(found.classes), found.probabilities
     if p.shape != (N, K) or not bool(((found.labels >= 0) & (found.labels < K)).all()):
         raise DataError(f"{found.name} has {K} classes, its scores or labels another number; evaluate again")
@@ -137,17 +130,16 @@ def _check(found: Predictions) -> None:
         where = found.paths[int((~good).nonzero()[0])]
         raise DataError(f"{found.name}: the scores of {where} are no probabilities; they must sum to 1: evaluate again")
     seen: set[Path] = set()
-    for path in found.paths:
-        if Path(path).absolute() in seen:
-            raise DataError(f"{found.name} scores {path} twice; each video may appear once: evaluate again")
-        seen.add(Path(path).absolute())
+    for video in found.paths:
+        if Path(video).absolute() in seen:
+            raise DataError(f"{found.name} scores {video} twice; each video may appear once: evaluate again")
+        seen.add(Path(video).absolute())
+    return found
 
 
 def check_finite(logits: Tensor, paths: Sequence[str]) -> None:
     """Refuse logits (B, ...) of the videos at `paths` that are no numbers: they would become probabilities of nothing.
-
-    Raises:
-        StillmotionError: one of them is NaN or infinite.
+    Raises `StillmotionError`: one of them is NaN or infinite.
     """
     for path, row in zip(paths, logits):
         if not bool(torch.isfinite(row).all()):
@@ -160,8 +152,7 @@ def check_finite(logits: Tensor, paths: Sequence[str]) -> None:
 def within_pairs(scores: Scores, classes: tuple[str, ...], pairs: tuple[tuple[str, str], ...]) -> float:
     """Accuracy when each video is judged only between its class and that class's partner; chance is 0.5.
 
-    Args:
-        pairs: class names that partner each other, such as actions and their time-reversed selves.
+    `pairs` are class names that partner each other, such as actions and their time-reversed selves.
     """
     partner = {a: b for pair in pairs for a, b in (pair, pair[::-1])}
     number = {name: i for i, name in enumerate(classes)}

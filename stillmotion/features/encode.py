@@ -63,8 +63,7 @@ class Plan:
         if not self.views:
             return f"all {self.cached} views are in the feature cache {self.folder}"
         known = f", {self.cached} are cached already" if self.cached else ""
-        minutes = self.seconds / 60
-        duration = f"{minutes:.0f} min" if minutes >= 2 else f"{self.seconds:.0f} s"
+        duration = f"{self.seconds / 60:.0f} min" if self.seconds >= 120 else f"{self.seconds:.0f} s"
         return (
             f"encoding {self.views} views{known}: {_size(self.bytes)} in {self.folder} "
             f"({_size(self.free)} free), about {duration}"
@@ -72,14 +71,7 @@ class Plan:
 
 
 class Encoder:
-    """A frozen image tower that gives the outputs that a cache is to hold.
-
-    Args:
-        weights: of the backbone.
-        spec: how features are computed.
-        reads: the outputs.
-        device: where the tower runs.
-    """
+    """A frozen image tower, on a device, that gives the outputs `reads` for a cache."""
 
     def __init__(self, weights: Weights, spec: FeatureSpec, reads: Reads, device: torch.device):
         self.spec, self.backbone, self.device = spec, weights.backbone, device
@@ -112,9 +104,7 @@ class Encoder:
 
 def plan(views: Sequence[View], encoder: Encoder, store: FeatureStore, processes: int = 1) -> Plan:
     """Count what is missing, what it will take with so many processes, and whether the disk holds it.
-
-    Raises:
-        DiskError: not enough room.
+    Raises `DiskError`: not enough room.
     """
     items = [item for view in views for item in view.items()]
     missing = sum(bool(store.lacking(item, encoder.outputs)) for item in items)
@@ -139,25 +129,22 @@ def encode(
     workers: int = 0,
 ) -> None:
     """Encode every view that the store lacks; bad videos are skipped and reported to `bad`.
+    Raises `DataError`: too many bad videos; `StillmotionError`: outputs that are not finite, or that float16 cannot
+    hold; `DiskError`: the disk became full.
 
     Interrupt it at any time: what was written stays, and the next call goes on from there.
-
-    Raises:
-        DataError: too many bad videos.
-        StillmotionError: outputs that are not finite, or that float16 cannot hold.
-        DiskError: the disk became full.
     """
     store.sweep()
     todo = [view for view in views if any(store.lacking(item, encoder.outputs) for item in view.items())]
     decoded = batches(_Decoding(todo, encoder.spec, augment), workers, ahead=4)
     try:
-        with progress_bar("encoding", len(todo)) as bar:
+        with progress_bar("encoding", len(todo)) as advance:
             for view, video in decoded:
                 if isinstance(video, BadVideo):
                     bad.add(video)
                 else:
                     _encode_view(view, video, encoder, store)
-                bar.advance()
+                advance()
     finally:
         store.flush()
 
@@ -194,14 +181,9 @@ class _Decoding(Dataset[tuple[View, Tensor | BadVideo]]):
 
 
 def views_of(
-    clips: Sequence[Clip],
-    sampling: Sampling,
-    bad: BadVideos,
-    digests: Digests,
-    random_views: int = 0,
-    augment: str = "none",
+    clips: Sequence[Clip], sampling: Sampling, bad: BadVideos, digests: Digests, random: int = 0, augment: str = "none"
 ) -> list[list[View]]:
-    """For each clip its test views, or some random ones; none, and a report to `bad`, for a file that is not there."""
+    """Of each clip its test views, or so many random ones; none, and a report to `bad`, of a file that is not there."""
     views: list[list[View]] = []
     for clip in clips:
         try:
@@ -210,8 +192,8 @@ def views_of(
             bad.add(BadVideo(str(clip.path), f"cannot read {clip.path} ({error.strerror})"))
             views.append([])
             continue
-        random = [View(clip, digest, sampling, n, augment) for n in range(random_views)]
-        views.append(random or [View(clip, digest, sampling)])
+        drawn = [View(clip, digest, sampling, n, augment) for n in range(random)]
+        views.append(drawn or [View(clip, digest, sampling)])
     digests.save()
     return views
 

@@ -10,7 +10,6 @@ is lacking, clip by clip. Shards are written whole, then their index: an interru
 hand, and several processes may add to one cache, because none of them writes into a file of another.
 """
 
-import hashlib
 import json
 import re
 import time
@@ -29,7 +28,7 @@ from torch import Tensor
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import StillmotionError
-from stillmotion.files import atomic_write, sweep, write_json
+from stillmotion.files import atomic_write, short_digest, sweep, write_json
 from stillmotion.models.features import Features
 from stillmotion.progress import say
 
@@ -55,7 +54,7 @@ class FeatureSpec:
     @property
     def key(self) -> str:
         """Sixteen hexadecimal digits that name the cache's folder."""
-        return hashlib.sha256(json.dumps(self.content(), sort_keys=True).encode()).hexdigest()[:16]
+        return short_digest(self.content())
 
     def content(self) -> dict[str, Any]:
         """What the key stands for, JSON-ready."""
@@ -63,8 +62,6 @@ class FeatureSpec:
 
 
 class _Part(NamedTuple):
-    """Where some outputs of an item are."""
-
     shard: str
     outputs: tuple[str, ...]
     sums: tuple[int, ...]
@@ -114,9 +111,7 @@ class FeatureStore:
 
     def add(self, item: str, features: Mapping[str, Tensor]) -> None:
         """Keep outputs of one view (without batch axis); written to disk in shards, or by `flush`.
-
-        Raises:
-            StillmotionError: values that are not finite, or that float16 cannot hold.
+        Raises `StillmotionError`: values that are not finite, or that float16 cannot hold.
         """
         if not self._pending:
             self._pending_since = time.monotonic()
@@ -134,9 +129,7 @@ class FeatureStore:
 
     def flush(self) -> None:
         """Write what is held in memory, a shard for each set of outputs, and list it.
-
-        Raises:
-            DiskError: the disk is full, or the folder cannot be written to.
+        Raises `DiskError`: the disk is full, or the folder cannot be written to.
         """
         if self._pending and not (self.folder / "spec.json").is_file():
             write_json(self.folder / "spec.json", self.spec.content())
@@ -162,11 +155,9 @@ class FeatureStore:
 
     def read(self, item: str, outputs: Iterable[str]) -> Features:
         """Read outputs of one view, without batch axis, in float16 and straight from the page cache where it is warm.
+        Raises `StillmotionError`: an output is not there, or its shard is damaged or cannot be read.
 
         A tensor's checksum is compared when this process reads it for the first time.
-
-        Raises:
-            StillmotionError: an output is not there, or its shard is damaged or cannot be read.
         """
         return {name: self._read(item, name) for name in outputs}
 
@@ -192,11 +183,6 @@ class FeatureStore:
                 )
             self._sound.add((item, name))
         return tensor
-
-
-def stack(features: list[Features]) -> Features:
-    """Join views into one batch."""
-    return {name: torch.stack([f[name] for f in features]) for name in features[0]}
 
 
 def _checksum(tensor: Tensor) -> int:

@@ -73,25 +73,21 @@ def match_classes(wanted: Sequence[str], own: Sequence[str], name: str) -> list[
     Raises:
         WeightsError: a class that the model does not have, or two that are one of the model's.
     """
-    exact = {c: i for i, c in enumerate(own)}
+    exact = {c: [i] for i, c in enumerate(own)}
     words: dict[str, list[int]] = {}
     for i, c in enumerate(own):
         words.setdefault(clean_name(c), []).append(i)
-    places, unknown = [], []
-    for c in wanted:
-        found = [exact[c]] if c in exact else words.get(clean_name(c), [])
-        if len(found) == 1:
-            places += found
-        else:
-            near = difflib.get_close_matches(c.lower(), [o.lower() for o in own], n=1, cutoff=0.0)
-            nearest = next(o for o in own if o.lower() == near[0])
-            unknown.append(f"{c!r} (the nearest is {nearest!r})")
-    if unknown:
+    found = [exact.get(c) or words.get(clean_name(c), []) for c in wanted]
+    if unknown := [c for c, places in zip(wanted, found) if len(places) != 1]:
+        lower = {o.lower(): o for o in reversed(own)}
+        near = [lower[difflib.get_close_matches(c.lower(), lower, n=1, cutoff=0.0)[0]] for c in unknown[:5]]
+        some = ", ".join(f"{c!r} (the nearest is {n!r})" for c, n in zip(unknown, near))
         more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
         raise WeightsError(
-            f"not among the {len(own)} classes of {name}: {', '.join(unknown[:5])}{more}; rename them as the model "
-            "does, or leave them out"
+            f"not among the {len(own)} classes of {name}: {some}{more}; rename them as the model does, or leave "
+            "them out"
         )
+    places = [place for (place,) in found]
     if len(set(places)) < len(places):
         i = next(p for p in places if places.count(p) > 1)
         both = [c for c, p in zip(wanted, places) if p == i]

@@ -8,11 +8,7 @@ from torch import Tensor, nn
 
 
 class ForeignVideo(nn.Module):
-    """A video model of another library as a `VideoClassifier` with a closed set of classes.
-
-    Args:
-        model: the library's own module, unchanged.
-    """
+    """A video model of another library, unchanged, as a `VideoClassifier` with a closed set of classes."""
 
     def __init__(self, model: nn.Module):
         super().__init__()
@@ -47,12 +43,7 @@ class TorchvisionVideo(ForeignVideo):
 
 
 class ClassSubset(ForeignVideo):
-    """Some of a model's classes, in another order; probabilities are then among these alone.
-
-    Args:
-        model: a `VideoClassifier` with a closed set of classes.
-        places: places of the wanted classes in its logits.
-    """
+    """Some of a model's classes, by their places in its logits; probabilities are then among these alone."""
 
     def __init__(self, model: ForeignVideo, places: Sequence[int]):
         super().__init__(model)

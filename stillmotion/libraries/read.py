@@ -22,17 +22,11 @@ from stillmotion.progress import say
 from stillmotion.weights.hub import snapshot, torchvision_file
 from stillmotion.weights.readers import read_state
 
-CLIPS = {
-    "swin3d": (32, 2),
-    "mvit": (16, 4),
-    "s3d": (128, 2),
-    "r3d": (16, 2),
-    "mc3": (16, 2),
-    "r2plus1d": (16, 2),
-}
+CLIPS = {"swin3d": (32, 2), "mvit": (16, 4), "s3d": (128, 2), "r3d": (16, 2), "mc3": (16, 2), "r2plus1d": (16, 2)}
 """Frames of a clip and the stride between them in videos of 30 frames a second, by the name's beginning: the clip_len
 and frame_rate with which torchvision evaluated its weights."""
 
+SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 EQUAL = 0.1
 """Part of one of 255 levels by which normalized pixels may differ and count as equal: float rounding."""
 
@@ -58,10 +52,11 @@ class ForeignPreprocess(Preprocess):
 
     def resize(self, frames: Tensor, short_side: int | None = None) -> Tensor:
         """Scale frames as the library does, to a size of its own."""
+        mode = tv1.InterpolationMode(self.interpolation)
         if self.library == "torchvision":
             # Its presets do not antialias, and round as its first transforms did, which the second do not.
-            return tv1.resize(frames, list(self.resize_to), self._mode, antialias=False)
-        return tvf.resize(frames, list(self.resize_to), interpolation=self._mode, antialias=True)
+            return tv1.resize(frames, list(self.resize_to), mode, antialias=False)
+        return tvf.resize(frames, list(self.resize_to), interpolation=mode, antialias=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,17 +81,13 @@ def read_torchvision(rest: str) -> Foreign:
     """
     architecture, _, source = rest.partition(":")
     clip = published_clip(architecture)
-    published = torchvision.models.get_model_weights(architecture)
-    entry = published["DEFAULT" if source not in published.__members__ else source]
-    if source and source not in published.__members__:
-        path = Path(source).expanduser()
-        if not path.is_file():
-            raise WeightsError(
-                f"{source!r} is neither a file nor weights of {architecture}"
-                f"{did_you_mean(source, [*published.__members__])}"
-            )
-    else:
-        path = torchvision_file(entry.url)
+    known = torchvision.models.get_model_weights(architecture).__members__
+    entry = known[source if source in known else "DEFAULT"]
+    path = torchvision_file(entry.url) if source in ("", *known) else Path(source).expanduser()
+    if not path.is_file():
+        raise WeightsError(
+            f"{source!r} is neither a file nor weights of {architecture}{did_you_mean(source, [*known])}"
+        )
     state = read_state(path)
     with torch.device("meta"):
         model = torchvision.models.get_model(architecture, weights=None)
@@ -143,25 +134,14 @@ def read_transformers(rest: str) -> Foreign:
     Raises:
         WeightsError: transformers is missing, or this is no video classification model with all its tensors.
     """
-    try:
-        from transformers import AutoModelForVideoClassification, AutoVideoProcessor
-    except ImportError as error:
-        raise missing("transformers", f"transformers:{rest}", WeightsError) from error
-    folder = Path(rest).expanduser()
+    library, folder = transformers_for(rest), Path(rest).expanduser()
     folder = folder if folder.is_dir() else snapshot(rest)
-    safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    try:
-        with _quiet():
-            model, loaded = AutoModelForVideoClassification.from_pretrained(
-                folder, dtype=torch.float32, output_loading_info=True, **safe
-            )
-            processor = AutoVideoProcessor.from_pretrained(folder, **safe)
-    except Exception as error:  # safetensors' and the hub's own types, which differ between versions
-        reason = " ".join(str(error).split())[:200]
-        raise WeightsError(
-            f"{folder} is not a video classification model that transformers reads ({reason}); pass a folder with "
-            "config.json, weights, and preprocessor_config.json or video_preprocessor_config.json"
-        ) from error
+    files = "; pass a folder with config.json, weights, and preprocessor_config.json or video_preprocessor_config.json"
+    with told(folder, files):
+        model, loaded = library.AutoModelForVideoClassification.from_pretrained(
+            folder, dtype=torch.float32, output_loading_info=True, **SAFE
+        )
+        processor = library.AutoVideoProcessor.from_pretrained(folder, **SAFE)
     # transformers fills in random numbers where the file has none, which would be scored like any others.
     if lacking := sorted(loaded["missing_keys"]) + sorted(str(k) for k in loaded["mismatched_keys"]):
         raise WeightsError(
@@ -171,7 +151,7 @@ def read_transformers(rest: str) -> Foreign:
     if extra := sorted(loaded["unexpected_keys"]):
         say(f"{folder}: {len(extra)} tensors are not used by the model, {extra[0]} for one")
     config, pixels = model.config, _pixels(processor, folder)
-    num_frames = getattr(config, "num_frames", None) or getattr(config, "frames_per_clip", None)
+    num_frames = frames_of(config)
     side = getattr(config, "image_size", None) or pixels.size[0]
     if not num_frames or side not in (pixels.size[0], list(pixels.size)):
         raise WeightsError(
@@ -234,9 +214,23 @@ def _pixels(processor: Any, folder: Path) -> ForeignPreprocess:
     return ours
 
 
+def transformers_for(rest: str) -> Any:
+    """Import transformers, or raise the `WeightsError` that says how to install it."""
+    try:
+        import transformers
+    except ImportError as error:
+        raise missing("transformers", f"transformers:{rest}", WeightsError) from error
+    return transformers
+
+
+def frames_of(config: Any) -> int | None:
+    """Frames of a view by a configuration of transformers; None: it does not say."""
+    return getattr(config, "num_frames", None) or getattr(config, "frames_per_clip", None)
+
+
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers' bars and reports from the screen: what matters of them is said in one line."""
+def told(folder: Path, hint: str = "") -> Iterator[None]:
+    """Keep transformers' bars and reports from the screen, and say what it raises in one line, a `WeightsError`."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -244,6 +238,11 @@ def _quiet() -> Iterator[None]:
     logging.disable_progress_bar()
     try:
         yield
+    except Exception as error:  # safetensors' and the hub's own types, which differ between versions
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsError(
+            f"{folder} is not a video classification model that transformers reads ({reason}){hint}"
+        ) from error
     finally:
         logging.set_verbosity(level)
         if bars:

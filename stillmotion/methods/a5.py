@@ -11,13 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from stillmotion.backbones.backbone import Backbone
-from stillmotion.errors import StillmotionError
+from stillmotion.errors import StillmotionError, at_least
 from stillmotion.methods.base import Method
 from stillmotion.models.features import Features
 from stillmotion.models.layers import Block, Transformer
 from stillmotion.models.positions import check_frames, interpolate
 from stillmotion.models.video_clip import CosineHead, MeanPool, VideoCLIP
-from stillmotion.train.tuning import Tune
 
 TABLE_STD = 0.01
 HEAD_WIDTH = 64  # 8 heads at width 512
@@ -58,10 +57,7 @@ class TemporalTransformer(nn.Module):
     def forward(self, features: Features) -> Tensor:
         x_BTE = features["frames"]
         check_frames(self.temporalEmbedding.num_embeddings, x_BTE.shape[1])
-        x_BTE = x_BTE + self.temporalEmbedding.weight
-        for block in self.temporalModelling.resblocks:
-            x_BTE = block(x_BTE)
-        return x_BTE.mean(dim=1)
+        return self.temporalModelling(x_BTE + self.temporalEmbedding.weight).mean(dim=1)
 
     def resize_time(self, num_frames: int) -> None:
         """Interpolate the learned frame positions, linearly, to another number of frames."""
@@ -106,6 +102,7 @@ class A5(Method):
     """
 
     needs_text: ClassVar[bool] = True
+    frozen = True
 
     num_frames: int = 16
     """Frames read from each video."""
@@ -120,9 +117,7 @@ class A5(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("prefix", "postfix", "layers"):
-            if getattr(self, name) < 0:
-                raise StillmotionError(f"{name} is {getattr(self, name)}; it must be at least 0")
+        at_least(0, self, "prefix", "postfix", "layers")
         if not self.temperature > 0:
             raise StillmotionError(f"temperature is {self.temperature}; it must be above 0")
 
@@ -141,15 +136,6 @@ class A5(Method):
             tokenizer=backbone.tokenizer,
         )
 
-    def tune(self) -> tuple[Tune, ...]:
-        """The table and the transformer (A5: 6,352,384 parameters; A6: 9,504,768)."""
-        return tuple(Tune(pattern) for pattern in self.new_parameters())
-
     def new_parameters(self) -> tuple[str, ...]:
-        """The table and the transformer."""
+        """The table and the transformer (A5: 6,352,384 parameters; A6: 9,504,768)."""
         return ("text.stem.weight", "temporal.*") if self.layers else ("text.stem.weight",)
-
-    @property
-    def frozen(self) -> bool:
-        """The backbone is only read."""
-        return True

@@ -13,7 +13,7 @@ from stillmotion.backbones.backbone import Backbone
 from stillmotion.errors import StillmotionError
 from stillmotion.methods.base import Method
 from stillmotion.models.features import Features
-from stillmotion.models.layers import Block, Transformer
+from stillmotion.models.layers import Block, Transformer, initialize
 from stillmotion.models.positions import check_frames, interpolate
 from stillmotion.models.video_clip import CosineHead, MeanPool, VideoCLIP
 from stillmotion.train.tuning import Tune
@@ -72,7 +72,7 @@ class TransformerPool(nn.Module):
         self.frame_position_embeddings = nn.Embedding(positions, width)
         blocks = [Block(width, heads, 4 * width) for _ in range(layers)]
         self.transformer = Transformer(blocks)
-        _initialize(self)
+        initialize(self, nn.init.normal_)
         for block in blocks:
             block.ln_1.eps = block.ln_2.eps = eps
             block.attn.initialize_packed()
@@ -81,9 +81,7 @@ class TransformerPool(nn.Module):
         x_BTE, T = features["frames"], features["frames"].shape[1]
         if self.num_frames < T:  # fewer are what the release does; more would read rows that nothing trained
             check_frames(self.num_frames, T)
-        y_BTE = x_BTE + self.frame_position_embeddings.weight[:T]
-        for block in self.transformer.resblocks:
-            y_BTE = block(y_BTE)
+        y_BTE = self.transformer(x_BTE + self.frame_position_embeddings.weight[:T])
         return (x_BTE + y_BTE).mean(dim=1)
 
     def resize_time(self, num_frames: int) -> None:
@@ -103,7 +101,7 @@ class ClassTokenEncoder(nn.Module):
         self.transformer_enc = nn.TransformerEncoder(layer, layers, nn.LayerNorm(width), enable_nested_tensor=False)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, num_frames + 1, width))
-        _initialize(self)
+        initialize(self, nn.init.normal_)
         nn.init.trunc_normal_(self.cls_token, std=0.02)
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
 
@@ -132,14 +130,8 @@ class ClassTokenPool(nn.Module):
 class ShiftBlock(Block):
     """TSM before every block: patches trade 1/8 of their channels with the next frame and 1/8 with the previous."""
 
-    def forward(self, x_BTLD: Tensor, mask: Tensor | None = None) -> Tensor:
-        return super().forward(self.shifted(x_BTLD), mask)
-
-    def tap(self, x_BTLD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return super().tap(self.shifted(x_BTLD))
-
     @staticmethod
-    def shifted(x_BTLD: Tensor) -> Tensor:
+    def enter(x_BTLD: Tensor) -> Tensor:
         """The class token stays; frames without a neighbor get zeros."""
         fold, cls, x = x_BTLD.shape[-1] // 8, x_BTLD[:, :, :1], x_BTLD[:, :, 1:]
         ahead = F.pad(x[:, 1:, :, :fold], (0, 0, 0, 0, 0, 1))
@@ -173,14 +165,6 @@ class TemplateHead(CosineHead):
     def combine(self, text_NKE: Tensor) -> Tensor:
         """Keep the embeddings of the templates apart."""
         return F.normalize(text_NKE, dim=-1)
-
-
-def _initialize(module: nn.Module) -> None:
-    for part in module.modules():
-        if isinstance(part, (nn.Linear, nn.Embedding)):
-            nn.init.normal_(part.weight, std=0.02)
-        if isinstance(part, nn.Linear) and part.bias is not None:
-            nn.init.zeros_(part.bias)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,20 +4,17 @@ It sees no order: CLIP gives its tokens no place in time, and attention does not
 permutation of the frames gives the same logits.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from stillmotion.backbones.backbone import Backbone
-from stillmotion.errors import StillmotionError
-from stillmotion.methods.base import Method
-from stillmotion.models.features import Features, Reads, last_out
+from stillmotion.errors import StillmotionError, at_least
+from stillmotion.methods.base import Probe
+from stillmotion.models.features import Features, last_out
 from stillmotion.models.layers import Block, LayerNorm
 from stillmotion.models.query_attention import QueryAttention
-from stillmotion.models.video_clip import LinearHead, VideoCLIP
-from stillmotion.train.tuning import Tune
 
 INIT_STD = 0.02
 
@@ -25,11 +22,7 @@ INIT_STD = 0.02
 class AttentivePooler(nn.Module):
     """Self-attention blocks over the tokens of all frames, then one learned query that reads them.
 
-    Args:
-        width: D of the tokens and of the embedding.
-        heads: attention heads of every block.
-        blocks: all of them, the last being the one that pools.
-        mlp_width: hidden width of their MLPs.
+    `width` is D of the tokens and of the embedding; `blocks` counts the one that pools, the last.
     """
 
     def __init__(self, width: int, heads: int, blocks: int, mlp_width: int):
@@ -68,7 +61,7 @@ class AttentivePooler(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttentiveProbe(Method):
+class AttentiveProbe(Probe):
     """Attentive pooling of a frozen CLIP's last tokens, and a linear head; blind to the order of frames."""
 
     blocks: int = 1
@@ -77,46 +70,21 @@ class AttentiveProbe(Method):
     """Attention heads; None: one per 64 channels."""
     mlp_ratio: float = 4.0
     """Hidden width of the MLPs, in widths of the tower."""
-    dropout: float = 0.0
-    """Dropout before the linear layer."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.blocks < 1:
-            raise StillmotionError(f"blocks is {self.blocks}; it must be at least 1, the block that pools")
+        at_least(1, self, "blocks", hint=", the block that pools")
         if not self.mlp_ratio > 0:
             raise StillmotionError(f"mlp-ratio is {self.mlp_ratio}; it must be above 0")
-        if not 0 <= self.dropout < 1:
-            raise StillmotionError(f"dropout is {self.dropout}; it must be in [0, 1)")
 
-    def build(self, backbone: Backbone, class_names: Sequence[str]) -> VideoCLIP:
-        """Build tower, pooler and head for these classes.
+    def reader(self, backbone: Backbone) -> nn.Module:
+        """Build the pooler.
 
         Raises:
             StillmotionError: the heads do not divide the tower's width.
         """
         D = backbone.width
         heads = D // 64 if self.heads is None else self.heads
-        if heads < 1 or D % heads:
-            raise StillmotionError(f"{heads} heads do not divide the probe's width {D}; choose others with --heads")
         pooler = AttentivePooler(D, heads, self.blocks, round(self.mlp_ratio * D))
         pooler.initialize()
-        head = LinearHead(D, len(class_names), self.dropout)
-        return VideoCLIP(backbone.visual(self.reads()), pooler, head)
-
-    def tune(self) -> tuple[Tune, ...]:
-        """Pooler and head."""
-        return (Tune("temporal.*"), Tune("head.*"))
-
-    def new_parameters(self) -> tuple[str, ...]:
-        """Pooler and head are new."""
-        return ("temporal.*", "head.*")
-
-    def reads(self) -> Reads:
-        """The tokens of the last block."""
-        return Reads(out=(-1,))
-
-    @property
-    def frozen(self) -> bool:
-        """The backbone is only read."""
-        return True
+        return pooler

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from torch import nn
+
 from stillmotion.backbones.backbone import Backbone
-from stillmotion.errors import StillmotionError
+from stillmotion.errors import StillmotionError, at_least
 from stillmotion.models.features import FRAMES, Reads
-from stillmotion.models.video_clip import VideoCLIP
+from stillmotion.models.video_clip import LinearHead, VideoCLIP
 from stillmotion.train.tuning import Tune
 
 
@@ -24,8 +26,7 @@ class Method:
     """Frames read from each video."""
 
     def __post_init__(self) -> None:
-        if self.num_frames < 1:
-            raise StillmotionError(f"num-frames is {self.num_frames}; it must be at least 1")
+        at_least(1, self, "num_frames")
 
     def reads(self) -> Reads:
         """The outputs of the image tower that the model reads."""
@@ -45,8 +46,8 @@ class Method:
         raise NotImplementedError
 
     def tune(self) -> tuple[Tune, ...]:
-        """Name patterns of what trains; none for a method that needs no training."""
-        raise NotImplementedError
+        """Name patterns of what trains; none for a method that needs no training. By itself, what is new."""
+        return tuple(Tune(pattern) for pattern in self.new_parameters())
 
     def new_parameters(self) -> tuple[str, ...]:
         """Name patterns of the parameters that the backbone's weights do not hold."""
@@ -54,3 +55,44 @@ class Method:
 
     def init_from_backbone(self, model: VideoCLIP) -> None:
         """Initialize what starts from the backbone's own weights; called once these are loaded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe(Method):
+    """A new module that reads a frozen backbone, and a linear head for a closed set of classes."""
+
+    dropout: float = 0.0
+    """Dropout before the linear layer."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.dropout < 1:
+            raise StillmotionError(f"dropout is {self.dropout}; it must be in [0, 1)")
+
+    def reader(self, backbone: Backbone) -> nn.Module:
+        """Build what makes one embedding of a video's features, (B, D) from tokens or (B, E), and initialize it.
+
+        Raises:
+            StillmotionError: sizes or outputs that the backbone does not have.
+        """
+        raise NotImplementedError
+
+    def build(self, backbone: Backbone, class_names: Sequence[str]) -> VideoCLIP:
+        """Build tower, reader and head for these classes."""
+        backbone.check(self.reads())
+        reader, width = self.reader(backbone), backbone.width if self.reads().out else backbone.embed_dim
+        head = LinearHead(width, len(class_names), self.dropout)
+        return VideoCLIP(backbone.visual(self.reads()), reader, head)
+
+    def new_parameters(self) -> tuple[str, ...]:
+        """Reader and head are new."""
+        return ("temporal.*", "head.*")
+
+    def reads(self) -> Reads:
+        """The tokens of the last block."""
+        return Reads(out=(-1,))
+
+    @property
+    def frozen(self) -> bool:
+        """The backbone is only read."""
+        return True

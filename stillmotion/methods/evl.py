@@ -1,6 +1,5 @@
 """EVL (Lin et al., ECCV 2022): a light decoder whose one video query reads the last blocks of a frozen CLIP."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -9,15 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stillmotion.backbones.backbone import Backbone
-from stillmotion.errors import StillmotionError
-from stillmotion.methods.base import Method
+from stillmotion.errors import StillmotionError, at_least
+from stillmotion.methods.base import Probe
 from stillmotion.models.affinity import AHEAD, BACK
 from stillmotion.models.features import Features, Reads, resolve
 from stillmotion.models.layers import LayerNorm, QuickGELU
 from stillmotion.models.positions import check_frames, interpolate
 from stillmotion.models.query_attention import QueryAttention
 from stillmotion.models.relative_table import RelativeTable
-from stillmotion.models.video_clip import LinearHead, VideoCLIP
 from stillmotion.train.tuning import Tune
 
 Init = Literal["release", "identity", "motion"]
@@ -39,11 +37,6 @@ class CrossFrameAttention(nn.Module):
         memory_BTLD = table.add_(memory_BTLD, 1, affinity_BTNPP[:, :, BACK], self.w1)
         return table.add_(memory_BTLD, 0, affinity_BTNPP[:, :, AHEAD], self.w2)
 
-    def saved_macs(self, memory_BTLD: Tensor, affinity_BTNPP: Tensor, table: RelativeTable) -> int:
-        """Multiply-accumulates that gathering both tables, as the release does, would add."""
-        B, T, _, D = memory_BTLD.shape
-        return 2 * table.saved_macs(B * (T - 1), D)
-
 
 class MLP(nn.Module):
     """Linear, QuickGELU, dropout, linear."""
@@ -63,7 +56,7 @@ class DecoderLayer(nn.Module):
     def __init__(self, width: int, heads: int, inner: int, mlp_width: int, dropout: float):
         super().__init__()
         self.norm1, self.norm2, self.norm3 = LayerNorm(width), LayerNorm(width), LayerNorm(width)
-        self.attn = QueryAttention(width, heads, inner)
+        self.attn = QueryAttention(width, heads, inner, of="decoder")
         self.mlp = MLP(width, mlp_width, dropout)
 
     def forward(self, query_BD: Tensor, memory_BSD: Tensor) -> Tensor:
@@ -72,9 +65,7 @@ class DecoderLayer(nn.Module):
 
     def initialize(self) -> None:
         """Xavier-uniform matrices, as in the release."""
-        for linear in (self.attn.q_proj, self.attn.k_proj, self.attn.v_proj, self.attn.out_proj):
-            nn.init.xavier_uniform_(linear.weight)
-            nn.init.zeros_(linear.bias)
+        self.attn.initialize()
         for linear in (self.mlp.fc1, self.mlp.fc2):
             nn.init.xavier_uniform_(linear.weight)
             nn.init.normal_(linear.bias, std=1e-6)
@@ -87,10 +78,6 @@ class EVLDecoder(nn.Module):
         super().__init__()
         D, M = backbone.width, method.layers
         heads, inner = method.heads or D // 64, method.inner_width or D
-        if heads < 1 or inner % heads:
-            raise StillmotionError(
-                f"{heads} heads do not divide the decoder's width {inner}; choose others with --heads"
-            )
         mlp_width = round(method.mlp_ratio * D)
         self.cls_token = nn.Parameter(torch.zeros(D))  # starts at zero: the release never calls its initializer
         layers = [DecoderLayer(D, heads, inner, mlp_width, method.dropout) for _ in range(M)]
@@ -193,7 +180,7 @@ class EVLDecoder(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EVL(Method):
+class EVL(Probe):
     """EVL's decoder and linear head on a frozen CLIP image tower."""
 
     layers: int = 4
@@ -227,34 +214,29 @@ class EVL(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.layers < 1:
-            raise StillmotionError(f"layers is {self.layers}; it must be at least 1")
+        at_least(1, self, "layers")
         if self.tokens not in get_args(Tokens):
             raise StillmotionError(f"tokens is {self.tokens!r}; choose one of {', '.join(get_args(Tokens))}")
-        if not 0 <= self.dropout < 1:
-            raise StillmotionError(f"dropout is {self.dropout}; it must be in [0, 1)")
 
-    def build(self, backbone: Backbone, class_names: Sequence[str]) -> VideoCLIP:
-        """Build tower, decoder and head; the decoder is initialized by `init`."""
-        backbone.check(self.reads())
+    def reader(self, backbone: Backbone) -> EVLDecoder:
+        """Build the decoder, initialized by `init`.
+
+        Raises:
+            StillmotionError: heads that do not divide the width, or a block or class tokens that are not there.
+        """
         if self.tokens == "class_tokens" and not backbone.prefix_tokens:
             raise StillmotionError("this backbone has no class tokens; choose other --tokens")
         decoder = EVLDecoder(self, backbone)
         decoder.initialize(self.init)
-        head = LinearHead(backbone.width, len(class_names), self.dropout)
-        return VideoCLIP(backbone.visual(self.reads()), decoder, head)
+        return decoder
 
     def tune(self) -> tuple[Tune, ...]:
         """Decoder and head; the temporal modules and CLIP at their own rates."""
-        tunes = [Tune("temporal.*"), Tune("head.*")]
-        used = [self.conv, self.positions, self.cross_attention]
-        names = ["temporal.temporal_conv.*", "temporal.temporal_pos_embed.*", "temporal.cross_attention.*"]
-        tunes += [Tune(name, self.temporal_rate) for name, on in zip(names, used) if on]
-        return (*tunes, Tune("visual.*", self.backbone_rate)) if self.backbone_rate else tuple(tunes)
-
-    def new_parameters(self) -> tuple[str, ...]:
-        """Decoder and head are new."""
-        return ("temporal.*", "head.*")
+        parts = {"temporal_conv": self.conv, "temporal_pos_embed": self.positions}
+        parts |= {"cross_attention": self.cross_attention}
+        modules = (Tune(f"temporal.{part}.*", self.temporal_rate) for part, on in parts.items() if on)
+        tower = (Tune("visual.*", self.backbone_rate),) if self.backbone_rate else ()
+        return (*super().tune(), *modules, *tower)
 
     def reads(self) -> Reads:
         """Tokens of the blocks, one for each layer, and with cross-attention how neighboring frames attend."""

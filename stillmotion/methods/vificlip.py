@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from stillmotion.backbones.backbone import Backbone
 from stillmotion.backbones.clip import TextTransformer
-from stillmotion.errors import StillmotionError
+from stillmotion.errors import StillmotionError, at_least
 from stillmotion.methods.base import Method
 from stillmotion.models.layers import Block
 from stillmotion.models.tokenizer import tokenize
@@ -63,13 +63,7 @@ class PromptedBlock(Block):
         self.VPT_shallow = nn.Parameter(torch.randn(length, width) * PROMPT_STD)
         self.faithful, self.is_text = faithful, text
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        return super().forward(self.prompted(x), mask)
-
-    def tap(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return super().tap(self.prompted(x))
-
-    def prompted(self, x: Tensor) -> Tensor:
+    def enter(self, x: Tensor) -> Tensor:
         """Put this block's prompts where the previous ones were."""
         prompt = rounded(self.VPT_shallow, self.faithful).to(x.dtype)
         if self.is_text:
@@ -123,23 +117,18 @@ class ViFiCLIP(Method):
     def __post_init__(self) -> None:
         super().__post_init__()
         count, words = self.text_prompts, len(self.initial_words.split())
-        prompted = self.vision_prompts > 0 or count > 0
-        if self.tuned == "prompts" and not prompted:
+        at_least(0, self, "vision_prompts", "text_prompts")
+        if self.vision_prompts or count:
+            at_least(1, self, "vision_depth", "text_depth")
+        elif self.tuned == "prompts":
             raise StillmotionError(
                 "tuned is 'prompts' and there are none; pass --vision-prompts 10 --text-prompts 10, say"
             )
-        for tuned, name in (("text", "vision_prompts"), ("image", "text_prompts")):
-            if self.tuned == tuned and getattr(self, name):
-                option = name.replace("_", "-")
+        for tuned, tower, prompts in (("text", "vision", self.vision_prompts), ("image", "text", count)):
+            if self.tuned == tuned and prompts:
                 raise StillmotionError(
-                    f"{option} is {getattr(self, name)} and --tuned {tuned} does not train them; use --tuned prompts"
+                    f"{tower}-prompts is {prompts} and --tuned {tuned} does not train them; use --tuned prompts"
                 )
-        for name in ("vision_prompts", "text_prompts"):
-            if getattr(self, name) < 0:
-                raise StillmotionError(f"{name.replace('_', '-')} is {getattr(self, name)}; it must be at least 0")
-        for name in ("vision_depth", "text_depth"):
-            if prompted and getattr(self, name) < 1:
-                raise StillmotionError(f"{name.replace('_', '-')} is {getattr(self, name)}; it must be at least 1")
         if self.initial_words and not words == count <= 4:
             raise StillmotionError(
                 f"initial-words {self.initial_words!r} are {words} for {count} text prompts; give one word for each "
@@ -171,9 +160,7 @@ class ViFiCLIP(Method):
 
     def tune(self) -> tuple[Tune, ...]:
         """What the chosen variant trains (at B/16: full 124.3 M, image 86.2 M, text 38.1 M)."""
-        if self.tuned != "prompts":
-            return TUNES[self.tuned]
-        return tuple(Tune(pattern) for pattern in self.new_parameters())
+        return super().tune() if self.tuned == "prompts" else TUNES[self.tuned]
 
     def new_parameters(self) -> tuple[str, ...]:
         """The prompts."""

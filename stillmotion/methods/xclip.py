@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from stillmotion.backbones.backbone import Backbone
 from stillmotion.methods.base import Method
 from stillmotion.models.features import Features, Reads, last_out
-from stillmotion.models.layers import Activation, Attention, Block, LayerNorm, QuickGELU, attend
+from stillmotion.models.layers import Activation, Attention, Block, LayerNorm, QuickGELU, attend, initialize
 from stillmotion.models.positions import check_frames, interpolate
 from stillmotion.models.video_clip import CosineHead, VideoCLIP
 from stillmotion.train.tuning import Tune
@@ -38,11 +38,6 @@ class CrossFrameBlock(Block):
         x_BTLD = x_BTLD + self.ls_1(self.attn.merge(attend(q, k, v)))
         return x_BTLD + self.ls_2(self.mlp(self.ln_2(x_BTLD))), q, k[..., :-1, :]
 
-    def saved_macs(self, x_BTLD: Tensor) -> int:
-        """Multiply-accumulates that reading the message token too, as the release does, would add."""
-        B, T, L, D = x_BTLD.shape
-        return B * T * (2 * (L + 1) * D + D * D)  # one more query over L + 1 tokens, and its output projection
-
 
 class MultiFrameIntegration(nn.Module):
     """A small transformer over the frame embeddings with a residual, then the mean (section 3.2)."""
@@ -52,7 +47,7 @@ class MultiFrameIntegration(nn.Module):
         self.positional_embedding = nn.Parameter(torch.empty(1, num_frames, width))
         self.resblocks = nn.Sequential(*[Block(width, max(1, width // 64), 4 * width) for _ in range(layers)])
         nn.init.trunc_normal_(self.positional_embedding, std=0.02)
-        _initialize(self)
+        initialize(self, nn.init.trunc_normal_)
         for block in self.resblocks:
             assert isinstance(block, Block)
             block.attn.initialize_packed()
@@ -106,7 +101,7 @@ class VideoPromptHead(CosineHead):
         self.proj = nn.Parameter(torch.randn(vision_width, width))
         self.decoder = nn.ModuleList([PromptLayer(width) for _ in range(layers)])
         self.alpha = nn.Parameter(torch.full((width,), alpha))
-        _initialize(self)
+        initialize(self, nn.init.trunc_normal_)
 
     def forward(self, video_BE: Tensor, text: Tensor | None, features: Features) -> Tensor:
         text_BKE = self.need(text).expand(video_BE.shape[0], -1, -1)
@@ -119,14 +114,6 @@ class VideoPromptHead(CosineHead):
         for layer in self.decoder:
             text_BKE = layer(text_BKE, context_BPE)
         return self.alpha * text_BKE
-
-
-def _initialize(module: nn.Module) -> None:
-    for part in module.modules():
-        if isinstance(part, nn.Linear):
-            nn.init.trunc_normal_(part.weight, std=0.02)
-            if part.bias is not None:
-                nn.init.zeros_(part.bias)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,6 @@ from typing import ClassVar
 from stillmotion.backbones.backbone import Backbone
 from stillmotion.methods.base import Method
 from stillmotion.models.video_clip import CosineHead, MeanPool, VideoCLIP
-from stillmotion.train.tuning import Tune
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +18,7 @@ class ZeroShot(Method):
     """
 
     needs_text: ClassVar[bool] = True
+    frozen = True
 
     templates: tuple[str, ...] = ("{}",)
     """Prompts for a class name."""
@@ -33,12 +33,3 @@ class ZeroShot(Method):
             templates=self.templates,
             tokenizer=backbone.tokenizer,
         )
-
-    def tune(self) -> tuple[Tune, ...]:
-        """Nothing trains."""
-        return ()
-
-    @property
-    def frozen(self) -> bool:
-        """The backbone is only read."""
-        return True

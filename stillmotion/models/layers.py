@@ -1,5 +1,7 @@
 """The parts that CLIP's towers and the methods' decoders are built of."""
 
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -90,33 +92,41 @@ class Block(nn.Module):
     """CLIP's pre-norm transformer block. Leading axes are free, so (B, T, L, D) works as it is."""
 
     def __init__(
-        self,
-        width: int,
-        heads: int,
-        mlp_width: int,
-        act: Activation = "quick_gelu",
-        layer_scale: bool = False,
+        self, width: int, heads: int, mlp_width: int, act: Activation = "quick_gelu", layer_scale: bool = False
     ):
         super().__init__()
         self.ln_1 = LayerNorm(width)
         self.attn = Attention(width, heads)
         self.ls_1 = LayerScale(width) if layer_scale else nn.Identity()
         self.ln_2 = LayerNorm(width)
-        self.mlp = nn.Sequential()
-        self.mlp.add_module("c_fc", nn.Linear(width, mlp_width))
-        self.mlp.add_module("gelu", activation(act))
-        self.mlp.add_module("c_proj", nn.Linear(mlp_width, width))
+        c_fc, c_proj = nn.Linear(width, mlp_width), nn.Linear(mlp_width, width)
+        self.mlp = nn.Sequential(OrderedDict(c_fc=c_fc, gelu=activation(act), c_proj=c_proj))
         self.ls_2 = LayerScale(width) if layer_scale else nn.Identity()
 
+    def enter(self, x: Tensor) -> Tensor:
+        """What a kind of block does to its tokens first: here nothing."""
+        return x
+
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        x = self.enter(x)
         x = x + self.ls_1(self.attn(self.ln_1(x), mask))
         return x + self.ls_2(self.mlp(self.ln_2(x)))
 
     def tap(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The block's output, and the unscaled queries and keys of its attention, (..., H, L, d)."""
+        x = self.enter(x)
         q, k, v = self.attn.qkv(self.ln_1(x))
         x = x + self.ls_1(self.attn.merge(attend(q, k, v)))
         return x + self.ls_2(self.mlp(self.ln_2(x))), q, k
+
+
+def initialize(module: nn.Module, fill: Callable[..., Tensor]) -> None:
+    """Fill all matrices and tables by `fill(weight, std=0.02)`, in order, and the biases of matrices with zeros."""
+    for part in module.modules():
+        if isinstance(part, (nn.Linear, nn.Embedding)):
+            fill(part.weight, std=0.02)
+        if isinstance(part, nn.Linear) and part.bias is not None:
+            nn.init.zeros_(part.bias)
 
 
 class Transformer(nn.Module):
@@ -125,3 +135,8 @@ class Transformer(nn.Module):
     def __init__(self, blocks: list[Block]):
         super().__init__()
         self.resblocks = nn.ModuleList(blocks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.resblocks:
+            x = block(x)
+        return x

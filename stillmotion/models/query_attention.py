@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from stillmotion.errors import StillmotionError
+
 
 class QueryAttention(nn.Module):
     """Multi-head attention of a single query, exact, at a fraction of the work.
@@ -17,12 +19,19 @@ class QueryAttention(nn.Module):
 
     Args:
         width: D of the query, the tokens and the output.
-        inner: total width of the heads.
+        heads: attention heads.
+        inner: total width of the heads; None: D.
+        of: what it is a part of, for the error.
+
+    Raises:
+        StillmotionError: the heads do not divide their total width.
     """
 
-    def __init__(self, width: int, heads: int, inner: int | None = None):
+    def __init__(self, width: int, heads: int, inner: int | None = None, of: str = "probe"):
         super().__init__()
         self.heads, inner = heads, inner or width
+        if heads < 1 or inner % heads:
+            raise StillmotionError(f"{heads} heads do not divide the {of}'s width {inner}; choose others with --heads")
         self.q_proj, self.k_proj = nn.Linear(width, inner), nn.Linear(width, inner)
         self.v_proj, self.out_proj = nn.Linear(width, inner), nn.Linear(inner, width)
 
@@ -43,9 +52,8 @@ class QueryAttention(nn.Module):
         # exactly zero. It stays in the graph, because an optimizer decays a zero gradient but skips a missing one.
         return self.out_proj(read_BHd.flatten(1) + self.v_proj.bias + 0 * self.k_proj.bias.sum())
 
-    def saved_macs(self, query_BD: Tensor, tokens_BSD: Tensor) -> int:
-        """Multiply-accumulates that a key and a value of every token would cost on top of `forward`."""
-        (B, S, D), inner = tokens_BSD.shape, self.q_proj.out_features
-        plain = S * D * inner + S * inner  # project every token; score it, mix it
-        folded = D * inner + S * self.heads * D
-        return 2 * B * (plain - folded)  # once for keys, once for values
+    def initialize(self) -> None:
+        """Xavier-uniform matrices, no biases, as in EVL's release."""
+        for linear in (self.q_proj, self.k_proj, self.v_proj, self.out_proj):
+            nn.init.xavier_uniform_(linear.weight)
+            nn.init.zeros_(linear.bias)

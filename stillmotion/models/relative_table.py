@@ -54,15 +54,6 @@ class RelativeTable(nn.Module):
             plan = (first, self.prefix, self.grid, self.tiles)
             return _AddMix.apply(memory_BTLD, attention_BTPP, table_RD, plan, *rows)
 
-    def saved_macs(self, frames: int, width: int) -> int:
-        """Multiply-accumulates that the gathered (P, P, D) form would cost on top of `add_`; in fact it costs less.
-
-        A window holds zeros where a query has no key: more arithmetic, and no gather.
-        """
-        patches = self.grid[0] * self.grid[1]
-        laid = sum(tile.height * tile.width * tile.rows.numel() for tile in self.tiles)
-        return frames * width * (patches * patches - laid)
-
 
 _Grid = tuple[int, int]
 

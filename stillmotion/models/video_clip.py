@@ -135,12 +135,15 @@ class VideoCLIP(nn.Module):
             return self.text(tokens)
         return self.head.combine(self.text(tokens.flatten(0, 1)).unflatten(0, tokens.shape[:2]))  # type: ignore[operator]
 
-    def classify(self, video: Tensor, text: Tensor | None = None) -> Tensor:
-        """Normalized (B, T, 3, H, W) video to (B, K) logits, with class embeddings that were encoded once."""
-        features = self.visual(video)
+    def classify(self, video: Tensor | Features, text: Tensor | None = None) -> Tensor:
+        """Normalized (B, T, 3, H, W) video to (B, K) logits, with class embeddings that were encoded once.
+
+        In place of a video come the image tower's outputs, where they were computed before.
+        """
+        features = self.visual(video) if isinstance(video, Tensor) else video
         return self.head(self.temporal(features), text, features)
 
-    def forward(self, video: Tensor, tokens: Tensor | None = None) -> Tensor:
+    def forward(self, video: Tensor | Features, tokens: Tensor | None = None) -> Tensor:
         """Video to (B, K) logits, given token ids (K, S), or class embeddings (K, E) that were encoded before."""
         encoded = tokens is None or tokens.is_floating_point()
         return self.classify(video, tokens if encoded else self.encode_text(tokens))  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """A recipe, everything that decides a number, and the place of a run of it: frozen data both."""
 
 import json
+from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -9,7 +10,7 @@ import tyro
 
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Augmentation, Preprocess
-from stillmotion.errors import StillmotionError
+from stillmotion.errors import StillmotionError, at_least
 from stillmotion.methods import Method, name_of
 from stillmotion.recipes.published import Published
 from stillmotion.train.config import Train
@@ -49,10 +50,8 @@ class Recipe(Generic[M]):
     def __post_init__(self) -> None:
         if not 0 <= self.flip <= 1:
             raise StillmotionError(f"flip is {self.flip}; it must be in [0, 1]")
-        if self.short_side is not None and self.short_side < 1:
-            raise StillmotionError(f"short-side is {self.short_side}; it must be at least the input size, or left out")
-        if self.cached_views < 0:
-            raise StillmotionError(f"cached-views is {self.cached_views}; it must be at least 0")
+        at_least(1, self, "short_side", hint=", and not below the input size")
+        at_least(0, self, "cached_views")
 
     def preprocess(self, pixels: Preprocess | None = None) -> Preprocess:
         """How frames become what the model reads; `pixels` are the CLIP weights' own size and statistics."""
@@ -68,6 +67,22 @@ class Recipe(Generic[M]):
         del content["published"]
         content["method"] = {"name": name_of(self.method), **content["method"]}
         return content
+
+
+Maker = Callable[[], Recipe[Any]]
+SIZES = {"ViT-B-32": "B/32", "ViT-B-16": "B/16", "ViT-L-14": "L/14", "ViT-L-14-336": "L/14 at 336 pixels"}
+
+
+def row(name: str, title: str, setting: str, recipe: Recipe[Any], note: str = "") -> Maker:
+    """A published recipe: a function without arguments, whose docstring is its title, size, frames and setting."""
+
+    def maker() -> Recipe[Any]:
+        return recipe
+
+    size = SIZES[recipe.backbone.removesuffix(":openai")]
+    words = f"{title} {size}, {recipe.method.num_frames} frames, {setting}.\n\n{note}"
+    maker.__name__, maker.__doc__ = name, words.strip()
+    return maker
 
 
 @dataclass(frozen=True, kw_only=True)

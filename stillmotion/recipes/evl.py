@@ -12,11 +12,11 @@ Something-Something v2. The FLOPs that the paper prints for B/16 on Kinetics-400
 
 from stillmotion.data.sampling import Sampling
 from stillmotion.methods import EVL
-from stillmotion.recipes.base import Recipe
+from stillmotion.recipes.base import Maker, Recipe, row
 from stillmotion.recipes.published import Published, printed
 from stillmotion.train.config import Train
 
-L14, L14_336 = "ViT-L-14", "ViT-L-14-336"
+B16, L14, L14_336 = "ViT-B-16", "ViT-L-14", "ViT-L-14-336"
 
 
 def evl() -> Recipe[EVL]:
@@ -30,7 +30,7 @@ def evl() -> Recipe[EVL]:
     return Recipe(method=EVL(init="identity"), train=Train(lr=4e-4, batch_size=8, epochs=15, label_smoothing=0.1))
 
 
-def _recipe(method: EVL, model: str, sampling: Sampling, epochs: int, published: tuple[Published, ...]) -> Recipe[EVL]:
+def _recipe(method: EVL, model: str, epochs: int, sampling: Sampling, published: tuple[Published, ...]) -> Recipe[EVL]:
     return Recipe(
         method=method,
         train=Train(lr=4e-4, weight_decay=0.05, batch_size=256, epochs=epochs, precision="fp16"),
@@ -43,84 +43,36 @@ def _recipe(method: EVL, model: str, sampling: Sampling, epochs: int, published:
     )
 
 
-def _k400(
-    frames: int, model: str = "ViT-B-16", *, paper: tuple[float, ...], release: tuple[float, ...] = ()
-) -> Recipe[EVL]:
+def _k400(name: str, model: str, frames: int, paper: tuple[float, ...], release: tuple[float, ...] = ()) -> Maker:
     short = frames == 8
     sampling = Sampling(
         scheme="dense", stride=8 if frames == 32 else 16, views=3 if short else 1, crops=1 if short else 3
     )
     setting = "3x1 views" if short else "1x3 views"
     published = printed("table 1", setting=setting, k400=paper) + printed("release", setting=setting, k400=release)
-    return _recipe(EVL(init="release", num_frames=frames), model, sampling, 53, published)
+    method = EVL(init="release", num_frames=frames)
+    return row(name, "EVL", "Kinetics-400", _recipe(method, model, 53, sampling, published))
 
 
-def _ssv2(frames: int, layers: int, model: str = "ViT-B-16", *, paper: float) -> Recipe[EVL]:
+def _ssv2(name: str, model: str, frames: int, layers: int, paper: float) -> Maker:
     method = EVL(init="release", num_frames=frames, layers=layers)
     published = printed("table 9", setting="1x3 views", ssv2=(paper,))
-    return _recipe(method, model, Sampling(scheme="evl_segments", crops=3), 46, published)
+    recipe = _recipe(method, model, 46, Sampling(scheme="evl_segments", crops=3), published)
+    return row(name, "EVL", f"Something-Something v2, {layers} decoder layers", recipe)
 
 
-def evl_k400_b16_8f() -> Recipe[EVL]:
-    """EVL B/16, 8 frames, Kinetics-400."""
-    return _k400(8, paper=(82.9,), release=(82.8, 95.8))
-
-
-def evl_k400_b16_16f() -> Recipe[EVL]:
-    """EVL B/16, 16 frames, Kinetics-400."""
-    return _k400(16, paper=(83.6,), release=(83.7, 96.2))
-
-
-def evl_k400_b16_32f() -> Recipe[EVL]:
-    """EVL B/16, 32 frames, Kinetics-400."""
-    return _k400(32, paper=(84.2,), release=(84.3, 96.6))
-
-
-def evl_k400_l14_8f() -> Recipe[EVL]:
-    """EVL L/14, 8 frames, Kinetics-400."""
-    return _k400(8, L14, paper=(86.3,), release=(86.3, 97.2))
-
-
-def evl_k400_l14_16f() -> Recipe[EVL]:
-    """EVL L/14, 16 frames, Kinetics-400."""
-    return _k400(16, L14, paper=(87.0,), release=(86.9, 97.4))
-
-
-def evl_k400_l14_32f() -> Recipe[EVL]:
-    """EVL L/14, 32 frames, Kinetics-400."""
-    return _k400(32, L14, paper=(87.3,), release=(87.7, 97.6))
-
-
-def evl_k400_l14_336_32f() -> Recipe[EVL]:
-    """EVL L/14 at 336 pixels, 32 frames, Kinetics-400."""
-    return _k400(32, L14_336, paper=(87.7, 97.8))
-
-
-def evl_ssv2_b16_8f() -> Recipe[EVL]:
-    """EVL B/16, 8 frames, Something-Something v2, 12 decoder layers."""
-    return _ssv2(8, 12, paper=61.0)
-
-
-def evl_ssv2_b16_16f() -> Recipe[EVL]:
-    """EVL B/16, 16 frames, Something-Something v2, 12 decoder layers."""
-    return _ssv2(16, 12, paper=61.7)
-
-
-def evl_ssv2_b16_32f() -> Recipe[EVL]:
-    """EVL B/16, 32 frames, Something-Something v2, 12 decoder layers."""
-    return _ssv2(32, 12, paper=62.4)
-
-
-def evl_ssv2_l14_8f() -> Recipe[EVL]:
-    """EVL L/14, 8 frames, Something-Something v2, 24 decoder layers."""
-    return _ssv2(8, 24, L14, paper=65.1)
-
-
-def evl_ssv2_l14_32f() -> Recipe[EVL]:
-    """EVL L/14, 32 frames, Something-Something v2, 24 decoder layers."""
-    return _ssv2(32, 24, L14, paper=66.7)
-
-
-def evl_ssv2_l14_336_32f() -> Recipe[EVL]:
-    """EVL L/14 at 336 pixels, 32 frames, Something-Something v2, 24 layers."""
-    return _ssv2(32, 24, L14_336, paper=68.0)
+PUBLISHED = (
+    _k400("evl_k400_b16_8f", B16, 8, (82.9,), release=(82.8, 95.8)),
+    _k400("evl_k400_b16_16f", B16, 16, (83.6,), release=(83.7, 96.2)),
+    _k400("evl_k400_b16_32f", B16, 32, (84.2,), release=(84.3, 96.6)),
+    _k400("evl_k400_l14_8f", L14, 8, (86.3,), release=(86.3, 97.2)),
+    _k400("evl_k400_l14_16f", L14, 16, (87.0,), release=(86.9, 97.4)),
+    _k400("evl_k400_l14_32f", L14, 32, (87.3,), release=(87.7, 97.6)),
+    _k400("evl_k400_l14_336_32f", L14_336, 32, (87.7, 97.8)),
+    _ssv2("evl_ssv2_b16_8f", B16, 8, 12, 61.0),
+    _ssv2("evl_ssv2_b16_16f", B16, 16, 12, 61.7),
+    _ssv2("evl_ssv2_b16_32f", B16, 32, 12, 62.4),
+    _ssv2("evl_ssv2_l14_8f", L14, 8, 24, 65.1),
+    _ssv2("evl_ssv2_l14_32f", L14, 32, 24, 66.7),
+    _ssv2("evl_ssv2_l14_336_32f", L14_336, 32, 24, 68.0),
+)

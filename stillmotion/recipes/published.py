@@ -24,8 +24,6 @@ TOP = (("top-1", ""), ("top-5", ""))
 NOVEL = (("base", ""), ("novel", ""), ("HM", ""))
 SHOTS = tuple(("top-1", f"K={k}") for k in (2, 4, 8, 16))
 DATASETS = {"k400": "Kinetics-400", "k600": "Kinetics-600", "hmdb": "HMDB-51", "ucf": "UCF-101", "ssv2": "SSv2"}
-
-
 Columns = Sequence[tuple[str, str]]
 
 

@@ -12,18 +12,9 @@ from stillmotion.train.config import Train
 M = TypeVar("M", bound=Method)
 
 SUPERVISED = Train(
-    lr=8e-6,
-    weight_decay=0.001,
-    betas=(0.9, 0.98),
-    batch_size=256,
-    micro_batch=4,
-    epochs=30,
-    warmup=5,
-    schedule="overlaid_cosine",
-    label_smoothing=0.1,
-    mix=True,
-    precision="fp16",
-)
+    lr=8e-6, weight_decay=0.001, betas=(0.9, 0.98), batch_size=256, micro_batch=4, epochs=30, warmup=5,
+    schedule="overlaid_cosine", label_smoothing=0.1, mix=True, precision="fp16",
+)  # fmt: skip
 ZERO_SHOT = replace(SUPERVISED, epochs=10)
 FEW_SHOT = replace(SUPERVISED, lr=2e-6, batch_size=64, epochs=50, eval_every=10)
 BASE_TO_NOVEL = replace(FEW_SHOT, epochs=11)

@@ -6,7 +6,7 @@ import torch
 
 from stillmotion.errors import WeightsError
 from stillmotion.methods.a5 import A5
-from stillmotion.releases.base import MissingClip, Official, Release, Sizes, State
+from stillmotion.releases.base import MissingClip, Official, Release, State
 from stillmotion.weights.names import OPENAI, count_parts, translate
 
 NAMES = (
@@ -16,7 +16,7 @@ NAMES = (
 )
 
 
-def read(checkpoint: State, clip: State | None, sizes: Sizes, **options: Any) -> Official:
+def read(checkpoint: State, clip: State | None, **options: Any) -> Official:
     """Read the new parts; CLIP comes with them, or from `clip`."""
     inside = {k.removeprefix("clipmodel."): v for k, v in checkpoint.items() if k.startswith("clipmodel.")}
     if "embedding.weight" not in checkpoint:
@@ -31,7 +31,7 @@ def read(checkpoint: State, clip: State | None, sizes: Sizes, **options: Any) ->
     elif "temporal.temporalEmbedding.weight" in new:
         options["num_frames"] = new["temporal.temporalEmbedding.weight"].shape[0]
     plain = {k: v for k, v in translate(towers, OPENAI).items() if k != "head.logit_scale"}
-    return Official(method=A5(**options), clip=sizes.config(towers), state=plain | new)
+    return Official(A5(**options), towers, plain | new)
 
 
 def write(method: A5, state: State) -> dict[str, Any]:

@@ -7,11 +7,11 @@ import torch
 
 from stillmotion.errors import WeightsError
 from stillmotion.methods.actionclip import MAX_FRAMES, ActionCLIP, Pool
-from stillmotion.releases.base import Official, Release, Sizes, State
+from stillmotion.releases.base import Official, Release, State
 from stillmotion.weights.names import OPENAI, count_parts, translate
 
 
-def read(checkpoint: State, clip: State | None, sizes: Sizes, **options: Any) -> Official:
+def read(checkpoint: State, clip: State | None, **options: Any) -> Official:
     """Read the release's tensors (`fusion.` before the names of its second state dict), or mmaction2's."""
     state = dict(checkpoint)
     if any(key.startswith("adapter.") for key in state):  # mmaction2's port
@@ -34,7 +34,7 @@ def read(checkpoint: State, clip: State | None, sizes: Sizes, **options: Any) ->
         shown["num_frames"] = fusion["transformer.pos_embed"].shape[1] - 1
         shown["layers"] = count_parts(fusion, "transformer.transformer_enc.layers.")
     ours = translate(state, OPENAI) | {f"temporal.{k}": v for k, v in fusion.items()}
-    return Official(method=ActionCLIP(**options | shown), clip=sizes.config(state), state=ours)
+    return Official(ActionCLIP(**options | shown), state, ours)
 
 
 def write(method: ActionCLIP, state: State) -> dict[str, Any]:

@@ -1,8 +1,7 @@
 """What a release is to the rest: how its files are read and written, and what their tensors do not show."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -15,41 +14,33 @@ from stillmotion.methods.base import Method
 State = Mapping[str, Tensor]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sizes:
-    """What the tensors of CLIP do not show: see `CLIPConfig.from_state`."""
+HIDDEN = ("image_size", "vision_heads", "text_heads", "activation")
+"""What the tensors of CLIP do not show: see `CLIPConfig.from_state`."""
 
-    image_size: int | tuple[int, int] | None = None
-    vision_heads: int | None = None
-    text_heads: int | None = None
-    activation: Literal["quick_gelu", "gelu"] = "quick_gelu"
 
-    def config(self, state: State) -> CLIPConfig:
-        """All sizes of the CLIP whose tensors these are, by OpenAI's names."""
-        return CLIPConfig.from_state(state, **self.__dict__)
+class Official(NamedTuple):
+    """A checkpoint of a release, read."""
+
+    method: Method
+    clip: State
+    """OpenAI's names: CLIP's tensors, which show its sizes."""
+    state: dict[str, Tensor]
+    """All of the model, with our names."""
+    num_classes: int | None = None
+    """Of a closed set."""
 
 
 def hidden_sizes(clip: CLIPConfig) -> dict[str, Any]:
-    """What the tensors of a CLIP of these sizes do not show, by the names of `Sizes`; the image size apart."""
+    """What the tensors of a CLIP of these sizes do not show, by the names of `HIDDEN`; the image size apart."""
     sizes = {"activation": clip.activation, "vision_heads": clip.vision.heads}
     return sizes | ({"text_heads": clip.text.heads} if clip.text else {})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Official:
-    """A checkpoint of a release, read: its method, the sizes of CLIP, a state dict with our names, a closed set."""
-
-    method: Method
-    clip: CLIPConfig
-    state: dict[str, Tensor]
-    num_classes: int | None = None
 
 
 class Release(NamedTuple):
     """The files of a system's authors, and of its ports, in both directions."""
 
     read: Callable[..., Official]
-    """(tensors without `module.`, CLIP's or None, Sizes, **options of the method); tensors count more than options."""
+    """(tensors without `module.`, CLIP's or None, **options of the method); tensors count more than options."""
     write: Callable[[Any, State], dict[str, Any]]
     """(method, a model's state dict) to the content of a file that the release's own code loads."""
     recipe: str

@@ -8,15 +8,15 @@ from torch import Tensor
 from stillmotion.backbones.config import CLIPConfig, TextConfig, VisionConfig
 from stillmotion.errors import WeightsError
 from stillmotion.methods import Method, ZeroShot
-from stillmotion.releases.base import Official, Release, Sizes, State
+from stillmotion.releases.base import Official, Release, State
 from stillmotion.weights.hugging_face import to_hugging_face
 from stillmotion.weights.names import OPENAI, from_openai, to_openai, translate
 
 
-def read(checkpoint: State, clip: State | None, sizes: Sizes, **options: Any) -> Official:
+def read(checkpoint: State, clip: State | None, **options: Any) -> Official:
     """Read OpenAI's, open_clip's or Hugging Face's names."""
     state = to_openai(checkpoint)
-    return Official(method=ZeroShot(**options), clip=sizes.config(state), state=from_openai(state))
+    return Official(ZeroShot(**options), state, from_openai(state))
 
 
 def write(method: Method, state: State) -> dict[str, Any]:
@@ -32,8 +32,7 @@ def clip_model(method: Method, state: State, clip_config: CLIPConfig) -> tuple[d
 def config(clip: CLIPConfig) -> dict[str, Any]:
     """Write the sizes of a CLIP as the `config.json` of a `CLIPModel`.
 
-    Raises:
-        WeightsError: sizes that `CLIPModel` cannot have.
+    Raises `WeightsError`: sizes that `CLIPModel` cannot have.
     """
     vision, text = clip.vision, clip.text
     if text is None or vision.image_size[0] != vision.image_size[1] or vision.layer_scale or vision.pool != "class":
@@ -58,12 +57,8 @@ def config(clip: CLIPConfig) -> dict[str, Any]:
 
 
 def _sizes(tower: VisionConfig | TextConfig) -> dict[str, Any]:
-    return {
-        "hidden_size": tower.width,
-        "intermediate_size": tower.mlp_width,
-        "num_hidden_layers": tower.layers,
-        "num_attention_heads": tower.heads,
-    }
+    sizes = {"hidden_size": tower.width, "intermediate_size": tower.mlp_width}
+    return sizes | {"num_hidden_layers": tower.layers, "num_attention_heads": tower.heads}
 
 
 OPTIONS = {

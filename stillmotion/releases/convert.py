@@ -51,29 +51,28 @@ def from_release(
         classes: names of the classes, where the model has a closed set.
         given: what the tensors do not show, see `from_official`.
 
-    Raises:
-        WeightsError: the checkpoint does not fit the method, or the number of classes; nothing is written.
+    Raises `WeightsError`: the checkpoint does not fit the method, or the number of classes; nothing is written.
     """
     _refuse_place(out, checkpoint, (".safetensors",))
     opened = open_release(method, checkpoint)
     weights = None if clip is None else load_backbone(clip, image_size=(opened.sizes | given).get("image_size"))
     held = None if weights is None else Opened(weights.state, hidden_sizes(clip_config(weights)))
-    official = read_official(method, opened, held, given, reading.num_frames)
+    official, config = read_official(method, opened, held, given, reading.num_frames)
     kept = opened.card
-    classes = names_of(official, classes or (kept.classes if kept else None))
-    preprocess, sampling = (kept.preprocess, kept.sampling) if kept else (reading.preprocess, reading.sampling)
+    names = tuple(names_of(official, classes or (kept.classes if kept else None)))
+    preprocess, sampling = (kept or reading).preprocess, (kept or reading).sampling
     if checkpoint.is_dir() and not kept:
         preprocess = replace(preprocess, **folder_pixels(checkpoint))
-    pixels = Pixels(mean=preprocess.mean, std=preprocess.std)
+    pixels = kept.backbone.pixels if kept else Pixels(mean=preprocess.mean, std=preprocess.std)
     source = weight_files(checkpoint)[0] if checkpoint.is_dir() else checkpoint
     card = Card(
         method=official.method,
-        classes=tuple(classes),
-        names=kept.names if kept and tuple(classes) == kept.classes else tuple(classes),
-        backbone=describe(official.clip, kept.backbone.pixels if kept else pixels),
+        classes=names,
+        names=kept.names if kept and names == kept.classes else names,
+        backbone=describe(config, pixels),
         backbone_name=weights.name if weights else str(checkpoint.absolute()),
-        fingerprints=_same_towers(official, weights),
-        preprocess=replace(preprocess, size=official.clip.vision.image_size),
+        fingerprints=_same_towers(official, config, weights),
+        preprocess=replace(preprocess, size=config.vision.image_size),
         sampling=sampling,
         training={"converted_from": checkpoint.name, "sha256": sha256(source)},
     )
@@ -92,8 +91,7 @@ def to_release(model: Path, out: Path, layout: Literal["official", "hf"], clip: 
         out: the file (official), or the folder (hf), to write.
         clip: CLIP weights that the checkpoint needs, where they are not where they came from.
 
-    Raises:
-        WeightsError: the method has no release, or `transformers` no such model.
+    Raises `WeightsError`: the method has no release, or `transformers` no such model.
     """
     _refuse_place(out, model, (".pth", ".pt", ".tar", ".bin") if layout == "official" else ("",))
     loaded, card = load_model(model, clip)
@@ -113,13 +111,8 @@ def to_release(model: Path, out: Path, layout: Literal["official", "hf"], clip: 
     pixels, (side, _) = card.preprocess, card.preprocess.size
     if pixels.bgr:
         raise WeightsError("transformers' processors have no channels in reverse; write --to official")
-    processor = {
-        "image_mean": pixels.mean,
-        "image_std": pixels.std,
-        "resample": _RESAMPLE[pixels.interpolation],
-        "size": {"shortest_edge": pixels.short_side or side},
-        "crop_size": {"height": side, "width": side},
-    }
+    processor = {"image_mean": pixels.mean, "image_std": pixels.std, "resample": _RESAMPLE[pixels.interpolation]}
+    processor |= {"size": {"shortest_edge": pixels.short_side or side}, "crop_size": {"height": side, "width": side}}
     with atomic_folder(out) as folder:
         save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "model.safetensors", {"format": "pt"})
         write_json(folder / "config.json", config)
@@ -128,15 +121,12 @@ def to_release(model: Path, out: Path, layout: Literal["official", "hf"], clip: 
     return card
 
 
-def _same_towers(official: Official, weights: Weights | None) -> dict[Tower, str]:
+def _same_towers(official: Official, config: CLIPConfig, weights: Weights | None) -> dict[Tower, str]:
     """Fingerprints of the towers that are as CLIP's own, bit by bit."""
-    config, new = official.clip, official.method.new_parameters()
-    if weights is None:
+    base = clip_config(weights) if weights else None
+    if not (weights and base) or (config.vision, config.activation) != (base.vision, base.activation):
         return {}
-    base = clip_config(weights)
-    if (config.vision, config.activation) != (base.vision, base.activation):
-        return {}
-    clip, found = from_openai(weights.state), {}
+    clip, new, found = from_openai(weights.state), official.method.new_parameters(), {}
     for tower in TOWERS:
         plain = {k: v for k, v in official.state.items() if k.startswith(tower) and not matches(k, new)}
         if plain and all(k in clip and torch.equal(v, clip[k]) for k, v in plain.items()):

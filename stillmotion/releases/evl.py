@@ -4,13 +4,13 @@ from typing import Any
 
 from stillmotion.errors import WeightsError
 from stillmotion.methods.evl import EVL
-from stillmotion.releases.base import MissingClip, Official, Release, Sizes, State
+from stillmotion.releases.base import MissingClip, Official, Release, State
 from stillmotion.weights.names import count_parts, from_openai, translate
 
 NAMES = (("decoder.", "temporal."), ("proj.", "head."))
 
 
-def read(checkpoint: State, clip: State | None, sizes: Sizes, **options: Any) -> Official:
+def read(checkpoint: State, clip: State | None, **options: Any) -> Official:
     """Read decoder and head; sizes and temporal modules are inferred from the keys."""
     if clip is None:
         raise MissingClip("EVL checkpoints hold no backbone", "the CLIP weights it was trained on")
@@ -32,12 +32,8 @@ def read(checkpoint: State, clip: State | None, sizes: Sizes, **options: Any) ->
         shown["num_frames"] = positions.shape[0]
     visual = {k: v for k, v in clip.items() if k.startswith("visual.")}
     trunk = {k: v for k, v in visual.items() if not k.startswith(("visual.ln_post", "visual.proj"))}
-    return Official(
-        method=EVL(**{"heads": inner // 64} | options | shown),
-        clip=sizes.config(visual),
-        state=from_openai(trunk) | ours,
-        num_classes=ours["head.2.weight"].shape[0],
-    )
+    method = EVL(**{"heads": inner // 64} | options | shown)
+    return Official(method, visual, from_openai(trunk) | ours, num_classes=ours["head.2.weight"].shape[0])
 
 
 def write(method: EVL, state: State) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Checkpoints of the official releases, as models of ours."""
 
 import json
-import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -16,20 +15,19 @@ from stillmotion.backbones.config import CLIPConfig
 from stillmotion.backbones.load import load_backbone
 from stillmotion.backbones.weights import compare
 from stillmotion.checkpoint import Card
-from stillmotion.errors import StillmotionError, WeightsError, did_you_mean
+from stillmotion.errors import WeightsError, damaged, did_you_mean
 from stillmotion.methods import METHODS
 from stillmotion.models.video_clip import VideoCLIP
 from stillmotion.releases import RELEASES
-from stillmotion.releases.base import Official, Release, Sizes, State, hidden_sizes
+from stillmotion.releases.base import HIDDEN, Official, Release, State, hidden_sizes
 from stillmotion.weights.folders import folder_sizes, read_sharded
 from stillmotion.weights.names import to_openai
 from stillmotion.weights.pickles import read_pickled
-from stillmotion.weights.readers import check_finite, open_wrappers, read_state
+from stillmotion.weights.readers import check_finite, open_wrappers, read_state, tensors_of
 
 # Where a file that we wrote for a release keeps the card of the model: beside the state dict, which alone is read
 # there; in a folder, the JSON file of that name.
 NOTE = "stillmotion"
-_SIZES = {f.name for f in fields(Sizes)}
 
 
 class Opened(NamedTuple):
@@ -64,14 +62,14 @@ def from_official(
     Returns:
         The model in evaluation mode, on the CPU, in float32.
 
-    Raises:
-        WeightsError: an unknown method, an unreadable file, tensors that do not fit or are not finite, a wrong number
-            of classes, or an option that the method does not have or that the tensors contradict.
+    Raises `WeightsError`: an unknown method, an unreadable file, tensors that do not fit or are not finite, a wrong
+    number of classes, or an option that the method does not have or that the tensors contradict.
     """
     opened = open_release(method, checkpoint)
-    official = read_official(method, opened, _open_clip(clip, (opened.sizes | sizes).get("image_size")), sizes)
+    held = _open_clip(clip, (opened.sizes | sizes).get("image_size"))
+    official, config = read_official(method, opened, held, sizes)
     names = names_of(official, class_names if class_names is not None or not opened.card else opened.card.names)
-    model = official.method.build(describe(official.clip), names)
+    model = official.method.build(describe(config), names)
     model.load_state_dict(official.state)
     model.class_names = tuple(names)
     return model.eval()
@@ -79,63 +77,56 @@ def from_official(
 
 def release_of(method: str) -> Release:
     """Return the release of a method; a `WeightsError` where there is none."""
-    if method not in RELEASES and method in METHODS:
+    if method in RELEASES:
+        return RELEASES[method]
+    if method in METHODS:
         raise WeightsError(f"{METHODS[method].__name__} has no official checkpoints; it is ours alone")
-    if method not in RELEASES:
-        raise WeightsError(f"there is no method {method!r}{did_you_mean(method, METHODS)}")
-    return RELEASES[method]
+    raise WeightsError(f"there is no method {method!r}{did_you_mean(method, METHODS)}")
 
 
 def open_release(method: str, checkpoint: str | Path | State) -> Opened:
     """Read the file or the folder of a method's release, or its content; a `WeightsError` where it cannot be."""
-    beside = release_of(method).beside
+    beside, sizes = release_of(method).beside, dict[str, Any]()
     if isinstance(checkpoint, Mapping):
-        state, card = open_wrappers(checkpoint, beside), _card(checkpoint.get(NOTE), f"this {method} checkpoint")
+        state, note, source = open_wrappers(checkpoint, beside), checkpoint.get(NOTE), f"this {method} checkpoint"
     else:
-        state = _state(Path(checkpoint), beside)
-        card = _card(_note(Path(checkpoint)), str(checkpoint))
+        (state, sizes, note), source = _read(Path(checkpoint), beside), str(checkpoint)
+    card = _card(note, source)
     state = {key.removeprefix("module."): tensor for key, tensor in state.items()}  # which data parallelism adds
-    if card is not None and type(card.method) is METHODS[method] and card.backbone.kind == "clip":
-        return Opened(
-            state,
-            hidden_sizes(CLIPConfig.from_dict(card.backbone.sizes)) | {"image_size": card.backbone.pixels.size},
-            card,
-        )
-    return Opened(state, {} if isinstance(checkpoint, Mapping) else _folder_sizes(Path(checkpoint)))
+    if card is None or type(card.method) is not METHODS[method] or card.backbone.kind != "clip":
+        return Opened(state, sizes)
+    sizes = hidden_sizes(CLIPConfig.from_dict(card.backbone.sizes)) | {"image_size": card.backbone.pixels.size}
+    return Opened(state, sizes, card)
 
 
 def read_official(
     method: str, opened: Opened, clip: Opened | None, given: dict[str, Any], num_frames: int | None = None
-) -> Official:
-    """Translate what a file of a release holds into our names, in float32; arguments and errors as `from_official`.
+) -> tuple[Official, CLIPConfig]:
+    """Translate what a file of a release holds into our names, in float32, and find the sizes of its CLIP.
 
-    `num_frames` are those of a view where neither the tensors nor `given` say.
+    Arguments and errors are as `from_official`'s; `num_frames` are those of a view where nothing else says.
     """
-    release, kind = release_of(method), METHODS[method]
-    check_names(method, given, {*_SIZES, *(f.name for f in fields(kind))})
-    options = {k: v for k, v in given.items() if k not in _SIZES}
-    said = (clip.sizes if clip else {}) | opened.sizes | given
-    sizes = Sizes(**{k: v for k, v in said.items() if k in _SIZES})
+    release, kind, source = release_of(method), METHODS[method], f"the official {method} checkpoint"
+    check_names(method, given, {*HIDDEN, *(f.name for f in fields(kind))})
+    options = {k: v for k, v in given.items() if k not in HIDDEN}
+    hidden = {k: v for k, v in ((clip.sizes if clip else {}) | opened.sizes | given).items() if k in HIDDEN}
     frames = {} if num_frames is None else {"num_frames": num_frames}
-    try:
-        official = release.read(opened.state, clip.state if clip else None, sizes, **frames | options)
+    with damaged(f"this {method} checkpoint lacks tensors, or some are misshapen", "pass a whole one"):
+        official = release.read(opened.state, clip.state if clip else None, **frames | options)
+        config = CLIPConfig.from_state(official.clip, **hidden)
         for name, value in options.items():
             if (shown := getattr(official.method, name)) != value:
                 raise WeightsError(f"{name} is {value}, and the tensors show {shown}; leave it out")
         if opened.card is not None:
-            known = CLIPConfig.from_dict(opened.card.backbone.sizes) if _SIZES.isdisjoint(given) else official.clip
-            official = replace(official, method=replace(opened.card.method, **options), clip=known)
+            official = official._replace(method=replace(opened.card.method, **options))
+            if set(HIDDEN).isdisjoint(given):
+                config = CLIPConfig.from_dict(opened.card.backbone.sizes)
         with torch.device("meta"):  # sizes that are not those of a model take no memory here
-            expected = official.method.build(describe(official.clip), [""] * (official.num_classes or 0)).state_dict()
-    except StillmotionError:
-        raise
-    except (ArithmeticError, LookupError, RuntimeError, ValueError) as error:
-        why = " ".join(str(error).split())[:160]
-        raise WeightsError(f"this {method} checkpoint lacks tensors, or some are misshapen ({why})") from error
+            expected = official.method.build(describe(config), [""] * (official.num_classes or 0)).state_dict()
     state = {k: v.float() for k, v in official.state.items()}
-    compare(expected, state, f"the official {method} checkpoint")
-    check_finite(state, f"the official {method} checkpoint")
-    return replace(official, state=state)
+    compare(expected, state, source)
+    check_finite(state, source)
+    return official._replace(state=state), config
 
 
 def check_names(method: str, given: Collection[str], known: Collection[str]) -> None:
@@ -163,36 +154,26 @@ def _open_clip(clip: str | Path | State | None, image_size: Any) -> Opened | Non
     if isinstance(clip, str) and not Path(clip).exists():
         weights = load_backbone(clip, image_size=image_size)
         return Opened(weights.state, hidden_sizes(clip_config(weights)))
-    return Opened(to_openai(_state(Path(clip))), _folder_sizes(Path(clip)))
+    state, sizes, _ = _read(Path(clip))
+    return Opened(to_openai(state), sizes)
 
 
-def _state(path: Path, beside: Mapping[str, str] | None = None) -> dict[str, Tensor]:
-    return read_sharded(path) if path.is_dir() else read_state(path, beside)
-
-
-def _folder_sizes(path: Path) -> dict[str, Any]:
-    return folder_sizes(path) if path.is_dir() else {}
+def _read(path: Path, beside: Mapping[str, str] | None = None) -> tuple[dict[str, Tensor], dict[str, Any], Any]:
+    """Tensors, the sizes beside them, and the card as text where we wrote it."""
+    if path.is_dir():
+        file = path / f"{NOTE}.json"
+        note = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else None
+        return read_sharded(path), folder_sizes(path), note
+    if path.suffix == ".safetensors" or not path.is_file():
+        return read_state(path), {}, None
+    content = read_pickled(path)
+    return tensors_of(content, path, beside), {}, content.get(NOTE) if isinstance(content, Mapping) else None
 
 
 def _card(text: Any, source: str) -> Card | None:
     """The card of the model that a file was written from, if it was we who wrote it."""
     if not isinstance(text, str):
         return None
-    try:
+    with damaged(f"{source} has a damaged entry {NOTE!r}", "remove it, or convert again"):
         raw = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{source} has a damaged entry {NOTE!r} ({error}); remove it, or convert again") from error
     return Card.from_json(raw, f"the entry {NOTE!r} of {source}")
-
-
-def _note(path: Path) -> Any:
-    if path.is_dir():
-        file = path / f"{NOTE}.json"
-        return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else None
-    if path.suffix == ".safetensors" or not zipfile.is_zipfile(path):
-        return None
-    with zipfile.ZipFile(path) as archive:  # most files have no such entry, and need not be read twice
-        if not any(NOTE.encode() in archive.read(name) for name in archive.namelist() if name.endswith("data.pkl")):
-            return None
-    content = read_pickled(path)
-    return content.get(NOTE) if isinstance(content, Mapping) else None

@@ -7,7 +7,7 @@ from torch import Tensor
 from stillmotion.backbones.config import CLIPConfig
 from stillmotion.errors import WeightsError
 from stillmotion.methods.vificlip import ViFiCLIP
-from stillmotion.releases.base import MissingClip, Official, Release, Sizes, State
+from stillmotion.releases.base import MissingClip, Official, Release, State
 from stillmotion.releases.clip import clip_model
 from stillmotion.weights.names import OPENAI, translate
 
@@ -22,7 +22,7 @@ NAMES = (
 CLASS_BUFFERS = ("complete_text_embeddings", "token_prefix", "token_suffix")  # of the classes it was trained with
 
 
-def read(checkpoint: State, clip: State | None, sizes: Sizes, **options: Any) -> Official:
+def read(checkpoint: State, clip: State | None, **options: Any) -> Official:
     """Read towers and prompts; the token table must come from `clip`."""
     state = {k: v for k, v in checkpoint.items() if not k.endswith(CLASS_BUFFERS)}
     if "token_embedding.weight" not in state:
@@ -35,9 +35,8 @@ def read(checkpoint: State, clip: State | None, sizes: Sizes, **options: Any) ->
         if first in ours:
             deep = [k for k in ours if k.endswith("VPT_shallow") and k.startswith(first.split(".")[0])]
             shown |= {f"{tower}_prompts": ours[first].shape[0], f"{tower}_depth": 1 + len(deep), "tuned": "prompts"}
-    plain = {k: v for k, v in translate(ours, OPENAI, back=True).items() if "stem." not in k}
-    config = sizes.config({k: v for k, v in plain.items() if not k.endswith("VPT_shallow")})
-    return Official(method=ViFiCLIP(**options | shown), clip=config, state=ours)
+    plain = {k: v for k, v in ours.items() if "stem." not in k and not k.endswith("VPT_shallow")}
+    return Official(ViFiCLIP(**options | shown), translate(plain, OPENAI, back=True), ours)
 
 
 def write(method: ViFiCLIP, state: State) -> dict[str, Any]:

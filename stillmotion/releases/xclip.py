@@ -7,7 +7,7 @@ from torch import Tensor
 from stillmotion.backbones.config import CLIPConfig
 from stillmotion.errors import WeightsError
 from stillmotion.methods.xclip import XCLIP
-from stillmotion.releases.base import Official, Release, Sizes, State
+from stillmotion.releases.base import Official, Release, State
 from stillmotion.releases.clip import config
 from stillmotion.weights import hugging_face
 from stillmotion.weights.names import OPENAI, count_parts, translate
@@ -22,7 +22,7 @@ NAMES = (
 )
 
 
-def read(checkpoint: State, clip: State | None, sizes: Sizes, **options: Any) -> Official:
+def read(checkpoint: State, clip: State | None, **options: Any) -> Official:
     """Read a checkpoint of the release, or of Hugging Face's `XCLIPModel`."""
     theirs = any(key.startswith("vision_model.") for key in checkpoint)
     state = hugging_face.from_hugging_face(checkpoint) if theirs else checkpoint
@@ -36,7 +36,7 @@ def read(checkpoint: State, clip: State | None, sizes: Sizes, **options: Any) ->
         "mit_layers": count_parts(ours, "temporal.resblocks."),
         "prompt_layers": count_parts(ours, "head.decoder."),
     }
-    return Official(method=XCLIP(**options | shown), clip=sizes.config(state), state=ours)
+    return Official(XCLIP(**options | shown), state, ours)
 
 
 def write(method: XCLIP, state: State) -> dict[str, Any]:
@@ -50,14 +50,10 @@ def to_hugging_face(method: XCLIP, state: State, clip_config: CLIPConfig) -> tup
     E = clip_config.embed_dim
     content |= {"prompt_layers": method.prompt_layers, "prompt_num_attention_heads": max(1, E // 64)}
     content |= {"prompt_alpha": method.alpha, "prompt_hidden_act": "quick_gelu"}
-    content["vision_config"] |= {
-        "num_frames": method.num_frames,
-        "drop_path_rate": 0.0,
-        "mit_hidden_size": E,
-        "mit_intermediate_size": 4 * E,
-        "mit_num_hidden_layers": method.mit_layers,
-        "mit_num_attention_heads": max(1, E // 64),
-    }
+    mit = {"hidden_size": E, "intermediate_size": 4 * E, "num_hidden_layers": method.mit_layers}
+    mit["num_attention_heads"] = max(1, E // 64)
+    content["vision_config"] |= {"num_frames": method.num_frames, "drop_path_rate": 0.0}
+    content["vision_config"] |= {f"mit_{name}": size for name, size in mit.items()}
     return content, hugging_face.to_hugging_face(translate(state, NAMES, back=True))
 
 

@@ -13,12 +13,8 @@ from stillmotion.train.config import Train
 
 def make_accelerator(train: Train, folder: Path | None = None) -> Accelerator:
     """Start Accelerate for a run; under `accelerate launch` it joins the other processes.
-
-    Args:
-        folder: of the run, where trackers write; None for no trackers.
-
-    Raises:
-        StillmotionError: this machine has not the precision, or the tracker is not installed.
+    Trackers write into `folder`; None: there are none.
+    Raises `StillmotionError`: this machine has not the precision, or the tracker is not installed.
     """
     tracker = "tensorboard" if train.tensorboard and folder else None
     if tracker and find_spec("tensorboard") is None:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from stillmotion.errors import StillmotionError
+from stillmotion.errors import StillmotionError, at_least, check_fields
 from stillmotion.train.schedule import ScheduleName
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -54,23 +54,12 @@ class Train:
     """Write TensorBoard files too (JSON lines are always written)."""
 
     def __post_init__(self) -> None:
-        for name in ("lr", "weight_decay"):
-            if not math.isfinite(getattr(self, name)):
-                raise StillmotionError(f"{name.replace('_', '-')} is {getattr(self, name)}; it must be a finite number")
-        for name in ("lr", "batch_size", "epochs"):
-            if getattr(self, name) <= 0:
-                raise StillmotionError(f"{name.replace('_', '-')} is {getattr(self, name)}; it must be above 0")
-        for name in ("weight_decay", "warmup", "save_minutes", "eval_every"):
-            if not getattr(self, name) >= 0:  # nan is not
-                raise StillmotionError(f"{name.replace('_', '-')} is {getattr(self, name)}; it must be at least 0")
-        if self.micro_batch is not None and self.micro_batch <= 0:
-            raise StillmotionError(f"micro-batch is {self.micro_batch}; it must be above 0, or left out")
-        if self.workers is not None and self.workers < 0:
-            raise StillmotionError(f"workers is {self.workers}; it must be at least 0, or left out")
-        if not 0 <= self.label_smoothing < 1:
-            raise StillmotionError(f"label-smoothing is {self.label_smoothing}; it must be in [0, 1)")
-        if self.clip_grad is not None and not self.clip_grad > 0:
-            raise StillmotionError(f"clip-grad is {self.clip_grad}; it must be above 0, or left out")
+        check_fields(self, "a finite number", math.isfinite, "lr", "weight_decay")
+        check_fields(self, "above 0", lambda x: x > 0, "lr", "batch_size", "epochs")
+        at_least(0, self, "weight_decay", "warmup", "save_minutes", "eval_every")
+        check_fields(self, "above 0, or left out", lambda x: x > 0, "micro_batch", "clip_grad")
+        at_least(0, self, "workers", hint=", or left out")
+        check_fields(self, "in [0, 1)", lambda x: 0 <= x < 1, "label_smoothing")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise StillmotionError(f"betas are {self.betas}; they must be in [0, 1)")
         if self.warmup >= self.epochs:

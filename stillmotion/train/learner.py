@@ -8,6 +8,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import send_to_device
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from stillmotion.data.dataset import Batch
 from stillmotion.errors import StillmotionError
@@ -19,16 +20,9 @@ from stillmotion.train.tuning import Tune, freeze, param_groups, rules
 
 
 class Learner:
-    """A model, what of it trains, its optimizer and its objective.
+    """A model, its optimizer and its objective; what none of the name patterns `tunes` matches is frozen.
 
-    Args:
-        model: the model; what `tunes` does not name is frozen.
-        tunes: name patterns of what trains.
-        objective: the loss.
-        config: rates, decay, schedule, precision.
-        plan: the steps of the run.
-        accelerator: where it runs.
-        tokens: prompts (K, S) or class embeddings (K, E) for a model that reads text; None for a closed set.
+    `tokens` are prompts (K, S) or class embeddings (K, E) for a model that reads text; None for a closed set.
     """
 
     def __init__(
@@ -43,6 +37,10 @@ class Learner:
     ):
         trained = rules(model, tunes)
         freeze(model, trained)
+        # Running statistics of frozen norms must not move: they are not parameters, and nothing would store them.
+        self._still = [
+            m for m in model.modules() if isinstance(m, _NormBase) and not any(p.requires_grad for p in m.parameters())
+        ]
         groups = param_groups(model, trained, config.weight_decay, config.decay)
         optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=1e-8, fused=True)
         self.model, self.objective, self.config = model, objective, config
@@ -60,14 +58,15 @@ class Learner:
     def accumulate(self, batch: Batch, step: int, part: int, counts: bool = True) -> None:
         """Add the gradients of one forward pass, part `part` of a step; what is random in it comes from its place.
 
-        Args:
-            counts: off where none of its clips can be read: others stand in for them, and other processes wait for the
-                gradients, which are zero.
+        `counts` is off where none of its clips can be read: others stand in for them, and other processes wait for the
+        gradients, which are zero.
         """
         parts = len(self.plan.micro_batches(step))
         seed = step_seed(self.config.seed, step, self.plan.rank * parts + part)
         torch.manual_seed(seed)
         self.wrapped.train()
+        for module in self._still:
+            module.eval()
         if part == 0:
             self.optimizer.zero_grad()
             self._total = torch.zeros((), device=self.accelerator.device)
@@ -79,9 +78,7 @@ class Learner:
 
     def update(self, step: int, stop: bool = False) -> tuple[float, bool]:
         """Take the optimizer step; returns the mean loss, and whether any process was asked to stop.
-
-        Raises:
-            StillmotionError: the loss is not finite.
+        Raises `StillmotionError`: the loss is not finite.
         """
         told = torch.stack([self._total, torch.full_like(self._total, stop)])
         mean, stopped = self.accelerator.reduce(told, "mean").tolist()
@@ -98,10 +95,10 @@ class Learner:
 
     def state(self) -> dict[str, Any]:
         """Everything that steps change, to go on from."""
-        trained = {name for name, p in self.model.named_parameters() if p.requires_grad}
+        frozen = {name for name, p in self.model.named_parameters() if not p.requires_grad}
         scaler = self.accelerator.scaler
         return {
-            "model": {k: v for k, v in self.model.state_dict().items() if k in trained},
+            "model": {k: v for k, v in self.model.state_dict().items() if k not in frozen},  # and buffers
             "optimizer": self.optimizer.state_dict(),
             "scaler": scaler.state_dict() if scaler else None,
         }

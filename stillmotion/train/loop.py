@@ -14,6 +14,8 @@ from stillmotion.progress import progress_bar, say
 from stillmotion.train.learner import Learner
 from stillmotion.train.run_folder import RunFolder
 
+Evaluate = Callable[[], dict[str, float]]
+
 
 class Stopped(Exception):
     """The run was asked to stop; its state is saved, and the same command goes on from there."""
@@ -22,21 +24,12 @@ class Stopped(Exception):
 class Trainer:
     """Trains a learner, step by step, in the folder of its run.
 
-    Args:
-        learner: what takes the batches.
-        dataset: clips as videos or as cached features, indexed by (epoch, index), with a `collate`.
-        folder: of the run.
-        bad: takes the videos that cannot be read.
-        evaluate: called at the end of epochs but the last; returns numbers to log.
+    `dataset` has clips as videos or as cached features, indexed by (epoch, index), and a `collate`. `evaluate` is
+    called at the end of epochs but the last, and returns numbers to log.
     """
 
     def __init__(
-        self,
-        learner: Learner,
-        dataset: Any,
-        folder: RunFolder,
-        bad: BadVideos,
-        evaluate: Callable[[], dict[str, float]] | None = None,
+        self, learner: Learner, dataset: Any, folder: RunFolder, bad: BadVideos, evaluate: Evaluate | None = None
     ):
         self.learner, self.dataset, self.folder, self.bad, self.evaluate = learner, dataset, folder, bad, evaluate
         self.plan, self.config, self.accelerator = learner.plan, learner.config, learner.accelerator
@@ -44,26 +37,29 @@ class Trainer:
 
     def run(self) -> None:
         """Train from the last saved state, or from the start, to the end.
-
-        Raises:
-            Stopped: a signal asked to stop; the state is saved.
-            StillmotionError: the loss is not finite, or too many videos are bad.
+        Raises `Stopped`: a signal asked to stop; the state is saved; `StillmotionError`: the loss is not finite, or too
+        many videos are bad.
         """
         if self.config.tensorboard:
             self.accelerator.init_trackers("tensorboard")
         first, total = self._resume(), self.plan.total_steps
-        loader = self._loader(first)
-        with _stop_signals() as stop, progress_bar("training", total) as bar:
-            bar.advance(first)
+        device = self.accelerator.device.type
+        how = {"batch_sampler": self.plan.sampler(first), "collate_fn": self.dataset.collate}
+        loader = batches(self.dataset, data_workers(self.config.workers, device), pin=device == "cuda", **how)
+        with _stop_signals() as stop, progress_bar("training", total) as advance:
+            advance(first)
             self._saved = time.monotonic()
             for step in range(first, total):
                 started = time.perf_counter()
                 loss, stopped = self._step(step, loader, stop)
                 self.log(step, loss=loss, lr=self.learner.rate, seconds=round(time.perf_counter() - started, 4))
-                bar.advance(note=f"loss {loss:.3f}")
+                advance(note=f"loss {loss:.3f}")
                 if step + 1 == total:
                     return
-                self._after(step + 1)
+                epoch, rest = divmod(step + 1, self.plan.steps_per_epoch)
+                every = self.config.eval_every
+                if self.evaluate is not None and every and rest == 0 and epoch % every == 0:
+                    self.log(step + 1, epoch=epoch, **self.evaluate())
                 if stopped:
                     self._save(step + 1)
                     self.accelerator.wait_for_everyone()  # a process that leaves early makes the launcher kill the rest
@@ -86,23 +82,11 @@ class Trainer:
         return self.learner.update(step, stop=bool(stop))
 
     def _any_good(self) -> Batch:
-        """A batch of the first clip that can be read."""
         for index in range(len(self.dataset)):
             batch: Batch = self.dataset.collate([self.dataset[0, index]])
             if batch.labels.numel():
                 return batch
         raise DataError("none of the training videos can be read")
-
-    def _after(self, step: int) -> None:
-        epoch, rest = divmod(step, self.plan.steps_per_epoch)
-        every = self.config.eval_every
-        if self.evaluate is not None and every and rest == 0 and epoch % every == 0:
-            self.log(step, epoch=epoch, **self.evaluate())
-
-    def _loader(self, first: int) -> Iterator[Batch]:
-        device = self.accelerator.device.type
-        how = {"batch_sampler": self.plan.sampler(first), "collate_fn": self.dataset.collate}
-        return batches(self.dataset, data_workers(self.config.workers, device), pin=device == "cuda", **how)
 
     def _save(self, step: int) -> None:
         self._saved = time.monotonic()

@@ -32,7 +32,6 @@ class CrossEntropy:
     """Cross-entropy with label smoothing, on labels or on mixed ones.
 
     Args:
-        num_classes: K.
         smoothing: probability spread evenly over all K classes.
         mix: draw mixup (alpha 0.8) or CutMix (alpha 1), each half of the time, for every batch (ViFi-CLIP, X-CLIP).
             All frames of a clip are mixed alike; the partner is the next clip of the batch.
@@ -96,9 +95,7 @@ def make_objective(
     kind: Literal["cross_entropy", "contrastive"], classes: int, train: Train, processes: int = 1
 ) -> Objective:
     """The loss that a method is trained with.
-
-    Raises:
-        StillmotionError: options that the contrastive loss has no place for, or too few clips in a pass.
+    Raises `StillmotionError`: options that the contrastive loss has no place for, or too few clips in a pass.
     """
     if kind == "cross_entropy":
         return CrossEntropy(classes, train.label_smoothing, train.mix)

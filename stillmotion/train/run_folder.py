@@ -22,12 +22,14 @@ from stillmotion.errors import StillmotionError, one_line
 from stillmotion.files import append_line, atomic_write, raise_if_disk, write_json, write_torch
 from stillmotion.progress import is_main_process
 
+Json = dict[str, Any]
 FREE = (
     *("place", "data.data", "data.val", "data.root", "data.labels", "data.max_bad"),
     *("recipe.train.workers", "recipe.train.save_minutes", "recipe.train.device", "recipe.train.tensorboard"),
+    "recipe.backbone",
 )
 """What may differ between a run and its continuation, by dotted names in config.json: what decides no number, and where
-things lie, for clips, classes and the file to start from are compared by content."""
+things lie, for backbone, clips, classes and the file to start from are compared by content."""
 
 _FILES = (
     *("config.json", "metrics.jsonl", "bad_videos.jsonl", "state.pt"),
@@ -37,30 +39,24 @@ _FILES = (
 
 class RunFolder:
     """A run's folder, new or continued.
+    Raises `StillmotionError`: another run, a finished one, or one that is running, is in the folder; `DiskError`: the
+    folder cannot be written to.
 
     Args:
-        path: the folder; made if it is not there.
         config: the resolved configuration, JSON-ready.
         overwrite: throw away what an earlier run left.
         keep: accept a finished run of the same configuration; `finished` tells.
         defaults: of the configuration, which count for fields that an older config.json lacks.
 
     The folder is locked until `close`, or the process's end.
-
-    Raises:
-        StillmotionError: another run, a finished one, or one that is running, is in the folder.
-        DiskError: the folder cannot be written to.
     """
 
     def __init__(
-        self,
-        path: Path,
-        config: dict[str, Any],
-        overwrite: bool = False,
-        keep: bool = False,
-        defaults: dict[str, Any] | None = None,
+        self, path: Path, config: Json, overwrite: bool = False, keep: bool = False, defaults: Json | None = None
     ):
         self.path, self.config = path, config
+        self.model, self.state = path / "model.safetensors", path / "state.pt"
+        self.metrics, self.bad_videos = path / "metrics.jsonl", path / "bad_videos.jsonl"
         # One lock for all folders of this name in a process, which may go on where an exception ended the first.
         self._lock = FileLock(path / ".lock", is_singleton=True)
         if is_main_process():
@@ -93,11 +89,10 @@ class RunFolder:
             for file in self.path.glob(f".{name}.*.tmp"):
                 file.unlink(missing_ok=True)
 
-    def _open(self, overwrite: bool, keep: bool, defaults: dict[str, Any]) -> None:
-        path, before = self.path, self._previous()
-        if before is not None and not overwrite:
-            differences = _differences(before, self.config, defaults)
-            if differences:
+    def _open(self, overwrite: bool, keep: bool, defaults: Json) -> None:
+        path, before = self.path, None if overwrite else self._previous()
+        if before is not None:
+            if differences := _differences(before, self.config, defaults):
                 raise StillmotionError(
                     f"{path} holds a run with other settings ({'; '.join(differences[:3])}); choose another --out, "
                     "or pass --overwrite to start over"
@@ -113,51 +108,30 @@ class RunFolder:
             write_json(path / "config.json", self.config)
 
     @property
-    def model(self) -> Path:
-        """The trained model."""
-        return self.path / "model.safetensors"
-
-    @property
     def finished(self) -> bool:
         """Whether the run is complete."""
-        return self.model.is_file() and not (self.path / "state.pt").is_file()
+        return self.model.is_file() and not self.state.is_file()
 
-    @property
-    def bad_videos(self) -> Path:
-        """List of skipped videos."""
-        return self.path / "bad_videos.jsonl"
-
-    @property
-    def metrics(self) -> Path:
-        """JSON lines of the run."""
-        return self.path / "metrics.jsonl"
-
-    def save_state(self, state: dict[str, Any]) -> None:
+    def save_state(self, state: Json) -> None:
         """Write the state to continue from, in one piece."""
-        write_torch(self.path / "state.pt", state)
+        write_torch(self.state, state)
 
-    def load_state(self) -> dict[str, Any] | None:
-        """Read the last state, or None at the start of a run.
-
-        Raises:
-            StillmotionError: the file is damaged.
-        """
-        file = self.path / "state.pt"
-        if not file.is_file():
-            return None
+    def load_state(self) -> Json | None:
+        """Read the last state, or None at the start of a run. Raises `StillmotionError`: the file is damaged."""
         try:
-            with zipfile.ZipFile(file) as archive:  # PyTorch does not compare the checksums that it writes
+            if not self.state.is_file():
+                return None
+            with zipfile.ZipFile(self.state) as archive:  # PyTorch does not compare the checksums that it writes
                 if part := archive.testzip():
                     raise ValueError(f"{part} has another checksum")
-            state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+            return torch.load(self.state, map_location="cpu", weights_only=True)
         except Exception as error:  # PyTorch goes on to advise reading it unsafely
             reason = one_line(error)[:120].partition(". ")[0]
-            raise StillmotionError(f"{file} is damaged ({reason}); delete it to start over") from error
-        return state
+            raise StillmotionError(f"{self.state} is damaged ({reason}); delete it to start over") from error
 
     def finish(self) -> None:
         """Remove the state: the run is complete."""
-        (self.path / "state.pt").unlink(missing_ok=True)
+        self.state.unlink(missing_ok=True)
 
     def log(self, **values: Any) -> None:
         """Append one line to the metrics."""
@@ -168,12 +142,8 @@ class RunFolder:
         """Seconds spent in optimizer steps, over all resumptions."""
         return sum(line.get("seconds", 0.0) for line in self.read_metrics())
 
-    def read_metrics(self) -> list[dict[str, Any]]:
-        """All lines of the metrics.
-
-        Raises:
-            StillmotionError: one of them is damaged.
-        """
+    def read_metrics(self) -> list[Json]:
+        """All lines of the metrics. Raises `StillmotionError`: one of them is damaged."""
         lines = self._lines()
         if None in lines:
             raise StillmotionError(f"{self.metrics} is damaged in line {lines.index(None) + 1}; remove that line")
@@ -186,9 +156,9 @@ class RunFolder:
             with atomic_write(self.metrics) as temporary:
                 temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 
-    def _lines(self) -> list[dict[str, Any] | None]:
+    def _lines(self) -> list[Json | None]:
         """Lines of the metrics; None for one that is damaged, or cut short by a kill."""
-        found: list[dict[str, Any] | None] = []
+        found: list[Json | None] = []
         text = self.metrics.read_text(encoding="utf-8", errors="replace") if self.metrics.is_file() else ""
         for line in filter(str.strip, text.splitlines()):
             try:
@@ -198,18 +168,19 @@ class RunFolder:
             found.append(entry if isinstance(entry, dict) and isinstance(entry.get("step"), int) else None)
         return found
 
-    def _previous(self) -> dict[str, Any] | None:
+    def _previous(self) -> Json | None:
         file = self.path / "config.json"
-        begun = [
-            name for name in _FILES if name not in ("config.json", "bad_videos.jsonl") and (self.path / name).exists()
-        ]
-        if not file.is_file() or not begun:  # a run that ended before its first step left nothing to go on with
+        begun = [n for n in _FILES if n not in (file.name, self.bad_videos.name) and (self.path / n).exists()]
+        if not begun:  # a run that ended before its first step left nothing to go on with
             return None
+        if not file.is_file():
+            raise StillmotionError(
+                f"{self.path} holds {begun[0]} of a run without its config.json; choose another --out"
+            )
         try:
-            content: dict[str, Any] = dict(json.loads(file.read_text(encoding="utf-8")).items())
+            return dict(json.loads(file.read_text(encoding="utf-8")).items())
         except (ValueError, AttributeError, RecursionError) as error:
             raise StillmotionError(f"{file} is damaged; choose another --out, or delete {self.path}") from error
-        return content
 
 
 def _differences(before: Any, now: Any, default: Any, name: str = "") -> list[str]:

@@ -26,9 +26,7 @@ class Tune:
 
 def rules(model: nn.Module, tunes: Sequence[Tune]) -> dict[str, Tune]:
     """The rule of each parameter that trains, by name; the others are to be frozen.
-
-    Raises:
-        StillmotionError: a pattern that matches nothing (a typing error must not freeze silently).
+    Raises `StillmotionError`: a pattern that matches nothing (a typing error must not freeze silently).
     """
     names = [name for name, _ in model.named_parameters()]
     for tune in tunes:
@@ -55,18 +53,11 @@ class TunedPart(NamedTuple):
 
 
 def explain(
-    model: nn.Module,
-    trained: Mapping[str, Tune],
-    new: Sequence[str],
-    lr: float,
-    weight_decay: float,
-    decay: Decay,
+    model: nn.Module, trained: Mapping[str, Tune], new: Sequence[str], lr: float, weight_decay: float, decay: Decay
 ) -> list[TunedPart]:
     """Say for every part of a model what trains, at what rate and with what decay, and what is frozen.
 
-    Args:
-        trained: what `rules` returns.
-        new: name patterns of the parameters that the backbone does not hold.
+    `trained` is what `rules` returns, `new` are name patterns of the parameters that the backbone does not hold.
     """
     found: dict[tuple[str, float, float], list[int]] = {}
     for name, parameter in model.named_parameters():
@@ -92,14 +83,11 @@ def param_groups(
 ) -> list[dict[str, Any]]:
     """Group what trains by rate and decay, for an optimizer: each group has `params`, `lr_scale`, `weight_decay`.
 
-    Args:
-        weight_decay: the decay of ordinary tensors.
-        decay: "all" decays every tensor (EVL and ViFi-CLIP as released); "matrices" spares vectors and scalars.
+    The decay "all" is of every tensor (EVL and ViFi-CLIP as released); "matrices" spares vectors and scalars.
     """
     parameters = dict(model.named_parameters())
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, rule in trained.items():
-        parameter = parameters[name]
-        decayed = 0.0 if _spared(parameter, decay) else weight_decay * rule.decay
-        groups.setdefault((rule.lr_scale, decayed), []).append(parameter)
+        decayed = 0.0 if _spared(parameters[name], decay) else weight_decay * rule.decay
+        groups.setdefault((rule.lr_scale, decayed), []).append(parameters[name])
     return [{"params": p, "lr_scale": scale, "weight_decay": wd} for (scale, wd), p in groups.items()]

@@ -20,8 +20,7 @@ _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 def read_object(path: Path, *keys: str) -> dict[str, Any]:
     """Read an object of a JSON file, or one in it by its keys; empty where there is no such file, or no such key.
 
-    Raises:
-        WeightsError: the file cannot be read, or holds something else there.
+    Raises `WeightsError`: the file cannot be read, or holds something else there.
     """
     if not path.is_file():
         return {}
@@ -42,8 +41,7 @@ def read_object(path: Path, *keys: str) -> dict[str, Any]:
 def read_sharded(folder: Path) -> dict[str, Tensor]:
     """Read the weights of a Hugging Face model folder, in one file or several.
 
-    Raises:
-        WeightsError: there are none, or they cannot be read.
+    Raises `WeightsError`: there are none, or they cannot be read.
     """
     state: dict[str, Tensor] = {}
     for file in weight_files(folder):
@@ -54,8 +52,7 @@ def read_sharded(folder: Path) -> dict[str, Tensor]:
 def weight_files(folder: Path) -> list[Path]:
     """The files with the weights of a Hugging Face or open_clip model folder.
 
-    Raises:
-        WeightsError: there are none, or the index names something else than files of the folder.
+    Raises `WeightsError`: there are none, or the index names something else than files of the folder.
     """
     for name in _SINGLE:
         if (folder / name).is_file():
@@ -74,8 +71,7 @@ def weight_files(folder: Path) -> list[Path]:
 def folder_sizes(path: Path) -> dict[str, Any]:
     """Sizes that a Hugging Face folder's `config.json` says and its tensors do not: activation and heads.
 
-    Raises:
-        WeightsError: the file is damaged, or says what cannot be.
+    Raises `WeightsError`: the file is damaged, or says what cannot be.
     """
     config = path / "config.json"
     vision, text = read_object(config, "vision_config"), read_object(config, "text_config")
@@ -91,16 +87,11 @@ def folder_sizes(path: Path) -> dict[str, Any]:
 def folder_pixels(path: Path) -> dict[str, Any]:
     """Pixel statistics and interpolation that a Hugging Face or open_clip folder says.
 
-    Raises:
-        WeightsError: a file is damaged, or says what cannot be.
+    Raises `WeightsError`: a file is damaged, or says what cannot be.
     """
     processor, open_clip = path / "preprocessor_config.json", path / "open_clip_config.json"
-    ours = read_object(open_clip, "preprocess_cfg")
-    return (
-        statistics(read_object(processor), {"mean": "image_mean", "std": "image_std"}, str(processor))
-        | statistics(ours, {"mean": "mean", "std": "std"}, str(open_clip))
-        | interpolation(ours)
-    )
+    theirs = pixel_settings(read_object(processor), str(processor), "image_")
+    return theirs | pixel_settings(read_object(open_clip, "preprocess_cfg"), str(open_clip))
 
 
 def folder_tokenizer(path: Path) -> str:
@@ -110,26 +101,22 @@ def folder_tokenizer(path: Path) -> str:
     return f"local-dir:{path.resolve()}" if own or text.get("context_length", 77) != 77 else "ViT-B-16"
 
 
-def statistics(settings: Mapping[str, Any], names: Mapping[str, str], source: str) -> dict[str, Any]:
-    """Three finite numbers each of what `names` calls mean and std (above zero); what is not there is left out.
+def pixel_settings(settings: Mapping[str, Any], source: str, prefix: str = "") -> dict[str, Any]:
+    """What settings say of `mean`, `std` and `interpolation`, their names after a prefix.
 
-    Raises:
-        WeightsError: something else is there.
+    Means are three finite numbers, deviations are above zero too, or `WeightsError` is raised; of the ways to resize
+    only the two that are known here are kept.
     """
-    found: dict[str, Any] = {}
-    for ours, theirs in names.items():
-        values = settings.get(theirs)
+    way = settings.get(f"{prefix}interpolation")
+    found: dict[str, Any] = {"interpolation": way} if way in ("bicubic", "bilinear") else {}
+    for name in ("mean", "std"):
+        values = settings.get(f"{prefix}{name}")
         if values is None:
             continue
         good = isinstance(values, (list, tuple)) and len(values) == 3 and all(type(v) in (int, float) for v in values)
-        if not good or not all(abs(v) < 1e6 and math.isfinite(v) and (ours == "mean" or v > 0) for v in values):
-            rule = "three numbers" + (" above zero" if ours == "std" else "")
-            raise WeightsError(f"{source}: {theirs} is {reprlib.repr(values)}, expected {rule}; correct the file")
-        found[ours] = tuple(values)
+        if not good or not all(abs(v) < 1e6 and math.isfinite(v) and (name == "mean" or v > 0) for v in values):
+            rule = "three numbers" + (" above zero" if name == "std" else "")
+            value = reprlib.repr(values)
+            raise WeightsError(f"{source}: {prefix}{name} is {value}, expected {rule}; correct the file")
+        found[name] = tuple(values)
     return found
-
-
-def interpolation(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """How frames are resized, where it is said and is one of the two ways that are known here."""
-    way = settings.get("interpolation")
-    return {"interpolation": way} if way in ("bicubic", "bilinear") else {}

@@ -34,53 +34,52 @@ _STACKS = (
     ("mit.encoder.layers.", "mit.resblocks."),
 )
 _BLOCK = (
-    ("self_attn.", "attn."),
-    ("layer_norm1.", "ln_1."),
-    ("layer_norm2.", "ln_2."),
-    ("mlp.fc1.", "mlp.c_fc."),
-    ("mlp.fc2.", "mlp.c_proj."),
-    ("message_attn.", "message_attn."),
-    ("message_fc.", "message_fc."),
-    ("message_ln.", "message_ln."),
-)
+    ("self_attn.", "attn."), ("layer_norm1.", "ln_1."), ("layer_norm2.", "ln_2."), ("mlp.fc1.", "mlp.c_fc."),
+    ("mlp.fc2.", "mlp.c_proj."), *((same, same) for same in ("message_attn.", "message_fc.", "message_ln.")),
+)  # fmt: skip
 _PACKED = re.compile(r"(.*attn\.)([qkv])_proj\.(weight|bias)")
 
 
 def from_hugging_face(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Names of `CLIPModel` to OpenAI's, of `XCLIPModel` to X-CLIP's; queries, keys and values are packed.
 
-    Raises:
-        WeightsError: a tensor of another model, or an attention that is not whole.
+    Raises `WeightsError`: a tensor of another model, or an attention that is not whole.
     """
     renamed: dict[str, Tensor] = {}
     packed: dict[str, dict[str, Tensor]] = {}
     for key, value in state.items():
         if key.endswith("position_ids"):
             continue
-        name, transposed = _ours(key)
+        if (found := _renamed(key, 1)) is None:
+            raise WeightsError(
+                f"tensor {key!r} is not part of a Hugging Face CLIPModel or XCLIPModel; pass the folder of such a model"
+            )
+        name, transposed = found
         parts = None if name.startswith("prompts_generator.") else _PACKED.fullmatch(name)
         if parts:
             packed.setdefault(f"{parts[1]}in_proj_{parts[3]}", {})[parts[2]] = value
         else:
             renamed[name] = value.T.contiguous() if transposed else value
-    for name, found in packed.items():
-        missing = [f"{p}_proj" for p in "qkv" if p not in found]
+    for name, rows in packed.items():
+        missing = [f"{p}_proj" for p in "qkv" if p not in rows]
         if missing:
             raise WeightsError(f"{name}: the Hugging Face checkpoint lacks {', '.join(missing)}; the file is damaged")
-        renamed[name] = torch.cat([found[p] for p in "qkv"])
+        renamed[name] = torch.cat([rows[p] for p in "qkv"])
     return renamed
 
 
 def to_hugging_face(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Names of OpenAI or of X-CLIP's release to `CLIPModel`'s or `XCLIPModel`'s.
 
-    Raises:
-        WeightsError: a tensor that these models have no place for.
+    Raises `WeightsError`: a tensor that these models have no place for.
     """
     video = any(".message_fc." in key for key in state)
+    misspelt = "vision_model.pre_layrnorm." if video else "vision_model.pre_layernorm."
     renamed: dict[str, Tensor] = {}
     for key, value in state.items():
-        name, transposed = _theirs(key, video)
+        if (found := _renamed(key, -1, misspelt)) is None:
+            raise WeightsError(f"tensor {key!r} has no place in Hugging Face's models; they hold CLIP and X-CLIP alone")
+        name, transposed = found
         if name.endswith(("attn.in_proj_weight", "attn.in_proj_bias")):
             stem, kind = name.rsplit("in_proj_", 1)
             for part, rows in zip("qkv", value.chunk(3)):
@@ -90,30 +89,18 @@ def to_hugging_face(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def _ours(key: str) -> tuple[str, bool]:
-    for theirs, ours in _STACKS:
-        if key.startswith(theirs):
-            number, _, rest = key[len(theirs) :].partition(".")
-            for old, new in _BLOCK:
-                if rest.startswith(old):
-                    return f"{ours}{number}.{new}{rest[len(old) :]}", False
-    for theirs, ours, transposed in _SINGLE:
-        if key == theirs or (theirs.endswith(".") and key.startswith(theirs)):
-            return ours + key[len(theirs) :], transposed
-    raise WeightsError(
-        f"tensor {key!r} is not part of a Hugging Face CLIPModel or XCLIPModel; pass the folder of such a model"
-    )
-
-
-def _theirs(key: str, video: bool) -> tuple[str, bool]:
-    for theirs, ours in _STACKS:
-        if key.startswith(ours):
-            number, _, rest = key[len(ours) :].partition(".")
-            for old, new in _BLOCK:
-                if rest.startswith(new):
-                    return f"{theirs}{number}.{old}{rest[len(new) :]}", False
-    misspelt = "vision_model.pre_layernorm." if not video else "vision_model.pre_layrnorm."
-    for theirs, ours, transposed in _SINGLE:
-        if theirs != misspelt and (key == ours or (ours.endswith(".") and key.startswith(ours))):
-            return theirs + key[len(ours) :], transposed
-    raise WeightsError(f"tensor {key!r} has no place in Hugging Face's models; they hold plain CLIP and X-CLIP alone")
+def _renamed(key: str, step: int, left_out: str = "") -> tuple[str, bool] | None:
+    """The other name, along the tables (1) or against them (-1), and whether it is transposed; None: there is none."""
+    for stack in _STACKS:
+        old, new = stack[::step]
+        if key.startswith(old):
+            number, _, rest = key[len(old) :].partition(".")
+            for part in _BLOCK:
+                theirs, ours = part[::step]
+                if rest.startswith(theirs):
+                    return f"{new}{number}.{ours}{rest[len(theirs) :]}", False
+    for *names, transposed in _SINGLE:
+        old, new = names[::step]
+        if left_out not in names and (key == old or (old.endswith(".") and key.startswith(old))):
+            return new + key[len(old) :], transposed
+    return None

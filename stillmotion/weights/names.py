@@ -29,8 +29,7 @@ OPENAI: Names = (
 def translate(state: Mapping[str, V], names: Names, back: bool = False) -> dict[str, V]:
     """Replace the prefix of every name: foreign to ours, or ours to foreign (`back`).
 
-    Raises:
-        WeightsError: a name that no prefix fits.
+    Raises `WeightsError`: a name that no prefix fits.
     """
     table = sorted(((b, a) if back else (a, b) for a, b in names), key=lambda pair: -len(pair[0]))
     renamed = {}
@@ -62,11 +61,8 @@ def to_openai(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     state = {k.removeprefix("module."): v for k, v in state.items() if isinstance(v, Tensor)}
     if any(k.startswith("vision_model.") for k in state):
         return from_hugging_face(state)
-    renamed = {}
-    for key, value in state.items():
-        if key in IGNORED or key.endswith(("position_ids", "attn_mask")):
-            continue
-        renamed[key.removeprefix("text.").replace("head.logit_", "logit_")] = value
+    kept = {k: v for k, v in state.items() if k not in IGNORED and not k.endswith(("position_ids", "attn_mask"))}
+    renamed = {k.removeprefix("text.").replace("head.logit_", "logit_"): v for k, v in kept.items()}
     if "logit_scale" in renamed:
         renamed["logit_scale"] = renamed["logit_scale"].reshape(())
     return renamed

@@ -23,18 +23,11 @@ from stillmotion.errors import WeightsError, reason
 PICKLE_BYTES = 8 << 20
 """The most that may describe tensors (3,000 take half a megabyte); what a byte can build is bounded by it."""
 
-_DTYPES: dict[str, torch.dtype] = {
-    "FloatStorage": torch.float32,
-    "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16,
-    "DoubleStorage": torch.float64,
-    "LongStorage": torch.int64,
-    "IntStorage": torch.int32,
-    "ShortStorage": torch.int16,
-    "CharStorage": torch.int8,
-    "ByteStorage": torch.uint8,
-    "BoolStorage": torch.bool,
-}
+_DTYPES = {
+    "FloatStorage": torch.float32, "HalfStorage": torch.float16, "BFloat16Storage": torch.bfloat16,
+    "DoubleStorage": torch.float64, "LongStorage": torch.int64, "IntStorage": torch.int32,
+    "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8, "BoolStorage": torch.bool,
+}  # fmt: skip
 # What `torch.save` and TorchScript write, in any protocol. No sets, and as keys no tuples and no numbers past 2^60: a
 # tuple of tuples of tuples takes for ever to hash, and such numbers have equal hashes.
 _OPCODES = (
@@ -65,8 +58,7 @@ Fetch = Callable[[str, torch.dtype, int], Tensor]
 def read_pickled(path: Path) -> Any:
     """Read what `torch.save` or TorchScript wrote; every name that is not a tensor's or inert is refused.
 
-    Raises:
-        WeightsError: not such a file, damaged, larger inside than outside, or one that asks to run code.
+    Raises `WeightsError`: not such a file, damaged, larger inside than outside, or one that asks to run code.
     """
     try:
         if zipfile.is_zipfile(path):
@@ -120,7 +112,7 @@ def _read_zip(archive: zipfile.ZipFile, path: Path) -> Any:
 def _read_legacy(content: mmap.mmap, path: Path) -> Any:
     """The format of PyTorch before 1.6: five pickles in a row, then each storage as its length and its values."""
     storages: dict[str, Tensor] = {}
-    position = held = 0
+    held = 0
 
     def fetch(key: str, dtype: torch.dtype, numel: int) -> Tensor:
         nonlocal held
@@ -134,17 +126,14 @@ def _read_legacy(content: mmap.mmap, path: Path) -> Any:
         return storages[key]
 
     def take(count: int) -> bytearray:
-        nonlocal position
-        position += count
-        if position > len(content):
+        if count > len(content) - content.tell():
             raise ValueError("it is cut short")
-        return bytearray(content[position - count : position])
+        return bytearray(content.read(count))
 
     def unpickle() -> Any:
-        nonlocal position
-        stream = io.BytesIO(content[position : position + PICKLE_BYTES])
+        start, stream = content.tell(), io.BytesIO(content.read(PICKLE_BYTES))
         value = _Unpickler(stream, path, len(content), fetch).load()
-        position += stream.tell()
+        content.seek(start + stream.tell())
         return value
 
     if unpickle() != _LEGACY_MAGIC or unpickle() != _LEGACY_PROTOCOL or unpickle().get("little_endian") is not True:
@@ -281,10 +270,9 @@ def _fill(target: dict[Any, Any], pairs: Any) -> None:
 
 
 def _counts(values: Any) -> tuple[int, ...]:
-    if not isinstance(values, (list, tuple)) or len(values) > 32 or not all(type(v) is int for v in values):
-        raise ValueError("sizes that are not whole numbers")
-    if not all(0 <= v < 1 << 48 for v in values):
-        raise ValueError("sizes that are out of range")
+    good = isinstance(values, (list, tuple)) and len(values) <= 32
+    if not good or not all(type(v) is int and 0 <= v < 1 << 48 for v in values):
+        raise ValueError("sizes that are not whole numbers, or out of range")
     return tuple(values)
 
 

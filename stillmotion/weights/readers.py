@@ -1,6 +1,7 @@
 """Read tensors from files of others without running anything that is in them."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,17 @@ def read_state(path: Path, beside: Mapping[str, str] | None = None) -> dict[str,
         path: the file.
         beside: a second state dict that lies beside the first one, and what to put before its names.
 
-    Raises:
-        WeightsError: no such file, not a checkpoint, damaged, or one that asks to run code.
+    Raises `WeightsError`: no such file, not a checkpoint, damaged, or one that asks to run code.
     """
     if not path.is_file():
         raise WeightsError(f"no weights file {path}{_siblings(path)}")
     if path.suffix == ".safetensors":
         return read_safetensors(path)
-    content = read_pickled(path)
+    return tensors_of(read_pickled(path), path, beside)
+
+
+def tensors_of(content: Any, path: Path, beside: Mapping[str, str] | None = None) -> dict[str, Tensor]:
+    """Return the state dict in what `read_pickled` found in a file, see `read_state`."""
     if isinstance(content, Passive) and not any(isinstance(content.get(w), Mapping) for w in _WRAPPERS):
         state = dict(_walk(content, path))  # a TorchScript module: nested attributes
     else:
@@ -44,21 +48,23 @@ def read_state(path: Path, beside: Mapping[str, str] | None = None) -> dict[str,
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
     """Read a safetensors file; a truncated or foreign one is refused in one line."""
-    try:
+    with _safetensors(path):
         return load_file(path)
-    except Exception as error:  # safetensors raises its own types, which differ between versions
-        raise WeightsError(f"{path} is not a readable safetensors file ({reason(error)}); fetch it again") from error
 
 
 def read_metadata(path: Path) -> dict[str, str]:
     """Read the text that a safetensors file carries beside its tensors.
 
-    Raises:
-        WeightsError: not a safetensors file.
+    Raises `WeightsError`: not a safetensors file.
     """
+    with _safetensors(path), safe_open(path, framework="pt") as file:
+        return file.metadata() or {}
+
+
+@contextmanager
+def _safetensors(path: Path) -> Iterator[None]:
     try:
-        with safe_open(path, framework="pt") as file:
-            return file.metadata() or {}
+        yield
     except Exception as error:  # safetensors' own types, which differ between versions
         raise WeightsError(f"{path} is not a readable safetensors file ({reason(error)}); fetch it again") from error
 
@@ -73,8 +79,7 @@ def open_wrappers(
         beside: a second state dict that lies beside the first one, and what to put before its names.
         source: what to call it in an error.
 
-    Raises:
-        WeightsError: a dictionary that holds itself, or a second state dict that is none.
+    Raises `WeightsError`: a dictionary that holds itself, or a second state dict that is none.
     """
     second: dict[str, Tensor] = {}
     for _ in range(DEPTH):
@@ -93,8 +98,7 @@ def open_wrappers(
 def check_finite(state: Mapping[str, Tensor], source: str) -> None:
     """Refuse weights with values that are not numbers or infinite: with them every score would be nan.
 
-    Raises:
-        WeightsError: there are such values; the first tensor with them is named.
+    Raises `WeightsError`: there are such values; the first tensor with them is named.
     """
     for name, tensor in state.items():
         # One sum finds them at the speed of memory; it may also overflow, so a bad one is looked at again.

@@ -20,6 +20,8 @@ def test_each_kind_alone_and_all_together(capsys: pytest.CaptureFixture[str]) ->
     ]
     shots = "80.7, 85.1, 90.0, 92.7 top-1 (K=2, K=4, K=8, K=16)"
     assert any(line.startswith("table 3: ") and f"; UCF-101 {shots}; " in line for line in lines)
+    names = [line[:24].strip() for line in parts[2].splitlines()[1:] if line.strip()]
+    assert "auto" in names and all(" " not in name for name in names), "a table of names, and no prose"
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from stillmotion.checkpoint import of_plain_values
 from stillmotion.data.transforms import CLIP_MEAN, IMAGENET_MEAN, PLACES, Augment, MultiScaleCrop, Preprocess
 from stillmotion.errors import StillmotionError
 
@@ -53,9 +56,9 @@ def test_bgr_takes_the_same_statistics_to_reversed_channels() -> None:
 
 
 def test_cards_from_before_bgr_load() -> None:
-    saved = Preprocess(size=(32, 48)).to_dict()
+    saved = asdict(Preprocess(size=(32, 48)))
     assert saved.pop("bgr") is False
-    assert Preprocess.from_dict(saved) == Preprocess(size=(32, 48))
+    assert of_plain_values(Preprocess, saved) == Preprocess(size=(32, 48))
 
 
 def test_three_crops_lie_along_the_longer_side() -> None:
@@ -68,7 +71,7 @@ def test_preprocess_survives_json() -> None:
     import json
 
     saved = Preprocess(size=(32, 48), mean=IMAGENET_MEAN, interpolation="bilinear")
-    assert Preprocess.from_dict(json.loads(json.dumps(saved.to_dict()))) == saved
+    assert of_plain_values(Preprocess, json.loads(json.dumps(asdict(saved)))) == saved
 
 
 @pytest.mark.parametrize("recipe", ["none", "crop", "vificlip", "evl", "actionclip"])

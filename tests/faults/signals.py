@@ -19,6 +19,13 @@ KINDS = {
 }
 
 
+def usual() -> None:
+    """A shell lets processes in the background ignore some signals, as `nohup` does; a command at a terminal does not."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def send(signals: tuple[signal.Signals, ...]) -> Trial:
     """Trials of one kind: training from the cache, from pixels, and encoding in turn."""
 
@@ -29,7 +36,7 @@ def send(signals: tuple[signal.Signals, ...]) -> Trial:
             run = Run(world, recipe, do)
             for i in range(k, row.count, len(runs)):
                 run.clear()
-                child = command(run.words)
+                child = command(run.words, usual)
                 time.sleep(row.draw.uniform(0, run.seconds))
                 for number in signals:
                     os.kill(child.pid, number)

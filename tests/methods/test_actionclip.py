@@ -153,7 +153,7 @@ def test_the_fixed_scale_is_of_the_test_alone() -> None:
 
 def test_shifted_blocks_move_patches_and_not_the_class_token() -> None:
     x = torch.randn(1, 3, 5, 16)
-    y = ShiftBlock.shifted(x)
+    y = ShiftBlock.enter(x)
     assert torch.equal(y[:, :, 0], x[:, :, 0])
     assert torch.equal(y[:, :2, 1:, :2], x[:, 1:, 1:, :2]) and not y[:, 2, 1:, :2].any()
     assert torch.equal(y[:, 1:, 1:, 2:4], x[:, :2, 1:, 2:4]) and not y[:, 0, 1:, 2:4].any()

@@ -16,7 +16,6 @@ from stillmotion.methods import EVL
 from stillmotion.methods.evl import EVLDecoder, Init
 from stillmotion.models.video_clip import VideoCLIP
 from stillmotion.releases import evl
-from stillmotion.releases.base import Sizes
 from tests.conftest import select, tiny_backbone, tiny_state
 from tests.golden.recipe import load, picked, video, weight
 from tests.models.test_affinity_and_table import plain_affinity, plain_attention, plain_offsets
@@ -113,7 +112,7 @@ def close(tensor: Tensor, expected: list[float]) -> None:
 def test_modules_are_inferred_from_the_keys() -> None:
     for case in GOLDEN["cases"].values():
         theirs = {k.removeprefix("module."): v for k, v in golden_checkpoint(case).items()}
-        method = evl.read(theirs, golden_trunk(), Sizes(image_size=(48, 64)), num_frames=4).method
+        method = evl.read(theirs, golden_trunk(), num_frames=4).method
         assert [method.conv, method.positions, method.cross_attention] == [bool(f) for f in case["flags"]]
         assert (method.layers, method.inner_width, method.mlp_ratio, method.num_frames) == (3, 32, 2.0, 4)
 

@@ -12,7 +12,6 @@ from stillmotion.errors import StillmotionError, WeightsError
 from stillmotion.methods import LinearProbe, ViFiCLIP, ZeroShot
 from stillmotion.models.video_clip import VideoCLIP
 from stillmotion.releases import vificlip
-from stillmotion.releases.base import Sizes
 from tests.conftest import select, tiny_backbone
 from tests.golden.recipe import load, picked, video, weight
 from tests.methods.golden_clip import SHAPES
@@ -87,9 +86,7 @@ def test_prompts_equal_the_release(clip_state: dict[str, Tensor], case: str) -> 
 @pytest.mark.parametrize("case", PROMPTED)
 def test_prompts_train_what_the_release_trains(clip_state: dict[str, Tensor], case: str) -> None:
     theirs = prompted(clip_state, case)
-    method = vificlip.read(
-        {k.removeprefix("module."): v for k, v in theirs.items()}, clip_state, Sizes(text_heads=1)
-    ).method
+    method = vificlip.read({k.removeprefix("module."): v for k, v in theirs.items()}, clip_state).method
     model = stillmotion.from_official("vificlip", theirs, clip=clip_state, text_heads=1)
     written = vificlip.write(method, model.state_dict())["model"]
     trained = {f"module.{k}" for k in GOLDEN["cases"][case]["trainable"]}
