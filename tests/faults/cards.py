@@ -119,13 +119,11 @@ def hugging_face(world: World, row: Row) -> None:
         row.check("" if code in (weights.LOADED, weights.REFUSED) else f"code {code}", f"{i} {kind}")
 
 
+TRIALS: dict[str, tuple[Trial, int]] = {
+    "hostile cards of evl": (hostile("evl"), 200),
+    "hostile cards of vificlip": (hostile("vificlip"), 150),
+    "damaged folders of Hugging Face and open_clip": (hugging_face, 50),
+}
+
 if __name__ == "__main__":
-    sys.exit(
-        main(
-            {
-                "hostile cards of evl": (hostile("evl"), 200),
-                "hostile cards of vificlip": (hostile("vificlip"), 150),
-                "damaged folders of Hugging Face and open_clip": (hugging_face, 50),
-            }
-        )
-    )
+    sys.exit(main(TRIALS))

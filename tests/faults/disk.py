@@ -56,7 +56,7 @@ def attempt(
 ) -> None:
     """One trial: start on a small disk, see that all is whole or not there, make room, and settle."""
     if not mounted():
-        child = start(limit(resource.RLIMIT_FSIZE, size))
+        child = start(limit(resource.RLIMIT_FSIZE, max(size, 4096)))  # its messages need some
         row.counts["refused"] += child.code == 2
         row.check(child.error() or half(folder) or settle(), name)
         return

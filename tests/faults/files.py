@@ -16,11 +16,10 @@ from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file, save_file
 
 from stillmotion.train.loop import Trainer
-from tests.faults import Row, Run, World, command, limit, main
+from tests.faults import Row, Run, Trial, World, command, limit, main
 
 ROOM, SECONDS = 1 << 30, 10.0
 DEEP = b"[" * 10**5 + b"]" * 10**5
@@ -196,15 +195,12 @@ def ensembles(world: World, row: Row) -> None:
         row.check(problem, i)
 
 
+TRIALS: dict[str, tuple[Trial, int]] = {
+    "shards of features: flipped, cut, exchanged": (shards, 56),
+    "index, spec, configuration, metrics, state": (kept_files, 98),
+    "lists, labels, names of recipes": (written, 145),
+    "predictions for an ensemble": (ensembles, 33),
+}
+
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    sys.exit(
-        main(
-            {
-                "shards of features: flipped, cut, exchanged": (shards, 56),
-                "index, spec, configuration, metrics, state": (kept_files, 98),
-                "lists, labels, names of recipes": (written, 145),
-                "predictions for an ensemble": (ensembles, 33),
-            }
-        )
-    )
+    sys.exit(main(TRIALS))

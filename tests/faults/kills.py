@@ -50,14 +50,12 @@ def kill_command(world: World, row: Row) -> None:
     row.note = f"{kills} kills"
 
 
+TRIALS: dict[str, tuple[Trial, int]] = {
+    "SIGKILL of `train evl`": (kill(), 35),
+    "SIGKILL of `train vificlip`": (kill("vificlip"), 15),
+    "SIGKILL of `encode evl`": (kill(do="encode"), 20),
+    "SIGKILL of the real command": (kill_command, 8),
+}
+
 if __name__ == "__main__":
-    sys.exit(
-        main(
-            {
-                "SIGKILL of `train evl`": (kill(), 35),
-                "SIGKILL of `train vificlip`": (kill("vificlip"), 15),
-                "SIGKILL of `encode evl`": (kill(do="encode"), 20),
-                "SIGKILL of the real command": (kill_command, 8),
-            }
-        )
-    )
+    sys.exit(main(TRIALS))

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 
-from tests.faults import Row, Run, World, command, main
+from tests.faults import Row, Run, Trial, World, command, main
 
 
 def encode_together(world: World, row: Row, processes: int = 2) -> None:
@@ -58,13 +58,11 @@ def train_together(world: World, row: Row) -> None:
         row.check("" if refused and same else f"first {first.code}, second {second.code}: {second.said[-500:]}", i)
 
 
+TRIALS: dict[str, tuple[Trial, int]] = {
+    "two encoders on one cache": (encode_together, 12),
+    "four encoders on one cache": (encode_four, 1),
+    "two trainers in one folder": (train_together, 10),
+}
+
 if __name__ == "__main__":
-    sys.exit(
-        main(
-            {
-                "two encoders on one cache": (encode_together, 12),
-                "four encoders on one cache": (encode_four, 1),
-                "two trainers in one folder": (train_together, 10),
-            }
-        )
-    )
+    sys.exit(main(TRIALS))

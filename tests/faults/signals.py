@@ -20,7 +20,7 @@ KINDS = {
 
 
 def usual() -> None:
-    """A shell lets processes in the background ignore some signals, as `nohup` does; a command at a terminal does not."""
+    """What a command at a terminal does: shells let those in the background ignore some signals, as `nohup` does."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
@@ -52,6 +52,8 @@ def send(signals: tuple[signal.Signals, ...]) -> Trial:
     return trial
 
 
+COUNTS = (12, 11, 11, 11, 11)
+TRIALS = {name: (send(kind), count) for (name, kind), count in zip(KINDS.items(), COUNTS, strict=True)}
+
 if __name__ == "__main__":
-    counts = (12, 11, 11, 11, 11)
-    sys.exit(main({name: (send(kind), count) for (name, kind), count in zip(KINDS.items(), counts, strict=True)}))
+    sys.exit(main(TRIALS))

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from stillmotion.classifier import Classifier, from_backbone
-from tests.faults import Row, World, fork, main
+from tests.faults import Row, Trial, World, fork, main
 
 NAMES = (("run", "walk", "jump"), ("a cat", "a dog"), ("one", "two", "three", "four", "five"))
 
@@ -63,13 +63,11 @@ def forked(world: World, row: Row) -> None:
         row.check(child.code and f"code {child.code}: {child.said}", i)
 
 
+TRIALS: dict[str, tuple[Trial, int]] = {
+    "predictions of 8 threads": (predict, 320),
+    "the same while classes are assigned": (predict_and_assign, 320),
+    "fork after a prediction": (forked, 3),
+}
+
 if __name__ == "__main__":
-    sys.exit(
-        main(
-            {
-                "predictions of 8 threads": (predict, 320),
-                "the same while classes are assigned": (predict_and_assign, 320),
-                "fork after a prediction": (forked, 3),
-            }
-        )
-    )
+    sys.exit(main(TRIALS))

@@ -25,7 +25,7 @@ from stillmotion.data.transforms import Preprocess
 from stillmotion.data.video import open_video
 from stillmotion.errors import VideoError
 from tests.data.test_video import KINDS
-from tests.faults import Row, World, fork, limit, main
+from tests.faults import Row, Trial, World, fork, limit, main
 from tests.faults.weights import damage
 from tests.videos import write_video
 
@@ -48,6 +48,7 @@ def read(path: Path) -> None:
 def mutants(world: World, row: Row) -> None:
     """Of every kind of the decoding tests."""
     samples = {}
+    os.environ["SVT_LOG"] = "1"  # errors alone
     for name, settings in KINDS.items():
         if name != "one_frame.mp4":
             samples[name] = write_video(world.folder / name, **{"frames": 48, **settings}).read_bytes()
@@ -205,12 +206,10 @@ def traced(text: str, folder: Path) -> dict[int, list[str]]:
     return seen
 
 
+TRIALS: dict[str, tuple[Trial, int]] = {
+    "mutants of videos": (mutants, 8400),
+    "lists, addresses and pipes under the names of videos": (lists, 438),
+}
+
 if __name__ == "__main__":
-    sys.exit(
-        main(
-            {
-                "mutants of videos": (mutants, 8400),
-                "lists, addresses and pipes under the names of videos": (lists, 438),
-            }
-        )
-    )
+    sys.exit(main(TRIALS))
