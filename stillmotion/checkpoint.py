@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -16,7 +17,7 @@ from stillmotion.backbones.load import FORMAT, backbone_of, load_backbone, read_
 from stillmotion.backbones.weights import TOWERS, Tower, Weights, check_fingerprints, compare, load_into
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.transforms import Preprocess
-from stillmotion.errors import WeightsError, did_you_mean
+from stillmotion.errors import WeightsError, did_you_mean, one_line
 from stillmotion.files import atomic_write
 from stillmotion.methods import METHODS, Method, name_of
 from stillmotion.models.video_clip import VideoCLIP
@@ -27,6 +28,7 @@ from stillmotion.weights.readers import read_safetensors
 # The largest number that a card may hold, by the end of its name: it is read before anything of that size is made.
 LARGEST = {"layers": 512, "blocks": 512, "depth": 512, "views": 256, "num_frames": 1024, "stride": 100_000}
 LARGEST_OTHER = 1 << 17
+_check_type = partial(typeguard.check_type, collection_check_strategy=typeguard.CollectionCheckStrategy.ALL_ITEMS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +72,8 @@ class Card:
         try:
             if raw["method"] not in METHODS:
                 raise WeightsError(
-                    f"{source} holds method {raw['method']!r}, which stillmotion.methods.METHODS does not have; import "
-                    "the module that adds it, on the command line by STILLMOTION_IMPORT=my_module"
+                    f"{source} holds method {raw['method']!r:.80}, which stillmotion.methods.METHODS does not have; "
+                    "import the module that adds it, on the command line by STILLMOTION_IMPORT=my_module"
                 )
             card = cls(
                 method=of_plain_values(METHODS[raw["method"]], raw["method_config"]),
@@ -83,15 +85,15 @@ class Card:
                 **{k: raw[k] for k in ("backbone_name", "fingerprints", "runtime", "training")},
             )
             for name, hint in get_type_hints(cls).items():
-                typeguard.check_type(getattr(card, name), hint)
+                _check_type(getattr(card, name), hint)
             if len(card.names) != len(card.classes) or card.preprocess.size != card.backbone.pixels.size:
                 raise ValueError("classes and names, or the sizes of frames, do not agree")
         except WeightsError:
             raise
         except (LookupError, TypeError, AttributeError, ValueError, typeguard.TypeCheckError) as error:
             raise WeightsError(
-                f"{source} has a damaged description, or one of a newer version ({error!s:.200}); update stillmotion, "
-                "or train or convert it again"
+                f"{source} has a damaged description, or one of a newer version ({one_line(error):.200}); update "
+                "stillmotion, or train or convert it again"
             ) from error
         return card
 
@@ -101,7 +103,7 @@ def of_plain_values(kind: type[Any], content: Mapping[str, Any]) -> Any:
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
     hints = get_type_hints(kind)
     for name, value in values.items():
-        typeguard.check_type(value, hints[name])
+        _check_type(value, hints[name])
         largest = next((n for end, n in LARGEST.items() if name.endswith(end)), LARGEST_OTHER)
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, (int, float)) and not abs(number) <= largest:  # NaN is not

@@ -91,5 +91,6 @@ def printable(text: object) -> str:
 
 
 def one_line(text: object) -> str:
-    """Return a text as one printable line."""
-    return printable(" ".join(str(text).split()))
+    """Return a text as one printable line, of a very long one the first and the last part."""
+    line = printable(" ".join(str(text).split()))
+    return line if len(line) <= 4000 else f"{line[:2000]} ... {line[-1900:]}"

@@ -1,6 +1,8 @@
 """Write files so that a crash, a full disk or a second process never leaves half a file behind; know their content."""
 
+import contextlib
 import errno
+import glob
 import hashlib
 import io
 import json
@@ -9,7 +11,7 @@ import shutil
 import stat
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,7 @@ def _renamed(path: Path) -> Iterator[Path]:
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:12]}.tmp"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent.glob(f".{glob.escape(path.name)}.*.tmp"))
         yield temporary
         temporary.replace(path)
     except Exception as error:  # libraries wrap a full disk in exceptions of their own
@@ -55,6 +58,14 @@ def _renamed(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
+
+
+def sweep(paths: Iterable[Path]) -> None:
+    """Remove those files that are an hour old, which a killed process left half done; a younger one may be in use."""
+    for path in paths:
+        with contextlib.suppress(OSError):  # gone already, or not ours to remove
+            if time.time() - path.stat().st_mtime > 3600:
+                path.unlink()
 
 
 _FULL = ("No space left", "File too large")

@@ -61,9 +61,8 @@ def select(model: nn.Module, tunes: Sequence[Tune]) -> dict[str, Tune]:
     return trained
 
 
-@pytest.fixture(scope="session")
-def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with a tiny two-tower CLIP whose heads are 64 wide, as OpenAI's are, so that it loads by name alone."""
+def write_tiny_clip(path: Path) -> Path:
+    """Write a tiny two-tower CLIP whose heads are 64 wide, as OpenAI's are, so that it loads by name alone."""
     from stillmotion.backbones.clip import TextTransformer, VisionTransformer
 
     torch.manual_seed(7)
@@ -72,9 +71,14 @@ def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     state = {f"visual.{k}": v for k, v in VisionTransformer(config).state_dict().items()}
     state |= dict(TextTransformer(config).state_dict())
     state["logit_scale"] = torch.tensor(2.0)
-    path = tmp_path_factory.mktemp("clip") / "tiny.safetensors"
     save_file({k: v.contiguous() for k, v in state.items()}, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with that."""
+    return write_tiny_clip(tmp_path_factory.mktemp("clip") / "tiny.safetensors")
 
 
 @pytest.fixture(scope="session")

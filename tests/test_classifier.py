@@ -82,6 +82,28 @@ def test_the_card_says_everything(trained: dict[str, Path], tiny_clip: Path) -> 
     assert card.training["videos"] == 2
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("training", "@deep@"),
+        ("preprocess", {"size": [32, 32], "short_side": []}),
+        ("classes", ["left", ["right"]]),
+        ("format", "x" * 10**5),
+        ("method", "x" * 10**5),
+        ("backbone", {"kind": "x" * 10**5, "sizes": {}, "pixels": {}}),
+    ],
+)
+def test_a_damaged_card_is_one_short_line(trained: dict[str, Path], tmp_path: Path, key: str, value: object) -> None:
+    path = tmp_path / "m.safetensors"
+    with safe_open(trained["evl"], "pt") as file:
+        card = json.loads(file.metadata()["stillmotion"])
+    text = json.dumps(card | {key: value}).replace('"@deep@"', "[" * 10**5 + "]" * 10**5)
+    save_file(load_file(trained["evl"]), path, metadata={"stillmotion": text})
+    with pytest.raises(WeightsError) as error:
+        read_card(path)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 1000
+
+
 def test_other_backbones_are_refused(trained: dict[str, Path], tiny_clip: Path, tmp_path: Path) -> None:
     state = load_file(tiny_clip)
     state["visual.proj"] += 1e-3

@@ -107,7 +107,7 @@ def backbone_of(raw: Any, source: str) -> Backbone:
     with damaged(f"{source} has a damaged description", AGAIN):
         kind, sizes, pixels = raw["kind"], raw["sizes"], raw["pixels"]
         if kind not in KINDS:
-            raise WeightsError(f"{source} has a backbone of kind {kind!r}{did_you_mean(str(kind), KINDS)}")
+            raise WeightsError(f"{source} has a backbone of kind {kind!r:.80}{did_you_mean(str(kind), KINDS)}")
         tuples: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in pixels.items()}
         return KINDS[kind].describe(sizes, Pixels(**tuples))
 
@@ -124,7 +124,7 @@ def read_card_json(path: Path) -> dict[str, Any]:
         raw = json.loads(text)
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         found = raw.get("format") if isinstance(raw, dict) else type(raw).__name__
-        raise WeightsError(f"{path} has format {found!r}; this version reads {FORMAT!r}: {AGAIN}")
+        raise WeightsError(f"{path} has format {found!r:.80}; this version reads {FORMAT!r}: {AGAIN}")
     return raw
 
 

@@ -134,6 +134,7 @@ def encode(
 
     Interrupt it at any time: what was written stays, and the next call goes on from there.
     """
+    store.sweep()
     todo = [view for view in views if any(store.lacking(item, encoder.outputs) for item in view.items())]
     decoded = batches(_Decoding(todo, encoder.spec, augment), workers, ahead=4)
     try:

@@ -28,7 +28,7 @@ from torch import Tensor
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import StillmotionError
-from stillmotion.files import atomic_write, short_digest, write_json
+from stillmotion.files import atomic_write, short_digest, sweep, write_json
 from stillmotion.models.features import Features
 from stillmotion.progress import say
 
@@ -147,6 +147,11 @@ class FeatureStore:
                 self._places.setdefault(item, []).append(part)
                 del self._pending[item]
         self._pending_bytes = 0
+
+    def sweep(self) -> None:
+        """Remove what processes that were killed long ago left: temporary files, and shards without an index."""
+        shards = self.folder.glob("shard-*.safetensors")
+        sweep([*self.folder.glob(".s*.tmp"), *(p for p in shards if not p.with_suffix(".json").is_file())])
 
     def read(self, item: str, outputs: Iterable[str]) -> Features:
         """Read outputs of one view, without batch axis, in float16 and straight from the page cache where it is warm.

@@ -11,6 +11,7 @@ predictions.jsonl     the probabilities behind them, one line per video
 
 import contextlib
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,12 @@ class RunFolder:
     def load_state(self) -> Json | None:
         """Read the last state, or None at the start of a run. Raises `StillmotionError`: the file is damaged."""
         try:
-            return torch.load(self.state, map_location="cpu", weights_only=True) if self.state.is_file() else None
+            if not self.state.is_file():
+                return None
+            with zipfile.ZipFile(self.state) as archive:  # PyTorch does not compare the checksums that it writes
+                if part := archive.testzip():
+                    raise ValueError(f"{part} has another checksum")
+            return torch.load(self.state, map_location="cpu", weights_only=True)
         except Exception as error:  # PyTorch goes on to advise reading it unsafely
             reason = one_line(error)[:120].partition(". ")[0]
             raise StillmotionError(f"{self.state} is damaged ({reason}); delete it to start over") from error

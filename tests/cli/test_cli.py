@@ -303,6 +303,12 @@ def test_escape_codes_are_not_sent_to_the_terminal(
     assert code == 2 and len(err.splitlines()) == 1
 
 
+def test_a_very_long_word_is_not_repeated_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "train", "x" * 10**5, "--data", "x")
+    assert code == 2 and err.startswith("error: there is no method or recipe 'xxx") and "choose from" in err
+    assert len(err.splitlines()) == 1 and len(err) < 5000
+
+
 def test_a_trained_model_cleans_names_for_its_prompts_alone(
     capsys: pytest.CaptureFixture[str], tiny_clip: Path, model: Path, tmp_path: Path
 ) -> None:

@@ -324,6 +324,22 @@ def test_killed_encoding_keeps_what_was_written(
     assert not any(again.lacking(item, OUTPUTS) for v in flat for item in v.items())
 
 
+def test_what_killed_processes_left_is_removed_once_it_is_old(
+    tmp_path: Path, weights: Weights, manifest: Manifest
+) -> None:
+    _, store, _, _ = fill(tmp_path, weights, manifest, reads=FRAMES)
+    names = (".spec.json.45pdpr85.tmp", ".shard-0123456789ab.json.x.tmp", "shard-0123456789ab.safetensors", "mine.tmp")
+    for name in names:
+        (store.folder / name).touch()
+    fill(tmp_path, weights, manifest, reads=FRAMES)
+    assert all((store.folder / name).exists() for name in names), "a process may be writing them"
+    for path in store.folder.iterdir():
+        os.utime(path, (1e9, 1e9))
+    before = {p.name for p in store.folder.iterdir()}
+    fill(tmp_path, weights, manifest, reads=FRAMES)
+    assert before - {p.name for p in store.folder.iterdir()} == set(names[:3])
+
+
 def test_random_views_are_drawn_by_epoch(tmp_path: Path, weights: Weights, manifest: Manifest) -> None:
     encoder, store, views, _ = fill(tmp_path, weights, manifest, random_views=3)
     train = FeatureDataset(store, manifest.clips, views, ("frames",), train=True, seed=1)

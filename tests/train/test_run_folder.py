@@ -1,6 +1,7 @@
 """A run's folder: one trainer at a time, no leftovers, what may differ when it goes on, damaged files in one line."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from stillmotion.data.source import Data
 from stillmotion.errors import StillmotionError
 from stillmotion.experiment import fit
+from stillmotion.files import write_json
 from stillmotion.methods import EVL
 from stillmotion.recipes.base import Place, Recipe, declared
 from stillmotion.train.config import Train
@@ -101,6 +104,18 @@ def test_leftovers_of_killed_writers_are_removed_and_nothing_else(tmp_path: Path
     assert {p.name for p in tmp_path.iterdir()} == {"config.json", "state.pt", ".mine.tmp", "state.pt.tmp"}
 
 
+def test_what_a_killed_writer_left_long_ago_is_removed_by_the_next(tmp_path: Path) -> None:
+    names = (".a[1].json.45pdpr85.tmp", ".b.json.45pdpr85.tmp")
+    for name in names:
+        (tmp_path / name).touch()
+    write_json(tmp_path / "a[1].json", 1)
+    assert all((tmp_path / name).exists() for name in names), "another process may be writing them"
+    for name in names:
+        os.utime(tmp_path / name, (1e9, 1e9))
+    write_json(tmp_path / "a[1].json", 2)
+    assert [(tmp_path / name).exists() for name in names] == [False, True]
+
+
 def test_what_may_differ_is_named_in_full(tmp_path: Path) -> None:
     begun(tmp_path)
     free = {"recipe": {"train": {"workers": 8, "device": "auto"}}, "data": {"data": "moved", "labels": "moved.csv"}}
@@ -152,6 +167,22 @@ def test_a_damaged_state_says_nothing_of_unsafe_reading(tmp_path: Path) -> None:
             folder.load_state()
         folder.close()
         assert "\n" not in str(error.value) and "weights_only" not in str(error.value)
+
+
+def test_flipped_bits_of_a_state_are_noticed(tmp_path: Path) -> None:
+    """Training would go on to another model."""
+    folder = RunFolder(tmp_path, {})
+    folder.save_state({"step": 1, "weights": torch.arange(20_000.0)})
+    whole = (tmp_path / "state.pt").read_bytes()
+    for place in range(len(whole) // 2, len(whole) // 2 + 40_000, 4_001):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        (tmp_path / "state.pt").write_bytes(damaged)
+        with pytest.raises(StillmotionError, match=r"state\.pt is damaged \(.*checksum\); delete it to start over"):
+            folder.load_state()
+    (tmp_path / "state.pt").write_bytes(whole)
+    state = folder.load_state()
+    assert state is not None and state["step"] == 1
 
 
 def test_damaged_metrics(tmp_path: Path) -> None:
