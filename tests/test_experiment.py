@@ -211,3 +211,9 @@ def test_a_runtime_by_name_is_part_of_the_cache_and_of_the_model(
     assert "videos are in the feature cache" in capsys.readouterr().err
     with pytest.raises(StillmotionError, match="there is no runtime 'int9'"):
         experiment.fit(replace(recipe, runtime="int9"), data, Place(out=tmp_path / "d", cache=cache))
+
+
+def test_an_image_tower_alone_has_openais_temperature(tiny_image_tower: Path, tiny_clip: Path) -> None:
+    """Its probabilities would be those of an untrained temperature otherwise."""
+    assert load_backbone(str(tiny_image_tower)).state["logit_scale"].exp() == pytest.approx(100)
+    assert load_backbone(str(tiny_clip)).state["logit_scale"] == 2

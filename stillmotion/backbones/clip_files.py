@@ -33,6 +33,8 @@ from stillmotion.weights.readers import read_state
 
 INT8 = "ViT-B-16:openai-int8"
 OPENAI = "ViT-B-16:openai"
+# OpenAI trained the temperature up to its bound, 100; a file of the image tower alone leaves it out.
+LOGIT_SCALE = {"logit_scale": torch.tensor(math.log(100))}
 
 
 def cache_folder() -> Path:
@@ -95,8 +97,7 @@ def _resolve(name: str, sizes: dict[str, Any]) -> Weights:
         return _local(name, Path(name), None, sizes)
     model, colon, tag = name.partition(":")
     if name == INT8:
-        # OpenAI trained the temperature up to its bound, 100; the file leaves it out.
-        state = openai_int8(cache_folder() / "weights") | {"logit_scale": torch.tensor(math.log(100))}
+        state = openai_int8(cache_folder() / "weights") | LOGIT_SCALE
         return clip_weights(name, CLIPConfig.from_state(state), state)
     if not colon:
         raise WeightsError(
@@ -130,8 +131,11 @@ def _local(name: str, path: Path, config: CLIPConfig | None, sizes: dict[str, An
         state, pixels = read_sharded(path), folder_pixels(path)
         if raw := read_object(path / "open_clip_config.json", "model_cfg"):
             config = config or CLIPConfig.from_open_clip(raw, folder_tokenizer(path))
+        if config and sizes:
+            raise WeightsError(f"{', '.join(sizes)}: {path} says its sizes itself; leave them out")
         sizes = folder_sizes(path) | sizes
     else:
         state = read_state(path)
     state = to_openai(state)
+    state = state if "positional_embedding" in state else LOGIT_SCALE | state
     return clip_weights(name, config or CLIPConfig.from_state(state, **sizes), state, Pixels(**pixels))

@@ -78,6 +78,8 @@ def _load(
 ) -> Weights:
     path = Path(name)
     if path.suffix == ".safetensors" and path.is_file() and "stillmotion" in read_metadata(path):
+        if given := [size for size, value in sizes.items() if value is not None]:
+            raise WeightsError(f"{', '.join(given)}: {name} is a trained file, which says its sizes; leave them out")
         weights = _inside(name, path, base, seen)
         if image_size is not None and image_size != weights.backbone.pixels.size:
             weights = clip_files.resized(weights, image_size)
