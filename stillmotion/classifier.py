@@ -190,7 +190,7 @@ def from_backbone(
 
     Args:
         method: `zero_shot` or `vificlip`.
-        backbone: CLIP weights, see `stillmotion.backbones.weights`.
+        backbone: its weights, see the table of `stillmotion.backbones.load`.
         text_features: `.npy` file with class embeddings (K, E) in the order of `classes`, in place of a text tower.
         clean_names: write names as words in prompts (ApplyEyeMakeup: apply eye makeup).
     """

@@ -108,9 +108,11 @@ class FeatureSource:
         reads: Reads | None = None,
     ):
         if recipe.train.mix:
-            raise StillmotionError("--mix blends pixels, cached features have none; leave it out, or train CLIP too")
+            raise StillmotionError(
+                "--mix blends pixels, cached features have none; leave it out, or train the backbone too"
+            )
         if recipe.cached_views == 0 and (recipe.augment != "none" or recipe.flip):
-            raise StillmotionError("augmentation with a frozen CLIP needs cached views; pass --cached-views 4, say")
+            raise StillmotionError("augmentation with a frozen backbone needs cached views; pass --cached-views 4, say")
         preprocess = preprocess_of(recipe, weights)
         self.accelerator, self.bad = accelerator, bad
         self.workers = data_workers(recipe.train.workers, accelerator.device.type)

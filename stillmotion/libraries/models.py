@@ -14,10 +14,6 @@ class ForeignVideo(nn.Module):
         super().__init__()
         self.model: Any = model
 
-    def encode_text(self, tokens: Tensor) -> Tensor | None:
-        """None: these models read no class names."""
-        return None
-
     def classify(self, video: Tensor, text: Tensor | None = None) -> Tensor:
         """Normalized (B, T, 3, H, W) video to (B, K) logits; takes no text."""
         raise NotImplementedError

@@ -14,10 +14,7 @@ from stillmotion.models.tokenizer import tokenize
 
 
 class VideoClassifier(Protocol):
-    """All that training, evaluation and deployment know about a model."""
-
-    def encode_text(self, tokens: Tensor) -> Tensor | None:
-        """(K, S) token ids to class embeddings; None for a closed set of classes."""
+    """All that evaluation and a `Classifier` know about a model; training knows a `VideoCLIP`."""
 
     def classify(self, video: Tensor, text: Tensor | None) -> Tensor:
         """Normalized (B, T, 3, H, W) video to (B, K) logits."""
