@@ -100,14 +100,15 @@ def test_signals_during_pip_leave_nothing(tmp_path: Path, number: signal.Signals
     )
     try:
         deadline = time.monotonic() + 60
-        while not pid_file.exists() and time.monotonic() < deadline and process.poll() is None:
+        while not (pid_file.exists() and pid_file.read_text()) and time.monotonic() < deadline:
             time.sleep(0.05)
         pip = int(pid_file.read_text())
         assert len(list((tmp_path / "temporary").rglob("pip-unpack-*"))) == 1
         process.send_signal(number)
-        assert process.wait(20) != 0
+        assert process.wait(60) != 0
     finally:
         process.kill()
+        process.wait()
     with pytest.raises(ProcessLookupError):
         os.kill(pip, 0)
     assert not list((tmp_path / "temporary").iterdir())
