@@ -17,7 +17,10 @@ from typing import Any
 
 
 class StillmotionError(ValueError):
-    """Base of every error that the user can mend."""
+    """Base of every error that the user can mend; its message is one printable line, whatever names it repeats."""
+
+    def __init__(self, message: object = ""):
+        super().__init__(printable(" ".join(map(str.strip, str(message).splitlines()))))
 
 
 class VideoError(StillmotionError):

@@ -21,9 +21,9 @@ def encode_together(world: World, row: Row, processes: int = 2) -> None:
         children = []
         for _ in range(processes):
             children.append(command(run.words))
-            time.sleep(row.draw.uniform(0, run.seconds / 4))
+            time.sleep(row.draw.uniform(0, run.seconds / 8))
         if i % 2:
-            time.sleep(row.draw.uniform(0, run.seconds / 2))
+            time.sleep(row.draw.uniform(0, run.seconds / 4))
             os.kill(children[0].pid, signal.SIGSTOP)
             time.sleep(run.seconds / 2)
             os.kill(children[0].pid, signal.SIGKILL if i % 4 == 1 else signal.SIGCONT)

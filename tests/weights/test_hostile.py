@@ -1,5 +1,6 @@
 """Files that are made to hurt: each is one line in seconds, runs nothing, and asks for no memory of its own choice."""
 
+import pickle
 import resource
 import struct
 import time
@@ -10,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from stillmotion.backbones.load import load_backbone
-from stillmotion.errors import WeightsError
+from stillmotion.errors import VideoError, WeightsError
 from stillmotion.weights.readers import check_finite, open_wrappers, read_state
 from tests.weights.crafted import archive, group, legacy, name, number, state, storage, tensor, text
 
@@ -50,6 +51,15 @@ def test_the_crafted_files_can_be_good(tmp_path: Path) -> None:
         read = read_state(path)
         assert read["a"].tolist() == [1, 2, 3, 4]
         assert read["b"].tolist() == [[1, 3], [2, 4]]
+
+
+def test_names_with_line_breaks_leave_a_message_one_line(tmp_path: Path, tiny_clip: Path) -> None:
+    state = load_file(tiny_clip)
+    state["visual.transf\nrmer.\x1b[2J"] = state.pop("visual.ln_post.bias")
+    save_file(state, tmp_path / "named.safetensors")
+    refused(tmp_path / "named.safetensors", r"visual\.transf rmer", lambda path: load_backbone(str(path)))
+    error = pickle.loads(pickle.dumps(VideoError("a\n  b  c")))
+    assert (type(error), str(error)) == (VideoError, "a b  c"), "data workers send them"
 
 
 def built(target: bytes, content: bytes) -> bytes:
