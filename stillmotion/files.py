@@ -26,6 +26,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """
     with _renamed(path) as temporary:
         yield temporary
+        temporary.chmod(path.parent.stat().st_mode & 0o666)  # some libraries make files private
         with temporary.open("r+b") as file:  # Windows flushes only what may be written to
             os.fsync(file.fileno())
 
