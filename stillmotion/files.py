@@ -57,7 +57,15 @@ def _renamed(path: Path) -> Iterator[Path]:
         raise_if_disk(error, path)
         raise
     finally:
+<<<<<<< HEAD
         shutil.rmtree(folder, ignore_errors=True)
+=======
+        with contextlib.suppress(OSError):  # where nothing can be written, nothing can be removed
+            if temporary.is_dir():
+                shutil.rmtree(temporary, ignore_errors=True)
+            else:
+                temporary.unlink(missing_ok=True)
+>>>>>>> core
 
 
 def sweep(paths: Iterable[Path], seconds: float = 3600) -> None:
@@ -68,7 +76,7 @@ def sweep(paths: Iterable[Path], seconds: float = 3600) -> None:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-_FULL = ("No space left", "File too large")
+_FULL, _REFUSED = ("No space left", "File too large"), ("ermission denied", "Read-only file system")
 
 
 def raise_if_disk(error: Exception, path: Path) -> None:
@@ -76,7 +84,7 @@ def raise_if_disk(error: Exception, path: Path) -> None:
     number = error.errno if isinstance(error, OSError) else None
     if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or any(w in str(error) for w in _FULL):
         raise DiskError(f"no space left to write {path}; free some space or choose another folder") from error
-    if number in (errno.EACCES, errno.EPERM, errno.EROFS) or "ermission denied" in str(error):
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS) or any(w in str(error) for w in _REFUSED):
         raise DiskError(f"no right to write {path}; choose another folder") from error
     if number == errno.ENOENT:
         raise DiskError(f"cannot write {path}: its folder cannot be made; choose another one") from error

@@ -1,5 +1,6 @@
 """What `fit` does once, and what it refuses before it does anything long."""
 
+import errno
 import json
 import shutil
 from collections.abc import Sequence
@@ -23,10 +24,10 @@ from stillmotion.data.manifest import read_manifest
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.source import Data
 from stillmotion.data.transforms import Preprocess
-from stillmotion.errors import StillmotionError, WeightsError
+from stillmotion.errors import DiskError, StillmotionError, WeightsError
 from stillmotion.features.encode import Encoder, plan, views_of
 from stillmotion.features.store import FeatureSpec, FeatureStore
-from stillmotion.files import Digests
+from stillmotion.files import Digests, atomic_write
 from stillmotion.methods import EVL, METHODS, LinearProbe
 from stillmotion.methods.actionclip import ShiftBlock
 from stillmotion.models.features import Reads
@@ -217,3 +218,15 @@ def test_an_image_tower_alone_has_openais_temperature(tiny_image_tower: Path, ti
     """Its probabilities would be those of an untrained temperature otherwise."""
     assert load_backbone(str(tiny_image_tower)).state["logit_scale"].exp() == pytest.approx(100)
     assert load_backbone(str(tiny_clip)).state["logit_scale"] == 2
+
+
+def test_a_disk_that_becomes_read_only_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its error is hidden in a library's, and the temporary file cannot be removed either."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(DiskError, match=r"no right to write .*x; choose another folder"):
+        with atomic_write(tmp_path / "x"):
+            raise RuntimeError("Error while serializing: I/O error: Read-only file system (os error 30)")

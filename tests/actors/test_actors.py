@@ -51,7 +51,7 @@ def test_files_that_are_there_are_kept(rendered: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("pair", PAIRS)
 def test_a_partner_is_the_action_played_backwards(pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """With the same draws for both, the frames of one are those of the other in reverse."""
-    monkeypatch.setattr(actors, "item_seed", lambda *_: 5)
+    monkeypatch.setattr(actors, "_seed", lambda *_: 5)
     monkeypatch.setattr(actors, "_shake", lambda count, _: np.zeros((count, 2), dtype=np.int64))
     forward, backward = ([np.asarray(f) for f in clip_frames(name, "train", 0, 0)] for name in pair)
     assert len(forward) == len(backward)
