@@ -57,15 +57,7 @@ def _renamed(path: Path) -> Iterator[Path]:
         raise_if_disk(error, path)
         raise
     finally:
-<<<<<<< HEAD
         shutil.rmtree(folder, ignore_errors=True)
-=======
-        with contextlib.suppress(OSError):  # where nothing can be written, nothing can be removed
-            if temporary.is_dir():
-                shutil.rmtree(temporary, ignore_errors=True)
-            else:
-                temporary.unlink(missing_ok=True)
->>>>>>> core
 
 
 def sweep(paths: Iterable[Path], seconds: float = 3600) -> None:
