@@ -26,7 +26,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """
     with _renamed(path) as temporary:
         yield temporary
-        temporary.chmod(path.parent.stat().st_mode & 0o666)  # some libraries make files private
+        temporary.chmod(temporary.parent.stat().st_mode & 0o666)  # some libraries make files private
         with temporary.open("r+b") as file:  # Windows flushes only what may be written to
             os.fsync(file.fileno())
 
@@ -45,29 +45,27 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _renamed(path: Path) -> Iterator[Path]:
-    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:12]}.tmp"
+    # In a folder of its own, for safetensors leaves temporary files of its own when it is killed.
+    folder = path.parent / f".{path.name}.{uuid.uuid4().hex[:12]}.tmp"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path.parent.glob(f".{glob.escape(path.name)}.*.tmp"))
-        yield temporary
-        temporary.replace(path)
+        folder.mkdir()
+        yield folder / path.name
+        (folder / path.name).replace(path)
     except Exception as error:  # libraries wrap a full disk in exceptions of their own
         raise_if_disk(error, path)
         raise
     finally:
-        with contextlib.suppress(OSError):  # where nothing can be written, nothing can be removed
-            if temporary.is_dir():
-                shutil.rmtree(temporary, ignore_errors=True)
-            else:
-                temporary.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def sweep(paths: Iterable[Path]) -> None:
-    """Remove those files that are an hour old, which a killed process left half done; a younger one may be in use."""
+def sweep(paths: Iterable[Path], seconds: float = 3600) -> None:
+    """Remove what killed processes left half done and is so old; what is younger than an hour may be in use."""
     for path in paths:
         with contextlib.suppress(OSError):  # gone already, or not ours to remove
-            if time.time() - path.stat().st_mtime > 3600:
-                path.unlink()
+            if time.time() - path.stat().st_mtime > seconds:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 _FULL, _REFUSED = ("No space left", "File too large"), ("ermission denied", "Read-only file system")

@@ -20,6 +20,7 @@ COMMANDS = {
     "demo": "render the embedded data set, train and compare, write a report",
 }
 
+STOPPED = "stopped; the same command goes on from here"
 MODULES = {"list": "catalog"}  # a module `list` would hide the built-in one
 
 HELP = """usage: stillmotion COMMAND [options]
@@ -40,13 +41,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except StillmotionError as error:
         _exit(f"error: {one_line(error)}", 2)
     except KeyboardInterrupt as stop:
-        _exit(f"stopped{f' ({stop})' if str(stop) else ''}; the same command goes on from here", 130)
+        _exit(STOPPED.replace(";", f" ({stop});" if str(stop) else ";"), 130)
     except OSError as error:  # mostly what printing met: a closed pipe, of which nothing is said, or a full disk
         sys.stdout = Path(os.devnull).open("w")  # what is left to print cannot be  # noqa: SIM115
         if isinstance(error, BrokenPipeError):
             sys.exit(1)
         _exit(f"error: {one_line(error)}; free the disk or mend the file, and run again", 2)
     except RuntimeError as error:  # PyTorch's signal handler raises wherever the main thread is
+        if isinstance(error.__context__, KeyboardInterrupt):  # Ctrl-C in the midst of a mode of PyTorch
+            _exit(STOPPED, 130)
         if not str(error).startswith("DataLoader worker"):
             raise
         from stillmotion.data.loader import lost

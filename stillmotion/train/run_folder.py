@@ -11,6 +11,7 @@ predictions.jsonl     the probabilities behind them, one line per video
 
 import contextlib
 import json
+import math
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from stillmotion.errors import StillmotionError, one_line
-from stillmotion.files import append_line, atomic_write, raise_if_disk, write_json, write_torch
+from stillmotion.files import append_line, atomic_write, raise_if_disk, sweep, write_json, write_torch
 from stillmotion.progress import is_main_process
 
 Json = dict[str, Any]
@@ -86,8 +87,7 @@ class RunFolder:
             raise_if_disk(error, self.path)
             raise
         for name in _FILES:  # left by a killed process, for no other writes here now
-            for file in self.path.glob(f".{name}.*.tmp"):
-                file.unlink(missing_ok=True)
+            sweep(self.path.glob(f".{name}.*.tmp"), seconds=-math.inf)
 
     def _open(self, overwrite: bool, keep: bool, defaults: Json) -> None:
         path, before = self.path, None if overwrite else self._previous()

@@ -349,6 +349,23 @@ def test_a_full_disk_behind_standard_output_is_one_line() -> None:
         assert done.stderr.startswith("error: ") and "No space left" in done.stderr
 
 
+@pytest.mark.parametrize("inside", [True, False])
+def test_ctrl_c_is_one_line_also_inside_a_mode_of_pytorch(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, inside: bool
+) -> None:
+    """`with torch.device(...)` raises another error when it is left half entered."""
+
+    def stop(_: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            if inside:
+                raise RuntimeError("trying to pop from empty mode stack")
+
+    monkeypatch.setattr("stillmotion.cli.catalog.run", stop)
+    assert run(capsys, "list") == (130, "", "stopped; the same command goes on from here\n")
+
+
 def test_a_closed_pipe_is_silent() -> None:
     command = f"{sys.executable} -m stillmotion list | true"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)

@@ -199,7 +199,7 @@ class Run:
         last = command(self.words).wait()
         if last.error() or (last.code and "holds this run, finished" not in last.said):
             return last.error() or last.said
-        left = [str(p) for folder in (self.out, self.cache) for p in folder.rglob("*.tmp")]
+        left = [str(p) for folder in (self.out, self.cache) for p in folder.rglob(".*") if p.name != ".lock"]
         left += [str(p) for p in self.cache.rglob("shard-*.safetensors") if not p.with_suffix(".json").exists()]
         return f"left behind {left}" if left else "" if self.gives() == self.expected else "another result"
 

@@ -72,7 +72,7 @@ def attempt(
 
 def half(folder: Path) -> str:
     """Files that are not whole."""
-    left = [str(p) for p in folder.rglob("*.tmp")]
+    left = [str(p) for p in folder.rglob(".*") if p.name != ".lock"]
     return f"left behind {left}" if left else ""
 
 

@@ -12,6 +12,10 @@ from stillmotion.errors import WeightsError
 from tests.faults import weights
 weights.SECONDS = 1
 
+class TwoLines(WeightsError):
+    def __str__(self):
+        return "two\\nlines"
+
 def fail(error):
     raise error
 
@@ -19,7 +23,7 @@ def wait():
     while True:
         pass
 
-calls = [int, lambda: fail(WeightsError("one line")), lambda: fail(WeightsError("two\\nlines"))]
+calls = [int, lambda: fail(WeightsError("one line")), lambda: fail(TwoLines())]
 calls += [lambda: fail(KeyError("x"))]
 calls += [lambda: bytearray(1 << 31), lambda: os.kill(os.getpid(), signal.SIGSEGV), wait]
 print([weights.attempt(call) for call in calls])

@@ -98,7 +98,6 @@ def test_logits_are_those_of_transformers(folders: dict[str, tuple[Path, Any]], 
         assert (ours.model.classify(video, None) - expected).abs().max() <= 1e-6
         assert torch.equal(ours.model(video, None), ours.model.classify(video, None))
     assert expected.std() > 0.01, "the case would not tell"
-    assert ours.model.encode_text(torch.zeros(4, 77, dtype=torch.long)) is None
 
 
 @pytest.mark.parametrize("kind", KINDS)
