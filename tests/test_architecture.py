@@ -32,18 +32,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "recipes": BASE | {"data", "methods", "train"},
     "checkpoint": BASE | {"data", "models", "backbones", "weights", "methods"},
     "start": BASE | {"models", "weights", "methods", "checkpoint"},
-    "classifier": BASE | {"data", "eval", "models", "backbones", "methods", "checkpoint"},
+    "explain": BASE | {"data", "models"},
+    "classifier": BASE | {"data", "eval", "explain", "models", "backbones", "methods", "checkpoint"},
     "attention": BASE | {"data", "classifier"},
     "releases": BASE | {"data", "models", "backbones", "weights", "methods", "checkpoint"},
     "libraries": BASE | {"data", "weights", "models", "backbones", "classifier"},
     "count": BASE | {"models", "backbones", "train", "methods"},
     "source": BASE | {"data", "models", "backbones", "features", "recipes", "checkpoint"},
     "experiment": BASE | {"data", "models", "backbones", "train", "eval", "recipes", "source", "checkpoint", "start"},
-    "report": BASE | {"attention"},
+    "report": BASE | {"attention", "explain"},
     "demo": BASE | {"actors", "attention", "classifier", "data", "eval", "experiment", "recipes", "report"},
 }
 # Rooms that serve every method and name none, but where a docstring gives a source.
-SHARED = ("train", "features", "weights", "models", "backbones", "eval", "report")
+SHARED = ("train", "features", "weights", "models", "backbones", "eval", "explain", "report")
 TOP = {"__init__", "__main__", "cli"}
 
 
