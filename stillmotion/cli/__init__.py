@@ -11,6 +11,7 @@ from stillmotion.errors import StillmotionError, did_you_mean, one_line
 COMMANDS = {
     "train": "train a recipe on labeled videos: stillmotion train evl --data my_videos",
     "predict": "classify videos: stillmotion predict runs/evl/model.safetensors surf.mp4",
+    "explain": "show where a model looks: stillmotion explain runs/evl/model.safetensors surf.mp4 -o page.html",
     "eval": "score a model on labeled videos: stillmotion eval runs/evl/model.safetensors --data test_videos",
     "ensemble": "average the scores of several models: stillmotion ensemble runs/a runs/b",
     "encode": "fill the feature cache of a recipe, without training: stillmotion encode evl --data my_videos",

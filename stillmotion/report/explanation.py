@@ -28,7 +28,8 @@ from stillmotion.version import __version__
 Pixels = NDArray[np.uint8]
 COLORS = matplotlib.colormaps["inferno"]
 GAP, TILE, PANEL, LINE = 4, 112, 256, 26  # pixels: between frames; a head; a panel of the film; a line of text in it
-MOST, WAIT, LAST = 0.995, 400, 1200  # the quantile at the bright end; milliseconds of a frame of the film, of the last
+DARK, BRIGHT = 0.5, 0.993  # the quantiles of a map's weights at the ends of its colors
+WAIT, LAST = 400, 1200  # milliseconds of a frame of the film, and of the last
 POSTER = 12  # frames of a poster at most
 
 
@@ -56,27 +57,29 @@ class Figures:
     """What a page needs to show an explanation.
 
     title: the predicted class and its probability.
+    top: the most probable classes and their probabilities, at most five.
     strips: plain frames first, then the maps.
     heads: for the tower's last block and the query, every head on the frame that says most of `label`.
     bar: data URI of the color bar, low on the left.
     film: data URI of a looping WebP: the frames one after the other, each beside its maps.
     label, scores: the class that the frames are scored for, and the probability (T,) that each frame alone gives it.
-    missing: maps that the model does not have, and why.
+    not_shown: maps that the model does not have, and why, in lines.
     side: (height, width) of a frame in the strips, in pixels.
     """
 
     title: str
+    top: list[tuple[str, float]]
     strips: list[Strip]
     heads: list[Strip]
     bar: str
     film: str
     label: str
     scores: list[float]
-    missing: dict[str, str]
+    not_shown: list[str]
     side: tuple[int, int]
 
 
-def explanation_figures(explanation: Explanation, height: int = 192) -> Figures:
+def explanation_figures(explanation: Explanation, height: int = 160) -> Figures:
     """Draw an explanation; frames are `height` pixels high in the strips."""
     H, W = explanation.frames.shape[-2:]
     side = (height, round(height * W / H))
@@ -86,16 +89,17 @@ def explanation_figures(explanation: Explanation, height: int = 192) -> Figures:
         shares = tuple(shown.weights.sum(dim=(1, 2)).tolist()) if shown.sums == "video" else ()
         image = _uri(_row(overlay(explanation.frames, shown.weights, scale, side)))
         strips.append(Strip(image, name, shown.about, *scale.ends, shares))
-    best = explanation.prediction.label
+    best, scores = explanation.prediction.label, explanation.prediction.scores
     return Figures(
-        title=f"{best}, {100 * explanation.prediction.scores[best]:.1f} %",
+        title=f"{best}, {100 * scores[best]:.1f} %",
+        top=list(scores.items())[:5],
         strips=strips,
         heads=[_heads(explanation, name) for name in (TOWER, QUERY) if name in explanation.maps],
         bar=_uri(np.tile((255 * COLORS(np.linspace(0, 1, 256))[None, :, :3]).astype(np.uint8), (8, 1, 1)), "png"),
         film=_animated(film(explanation), "webp"),
         label=explanation.label,
         scores=explanation.frame_scores.tolist(),
-        missing=explanation.missing,
+        not_shown=explanation.not_shown,
         side=side,
     )
 
@@ -116,17 +120,11 @@ class Scale:
 
     @classmethod
     def over(cls, weights: Tensor, sums: str) -> "Scale":
-        """From zero for what sums to one. A few patches far above all others are cut off, and the end says so."""
-        values = weights.flatten().double().numpy()
-        high, top = float(np.quantile(values, MOST)), float(values.max())
-        low = float(np.quantile(values, 1 - MOST)) if sums == "nothing" else 0.0
-        high = max(high, low + 1e-9)
-
-        def said(x: float) -> str:
-            return f"{x:+.3f}" if sums == "nothing" else f"{100 * x:.2g} %"
-
-        ends = (said(low) + (" or less" if values.min() < low else ""), said(high) + (" or more" if top > high else ""))
-        return cls(low, high, ends)
+        """From the median: half of the patches stay dark. A few far above all others are as bright as the next."""
+        low, high = np.quantile(weights.double().numpy(), (DARK, BRIGHT)).tolist()
+        text = "{:+.3f}" if sums == "nothing" else "{:.2g} %"
+        least, most = (text.format(x if sums == "nothing" else 100 * x) for x in (low, high))
+        return cls(low, max(high, low + 1e-9), (f"{least} or less", f"{most} or more"))
 
 
 def order(explanation: Explanation) -> list[str]:
@@ -206,7 +204,8 @@ def poster(explanation: Explanation, title: str) -> Figure:
     frames, names = explanation.frames[chosen], order(explanation)
     side, n = (224, round(224 * frames.shape[-1] / frames.shape[-2])), len(chosen)
     figure = Figure(figsize=(1.9 * n + 2.6, 2.0 * (len(names) + 1) + 1.7), layout="constrained")
-    figure.suptitle(f"{title}: {explanation.prediction.label}", fontsize=15)
+    best = explanation.prediction.label
+    figure.suptitle(f"{title}: {best}, {100 * explanation.prediction.scores[best]:.1f} %", fontsize=15)
     grid = figure.subplots(len(names) + 2, n, squeeze=False, height_ratios=[1.0] * (len(names) + 1) + [0.35])
     for t, picture in enumerate(_plain(frames, side)):
         grid[0][t].imshow(picture)
