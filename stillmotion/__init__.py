@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from stillmotion.data.video import Video as Video
     from stillmotion.data.video import open_video as open_video
     from stillmotion.errors import StillmotionError as StillmotionError
+    from stillmotion.explain import Explanation as Explanation
     from stillmotion.models.video_clip import VideoCLIP as VideoCLIP
     from stillmotion.releases.official import from_official as from_official
 
 _PUBLIC = {
     "Classifier": "classifier",
     "Prediction": "classifier",
+    "Explanation": "explain",
     "load": "classifier",
     "attention_map": "attention",
     "from_official": "releases.official",

@@ -1,25 +1,27 @@
 """A model and all it needs to classify a file: five hops from a path to a label."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from stillmotion.backbones.load import load_backbone
 from stillmotion.backbones.weights import load_into
-from stillmotion.checkpoint import load_model
+from stillmotion.checkpoint import load_model, untuned_tower
 from stillmotion.data.dataset import VideoDataset, read_views
 from stillmotion.data.manifest import Manifest, clean_name
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import StillmotionError, did_you_mean
 from stillmotion.eval.report import check_finite
+from stillmotion.explain import Asked, Explanation, explain
 from stillmotion.methods import METHODS, Method
 from stillmotion.models.video_clip import VideoClassifier, VideoCLIP
 
@@ -77,6 +79,7 @@ class Classifier:
         # Only a model that compares videos with class names has a vocabulary to set.
         self._open = model if isinstance(model, VideoCLIP) and model.open_vocabulary else None
         self.preprocess, self.sampling, self.num_frames = preprocess, sampling, num_frames
+        self.untuned: Callable[[], nn.Module | None] | None = None  # how the image tower was, for `explain`
         self.vocabulary = Vocabulary(tuple(classes), None if text is None else text.to(self.device))
         if self._open is not None and text is None and classes:
             self.vocabulary = self.encode(classes, names)
@@ -159,9 +162,29 @@ class Classifier:
         """
         vocabulary = self.vocabulary  # once: another thread may assign classes meanwhile
         scores = self.score(self.read(path), vocabulary, str(path))
-        named = {vocabulary.classes[i]: float(scores[i]) for i in scores.argsort(descending=True).tolist()}
-        label, best = next(iter(named.items()))
-        return Prediction(label, best, named)
+        return _prediction(scores, vocabulary)
+
+    def explain(self, path: str | Path, classes: Sequence[str] = ()) -> Explanation:
+        """Show where the model looks in one view of a video, and what each frame says alone.
+        Raises `VideoError`: it cannot be read; `StillmotionError`: a class that the model does not have, or none.
+
+        Args:
+            path: what the classifier takes.
+            classes: those to show on the patches, where the model compares these with class names; each frame is scored
+                for the first. None: the predicted class.
+        """
+        one, vocabulary = copy.copy(self), self.vocabulary
+        one.sampling = replace(self.sampling, views=1, crops=1)
+        views = one.read(path)[:1]
+        prediction = _prediction(self.score(views, vocabulary, str(path)), vocabulary)
+        asked = Asked(vocabulary.classes, vocabulary.text, classes or (prediction.label,))
+        return explain(self.model, views.to(self.device), asked, prediction, self.preprocess, self.untuned)
+
+
+def _prediction(scores: Tensor, vocabulary: Vocabulary) -> Prediction:
+    named = {vocabulary.classes[i]: float(scores[i]) for i in scores.argsort(descending=True).tolist()}
+    label, best = next(iter(named.items()))
+    return Prediction(label, best, named)
 
 
 def load(path: str | Path, *, backbone: str | None = None, device: str | torch.device | None = None) -> Classifier:
@@ -173,7 +196,9 @@ def load(path: str | Path, *, backbone: str | None = None, device: str | torch.d
     """
     model, card = load_model(Path(path), backbone)
     how = {name: getattr(card, name) for name in ("preprocess", "sampling", "classes", "names")}
-    return Classifier(model, num_frames=card.method.num_frames, device=device, **how)
+    classifier = Classifier(model, num_frames=card.method.num_frames, device=device, **how)
+    classifier.untuned = partial(untuned_tower, card, Path(path), backbone)
+    return classifier
 
 
 def from_backbone(
@@ -209,7 +234,7 @@ def from_backbone(
     text = None if text_features is None else read_text_features(text_features, len(names), weights.backbone.embed_dim)
     model = built.build(weights.backbone, names)
     load_into(model, weights.state, new=(), source=weights.name)
-    return Classifier(
+    classifier = Classifier(
         model,
         preprocess=Preprocess(**asdict(weights.backbone.pixels)),
         sampling=Sampling(),
@@ -219,6 +244,8 @@ def from_backbone(
         text=text,
         device=device,
     )
+    classifier.untuned = lambda: None
+    return classifier
 
 
 def read_text_features(path: Path, classes: int, embed_dim: int) -> Tensor:

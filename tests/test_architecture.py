@@ -32,7 +32,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "recipes": BASE | {"data", "methods", "train"},
     "checkpoint": BASE | {"data", "models", "backbones", "weights", "methods"},
     "start": BASE | {"models", "weights", "methods", "checkpoint"},
-    "classifier": BASE | {"data", "eval", "models", "backbones", "methods", "checkpoint"},
+    "explain": BASE | {"data", "models"},
+    "classifier": BASE | {"data", "eval", "explain", "models", "backbones", "methods", "checkpoint"},
     "attention": BASE | {"data", "classifier"},
     "releases": BASE | {"data", "models", "backbones", "weights", "methods", "checkpoint"},
     "libraries": BASE | {"data", "weights", "models", "backbones", "classifier"},
@@ -45,11 +46,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "candidates": BASE | {"recipes", "experiment"},
     "auto": BASE
     | {"data", "models", "train", "eval", "recipes", "source", "checkpoint", "assemble", "experiment", "candidates"},
-    "report": BASE | {"attention"},
+    "report": BASE | {"attention", "explain"},
     "demo": BASE | {"actors", "attention", "classifier", "data", "eval", "experiment", "recipes", "report"},
 }
 # Rooms that serve every method and name none, but where a docstring gives a source.
-SHARED = ("train", "features", "weights", "models", "backbones", "eval", "report")
+SHARED = ("train", "features", "weights", "models", "backbones", "eval", "explain", "report")
 TOP = {"__init__", "__main__", "cli"}
 
 

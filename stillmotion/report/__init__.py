@@ -4,5 +4,5 @@ from importlib.util import find_spec
 
 from stillmotion.errors import missing
 
-if not (find_spec("matplotlib") and find_spec("jinja2")):
+if not all(find_spec(name) for name in ("matplotlib", "jinja2", "PIL")):
     raise missing("report", "a report")
