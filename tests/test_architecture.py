@@ -40,8 +40,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "count": BASE | {"models", "backbones", "train", "methods"},
     "source": BASE | {"data", "models", "backbones", "features", "recipes", "checkpoint"},
     "experiment": BASE | {"data", "models", "backbones", "train", "eval", "recipes", "source", "checkpoint", "start"},
-    "report": BASE | {"attention", "explain"},
-    "demo": BASE | {"actors", "attention", "classifier", "data", "eval", "experiment", "recipes", "report"},
+    "origin": BASE,
+    "report": BASE | {"data", "eval", "explain", "classifier"},
+    "demo": BASE | {"actors", "attention", "classifier", "data", "eval", "experiment", "origin", "recipes", "report"},
 }
 # Rooms that serve every method and name none, but where a docstring gives a source.
 SHARED = ("train", "features", "weights", "models", "backbones", "eval", "explain", "report")

@@ -1,8 +1,4 @@
-"""Results as one self-contained page."""
+"""Results as pages that need no other file: one run, several side by side, the demo.
 
-from importlib.util import find_spec
-
-from stillmotion.errors import missing
-
-if not (find_spec("matplotlib") and find_spec("jinja2")):
-    raise missing("report", "a report")
+The figures and pages need the extra `report`; a module that does says so when it is imported.
+"""
