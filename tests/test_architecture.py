@@ -39,10 +39,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "libraries": BASE | {"data", "weights", "models", "backbones", "classifier"},
     "count": BASE | {"models", "backbones", "train", "methods"},
     "source": BASE | {"data", "models", "backbones", "features", "recipes", "checkpoint"},
-    "experiment": BASE | {"data", "models", "backbones", "train", "eval", "recipes", "source", "checkpoint", "start"},
+    "assemble": BASE | {"data", "models", "backbones", "train", "eval", "recipes", "source", "checkpoint", "start"},
+    "experiment": BASE
+    | {"data", "models", "backbones", "train", "eval", "recipes", "source", "checkpoint", "assemble"},
+    "sweep": BASE | {"data", "recipes", "experiment"},
     "origin": BASE,
     "report": BASE | {"data", "eval", "explain", "classifier"},
-    "demo": BASE | {"actors", "attention", "classifier", "data", "eval", "experiment", "origin", "recipes", "report"},
+    "demo": BASE | {"actors", "classifier", "data", "eval", "experiment", "origin", "recipes", "report"},
 }
 # Rooms that serve every method and name none, but where a docstring gives a source.
 SHARED = ("train", "features", "weights", "models", "backbones", "eval", "explain", "report")

@@ -48,7 +48,7 @@ for words in (["train", "evl", "--help"], ["eval", "--help"], ["predict", "--hel
         (["transformers"], "from stillmotion.libraries.count import count_foreign; count_foreign('transformers:x')",
          "transformers"),
         (["tensorboard"], "from stillmotion.train.accelerator import *; "
-         "make_accelerator(Train(tensorboard=True), Path('none'))", "tensorboard"),
+         "make_accelerator(Train(track='tensorboard'), Path('none'))", "tensorboard"),
     ],
 )  # fmt: skip
 def test_what_is_missing_is_one_line(packages: list[str], code: str, extra: str) -> None:
