@@ -90,6 +90,12 @@ class Explanation:
     frame_scores: Tensor
     prediction: Scored
 
+    @property
+    def not_shown(self) -> list[str]:
+        """What `missing` says, a line for each reason."""
+        reasons = dict.fromkeys(self.missing.values())
+        return [f"{', '.join(n for n, w in self.missing.items() if w == why)}: {why}" for why in reasons]
+
 
 @dataclass(frozen=True)
 class Asked:

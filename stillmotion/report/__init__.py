@@ -1,4 +1,8 @@
-"""Results as pages that need no other file: one run, several side by side, the demo.
+"""Results as pages that need no other file: one run, several side by side, the demo, an explanation."""
 
-The figures and pages need the extra `report`; a module that does says so when it is imported.
-"""
+from importlib.util import find_spec
+
+from stillmotion.errors import missing
+
+if not all(find_spec(name) for name in ("matplotlib", "jinja2", "PIL")):
+    raise missing("report", "a report")
