@@ -15,14 +15,14 @@ from stillmotion.eval.report import Predictions, within_pairs
 from stillmotion.experiment import Result, fill_cache, fit
 from stillmotion.files import write_json
 from stillmotion.origin import origin
-from stillmotion.progress import say
+from stillmotion.progress import duration, say
 from stillmotion.recipes.base import Place, Recipe
 from stillmotion.recipes.evl import evl
 from stillmotion.recipes.linear_probe import linear_probe
 from stillmotion.report.compare_page import classes_side_by_side, difference, difference_table
 from stillmotion.report.examples import example, mistakes, with_frames
 from stillmotion.report.figures import COLORS, DASHES, curves_figures
-from stillmotion.report.page import Table, accuracy, confusion, duration, facts, write_page
+from stillmotion.report.page import Table, accuracy, confusion, facts, write_page
 from stillmotion.report.runs import read_run
 
 HEADER = ("model", "top-1", "within reversed pairs", "trained parameters", "training")

@@ -58,8 +58,7 @@ def run(words: Sequence[str]) -> None:
     from stillmotion.eval.report import Report, write_predictions
     from stillmotion.files import write_json
     from stillmotion.origin import write_origin
-    from stillmotion.report.run_page import write_run_report
-    from stillmotion.report.runs import EVALUATED
+    from stillmotion.run_report import write_run_report
 
     data = Data(data=options.data, root=options.root, max_bad=options.max_bad)
     known = options.names()
@@ -81,13 +80,11 @@ def run(words: Sequence[str]) -> None:
     report = Report.of(scores, model.classes)
     if accelerator.is_main_process:
         print(report)  # before anything that a full disk could stop
-        write_json(
-            out / EVALUATED.numbers, asdict(report) | {"config": {k: str(v) for k, v in asdict(options).items()}}
-        )
-        write_predictions(out / EVALUATED.predictions, scores, [c.path for c in manifest.clips], model.classes)
-        write_origin(out / EVALUATED.origin)
-        print(out / EVALUATED.numbers)
-        if options.report and (page := write_run_report(out, model, EVALUATED)):
+        write_json(out / "eval.json", asdict(report) | {"config": {k: str(v) for k, v in asdict(options).items()}})
+        write_predictions(out / "eval_predictions.jsonl", scores, [c.path for c in manifest.clips], model.classes)
+        write_origin(out / "eval_origin.json")
+        print(out / "eval.json")
+        if options.report and (page := write_run_report(out, model, evaluation=True)):
             print(page)
 
 

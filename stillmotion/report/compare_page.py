@@ -7,8 +7,9 @@ from pathlib import Path
 
 from stillmotion.errors import StillmotionError
 from stillmotion.eval.intervals import Paired
+from stillmotion.progress import duration
 from stillmotion.report.figures import COLORS, DASHES, curves_figures
-from stillmotion.report.page import NOTHING, Bar, Cell, Table, accuracy, duration, facts, write_page
+from stillmotion.report.page import NOTHING, Bar, Cell, Table, accuracy, facts, write_page
 from stillmotion.report.runs import Run
 
 MOST_PAIRED = 4

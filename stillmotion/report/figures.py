@@ -5,16 +5,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import matplotlib
 import numpy as np
-
-from stillmotion.errors import missing
-
-try:
-    import matplotlib
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-except ImportError as error:
-    raise missing("report", "a report") from error
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 # Color-blind safe (Okabe and Ito), those that can be seen on white and on black.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

@@ -5,15 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stillmotion.errors import missing
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
 from stillmotion.eval.report import Report
 from stillmotion.files import atomic_write
 from stillmotion.version import __version__
-
-try:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-except ImportError as error:
-    raise missing("report", "a report") from error
 
 
 @dataclass(frozen=True)
@@ -107,13 +103,6 @@ def accuracy(value: float, interval: tuple[float, float] | None = None) -> Bar:
     if interval is not None:
         text += f" ({100 * interval[0]:.0f} to {100 * interval[1]:.0f})"
     return Bar(text, value, interval)
-
-
-def duration(seconds: float) -> str:
-    """A time as one reads it."""
-    if seconds < 120:
-        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def facts(origin: dict[str, Any], seed: int | None = None) -> list[tuple[str, str]]:

@@ -2,54 +2,29 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from stillmotion.errors import StillmotionError, missing, one_line
-from stillmotion.progress import say
-from stillmotion.report.runs import TRAINED, Kind, Run, read_runs
-
-if TYPE_CHECKING:
-    from stillmotion.classifier import Classifier
-    from stillmotion.report.page import Table
+from stillmotion.classifier import Classifier, load
+from stillmotion.errors import StillmotionError
+from stillmotion.progress import duration
+from stillmotion.report.examples import example, mistakes, with_frames
+from stillmotion.report.figures import COLORS, DASHES, curves_figures
+from stillmotion.report.order_test import in_words, order_table
+from stillmotion.report.page import Bar, Table, confusion, facts, per_class, write_page
+from stillmotion.report.runs import TRAINED, Run
+from stillmotion.report.similar import side_by_side, similarity
 
 SHOWN, LISTED = 6, 200
 """Mistakes shown with their frames, and listed at most."""
 
 
-def write_run_report(folder: Path, classifier: "Classifier | None" = None, kind: Kind = TRAINED) -> Path | None:
-    """Write the page of a run that has just ended; what stands in the way is said in a line, and loses no result.
+def write_run_page(run: Run, classifier: Classifier | None = None, page: Path | None = None) -> Path:
+    """Write the page of a run, in its folder unless `page` says where, and return its path.
+    Raises `StillmotionError`: a file of the run is damaged, or the disk is full.
 
     Args:
-        folder: of the run, whose results are written.
-        classifier: the model, where it is at hand; None: the run's model.safetensors is loaded.
-        kind: `TRAINED` for report.html of a training, `EVALUATED` for eval_report.html of an evaluation.
-
-    Returns:
-        The page, or None where none was written.
+        classifier: the model, where it is at hand; None: it is loaded from the run, if there are mistakes to look at.
     """
-    try:
-        run = next(run for run in read_runs(folder) if run.kind is kind)
-        return write_run_page(run, classifier)
-    except StillmotionError as error:
-        say(f"no page was written: {error}")
-    except Exception as error:  # a bug of a page must not lose what was trained; the command shows where it is
-        say(f"no page was written ({one_line(repr(error))}); stillmotion report {folder} shows where it fails")
-    return None
-
-
-def write_run_page(run: Run, classifier: "Classifier | None" = None, page: Path | None = None) -> Path:
-    """Write the page of a run, in its folder unless `page` says where, and return its path.
-    Raises `StillmotionError`: the extra `report` is missing, a file of the run is damaged, or the disk is full.
-    """
-    try:
-        from PIL import Image  # noqa: F401
-    except ImportError as error:
-        raise missing("report", "a report") from error
-    from stillmotion.report.examples import example, mistakes, with_frames
-    from stillmotion.report.figures import COLORS, DASHES, curves_figures
-    from stillmotion.report.page import confusion, facts, per_class, write_page
-    from stillmotion.report.similar import side_by_side, similarity
-
     predictions, report = run.predictions, run.report
     p, labels = predictions.probabilities.numpy(), predictions.labels.numpy()
     order = side_by_side(similarity(report.confusion, p, labels))
@@ -90,10 +65,8 @@ def confused(run: Run, most: int = 6) -> list[tuple[str, str, int, int]]:
     return [(classes[i], classes[j], count, report.support[i]) for count, i, j in cells[:most]]
 
 
-def _model(run: Run) -> tuple["Classifier | None", str]:
+def _model(run: Run) -> tuple[Classifier | None, str]:
     """The model of a run, or why it cannot be asked."""
-    from stillmotion.classifier import load
-
     if run.model is None:
         return None, "the model's file is not there, so plain frames are shown"
     try:
@@ -114,8 +87,6 @@ def _title(run: Run) -> str:
 
 def _about(run: Run) -> list[tuple[str, str]]:
     """What the folder says of the training."""
-    from stillmotion.report.page import duration
-
     found, recipe = [("folder", str(run.folder))], run.config.get("recipe", {})
     if run.kind is TRAINED and recipe:
         fields = recipe.get("method", {}).items()
@@ -128,8 +99,6 @@ def _about(run: Run) -> list[tuple[str, str]]:
 
 def _auto(auto: Mapping[str, Any]) -> dict[str, Any]:
     """What auto.json adds to a page: the candidates, and whether the task needs the order of frames."""
-    from stillmotion.report.order_test import in_words, order_table
-
     try:
         order = auto.get("order")
         held_out = (auto.get("held_out") or {}).get("top1")
@@ -144,10 +113,8 @@ def _auto(auto: Mapping[str, Any]) -> dict[str, Any]:
         raise StillmotionError(f"auto.json lacks what a page shows ({error!r}); make the run again") from error
 
 
-def candidates(auto: Mapping[str, Any]) -> "Table":
+def candidates(auto: Mapping[str, Any]) -> Table:
     """The candidates of a search, the best mean first, the winner marked."""
-    from stillmotion.report.page import Bar, Table, duration
-
     found = sorted(auto["candidates"], key=lambda c: -c["mean"])
     rows = [
         (
