@@ -21,7 +21,7 @@ def wilson(right: int, total: int, confidence: float = CONFIDENCE) -> Interval:
     z, p = _z(confidence), right / total
     middle = (p + z * z / (2 * total)) / (1 + z * z / total)
     half = z * sqrt(p * (1 - p) / total + z * z / (4 * total * total)) / (1 + z * z / total)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return (middle - half if right else 0.0), (middle + half if right < total else 1.0)
 
 
 @dataclass(frozen=True)

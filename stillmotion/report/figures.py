@@ -41,7 +41,7 @@ def losses_by_epoch(lines: Lines) -> list[tuple[float, float]]:
     """Mean training loss of every epoch, at the epoch's end; of every step where no line tells of epochs."""
     steps = [(line["step"], line["loss"]) for line in lines if isinstance(line.get("loss"), float)]
     ends = [line["step"] / line["epoch"] for line in lines if line.get("epoch") and "loss" not in line]
-    per_epoch = max(1.0, ends[-1]) if ends else 1.0
+    per_epoch = max(1.0, ends[0]) if ends else 1.0
     sums: dict[int, list[float]] = {}
     for step, loss in steps:
         sums.setdefault(int(step // per_epoch) + 1, []).append(loss)

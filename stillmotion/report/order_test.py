@@ -46,6 +46,8 @@ def order_table(order: Mapping[str, Any]) -> Table:
 
 
 def _count(points: float) -> str:
+    if round(points) == 0:
+        return "less than a point"
     return "1 point" if round(points) == 1 else f"{points:.0f} points"
 
 

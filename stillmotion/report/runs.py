@@ -75,6 +75,13 @@ class Run:
         return seed if isinstance(seed, int) else None
 
     @property
+    def chosen_epoch(self) -> int | None:
+        """The epoch whose weights were kept because they did best on these very videos; None where nothing chose."""
+        kept = self.config.get("recipe", {}).get("train", {}).get("keep") == "best" and self.kind is TRAINED
+        epoch = self.numbers.get("epoch") if kept else None
+        return epoch if isinstance(epoch, int) else None
+
+    @property
     def seconds(self) -> float:
         """Seconds in optimizer steps."""
         return sum(line.get("seconds") or 0.0 for line in self.metrics)

@@ -13,7 +13,18 @@ from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import StillmotionError
 from stillmotion.explain import QUERY, ROLLOUT, TOWER, Asked, Explanation, explain
 from stillmotion.libraries.models import ForeignVideo
-from stillmotion.methods import A5, EVL, XCLIP, ActionCLIP, AttentiveProbe, LinearProbe, Method, Step, ViFiCLIP, ZeroShot
+from stillmotion.methods import (
+    A5,
+    EVL,
+    XCLIP,
+    ActionCLIP,
+    AttentiveProbe,
+    LinearProbe,
+    Method,
+    Step,
+    ViFiCLIP,
+    ZeroShot,
+)
 from stillmotion.models.features import last_out
 from stillmotion.models.video_clip import VideoCLIP
 from tests.conftest import tiny_backbone
