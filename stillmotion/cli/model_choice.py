@@ -61,9 +61,10 @@ def open_model(choice: ModelChoice, classes: Sequence[str] | None, device: str |
     """Load the chosen model for these classes (None: its own), on this device (None: as chosen).
     Raises `StillmotionError`: options that the model does not take, classes that it cannot have, or no such model.
     """
-    from stillmotion.classifier import from_backbone, load
+    from stillmotion.classifier import load
     from stillmotion.libraries.classifier import is_foreign, load_foreign
     from stillmotion.methods import METHODS
+    from stillmotion.open_vocabulary import from_backbone
 
     model, where = choice.model, device or (None if choice.device == "auto" else choice.device)
     if is_foreign(model):
