@@ -19,6 +19,7 @@ from stillmotion.data.manifest import Manifest, clean_name
 from stillmotion.data.many import Outcome, Pace, Views, outcomes, several
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.transforms import Preprocess
+from stillmotion.devices import find_device
 from stillmotion.errors import StillmotionError
 from stillmotion.eval.report import check_finite
 from stillmotion.models.video_clip import VideoClassifier, VideoCLIP
@@ -71,7 +72,7 @@ class Classifier:
         num_frames: of a view.
         classes, names: class names as the user and as prompts write them; None: alike.
         text: class embeddings (K, E), for a model whose text tower is missing.
-        device: where to run; None: the GPU if there is one.
+        device: where to run, see `stillmotion.devices.find_device`; None: the GPU if there is one.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class Classifier:
         text: Tensor | None = None,
         device: str | torch.device | None = None,
     ):
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = find_device(device)
         module: Any = model  # Python's types have no name for a torch module that is also a VideoClassifier
         self.model = module.to(self.device).eval()
         # Only a model that compares videos with class names has a vocabulary to set.

@@ -11,6 +11,7 @@ from stillmotion.errors import StillmotionError, did_you_mean, one_line
 COMMANDS = {
     "train": "train a recipe on labeled videos: stillmotion train evl --data my_videos",
     "predict": "classify videos: stillmotion predict runs/evl/model.safetensors surf.mp4",
+    "embed": "one vector per video: stillmotion embed runs/evl/model.safetensors my_videos --out embeddings.npz",
     "eval": "score a model on labeled videos: stillmotion eval runs/evl/model.safetensors --data test_videos",
     "ensemble": "average the scores of several models: stillmotion ensemble runs/a runs/b",
     "encode": "fill the feature cache of a recipe, without training: stillmotion encode evl --data my_videos",
