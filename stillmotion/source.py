@@ -1,6 +1,9 @@
 """Where a run's batches come from: videos, or outputs that a frozen backbone gave once."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +21,7 @@ from stillmotion.data.transforms import Augment, Preprocess
 from stillmotion.errors import StillmotionError, did_you_mean
 from stillmotion.features.dataset import FeatureDataset
 from stillmotion.features.encode import Encoder, encode, plan, views_of
+from stillmotion.features.memory import Memory
 from stillmotion.features.store import FeatureSpec, FeatureStore
 from stillmotion.files import Digests
 from stillmotion.models.features import Reads
@@ -30,6 +34,30 @@ class Source(Protocol):
 
     train: Any
     val: Any
+
+    @property
+    def kind(self) -> object:
+        """Equal for sources that one pass of the backbone fills."""
+
+    def fill(self, reads: Reads) -> None:
+        """Compute, once, what will be read."""
+
+
+class Caches:
+    """The feature caches of a process, each opened once: a folder (None: the user's), the digests of files, and memory.
+
+    `memory` is off where other processes read the clips.
+    """
+
+    def __init__(self, folder: Path | None, digests: Digests, memory: bool = True):
+        self.folder, self.digests, self.memory = feature_folder(folder), digests, Memory() if memory else None
+        self._open: dict[str, FeatureStore] = {}
+
+    def open(self, spec: FeatureSpec) -> FeatureStore:
+        """The cache of a way of computing features."""
+        if spec.key not in self._open:
+            self._open[spec.key] = FeatureStore(self.folder, spec, self.memory)
+        return self._open[spec.key]
 
 
 def feature_folder(cache: Path | None) -> Path:
@@ -74,6 +102,8 @@ def cached_videos(card: Card, videos: VideoDataset, cache: Path | None = None) -
 class PixelSource:
     """Videos, decoded for every batch: for methods that train the backbone."""
 
+    kind = None
+
     def __init__(self, recipe: Recipe[Any], weights: Weights, train: Manifest, val: Manifest):
         if recipe.cached_views:
             raise StillmotionError(
@@ -86,14 +116,16 @@ class PixelSource:
         self.train = VideoDataset(train, T, one_view, preprocess, augment, recipe.train.seed)
         self.val = VideoDataset(val, T, recipe.sampling, preprocess)
 
+    def fill(self, reads: Reads) -> None:
+        """Nothing is computed before training."""
+
 
 class FeatureSource:
     """Outputs of a frozen backbone from a cache; `fill` computes those that are lacking.
     Raises `StillmotionError`: augmentation that cached features cannot have.
 
     Training clips have one view, or `cached_views` random ones; validation clips all test views. Processes share the
-    work. `cache` is the folder of the cache (None: the user's), `reads` the outputs to compute (None: those that the
-    method reads).
+    work.
     """
 
     def __init__(
@@ -101,11 +133,9 @@ class FeatureSource:
         recipe: Recipe[Any],
         weights: Weights,
         clips: tuple[Manifest, Manifest],
-        cache: Path | None,
+        caches: Caches,
         accelerator: Accelerator,
         bad: BadVideos,
-        digests: Digests,
-        reads: Reads | None = None,
     ):
         if recipe.train.mix:
             raise StillmotionError(
@@ -114,34 +144,47 @@ class FeatureSource:
         if recipe.cached_views == 0 and (recipe.augment != "none" or recipe.flip):
             raise StillmotionError("augmentation with a frozen backbone needs cached views; pass --cached-views 4, say")
         preprocess = preprocess_of(recipe, weights)
-        self.accelerator, self.bad = accelerator, bad
+        self.weights, self.accelerator, self.bad = weights, accelerator, bad
         self.workers = data_workers(recipe.train.workers, accelerator.device.type)
         self.augment = Augment(recipe.augment, preprocess, recipe.flip)
-        spec = FeatureSpec(
+        self.spec = FeatureSpec(
             backbone=weights.fingerprint(),
             num_frames=recipe.method.num_frames,
             preprocess=preprocess,
             sampling=recipe.sampling,
             runtime=runtime_of(recipe, accelerator.device.type),
         )
-        self.encoder = Encoder(weights, spec, reads or recipe.method.reads(), accelerator.device)
-        self.store = FeatureStore(feature_folder(cache), spec)
+        self.store = caches.open(self.spec)
         name, one_view = f"{recipe.augment}-flip{recipe.flip:g}-", replace(recipe.sampling, views=1, crops=1)
         train, val = (m.clips for m in clips)
-        train_views = views_of(train, one_view, bad, digests, recipe.cached_views, name)
-        val_views = views_of(val, recipe.sampling, bad, digests)
+        train_views = views_of(train, one_view, bad, caches.digests, recipe.cached_views, name)
+        val_views = views_of(val, recipe.sampling, bad, caches.digests)
         self.views = [view for clip in (*train_views, *val_views) for view in clip]
         names = recipe.method.reads().names(weights.backbone.layers)
         self.train = FeatureDataset(self.store, train, train_views, names, train=True, seed=recipe.train.seed)
         self.val = FeatureDataset(self.store, val, val_views, names, train=False)
 
-    def fill(self) -> None:
-        """Say what it will take, then encode what the cache lacks.
+    @property
+    def kind(self) -> object:
+        """Equal for sources that one pass of the backbone fills."""
+        return self.spec.key, [view.items() for view in self.views]
+
+    def fill(self, reads: Reads) -> None:
+        """Say what it will take, then encode those outputs that the cache lacks.
         Raises `DataError`: too many videos that cannot be read; `StillmotionError`: outputs that are not finite, or
         that float16 cannot hold; `DiskError`: not enough room.
         """
+        encoder = Encoder(self.weights, self.spec, reads, self.accelerator.device)
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
-        say(str(plan(self.views, self.encoder, self.store, processes)))
-        encode(self.views[rank::processes], self.encoder, self.store, self.bad, self.augment, self.workers)
+        say(str(plan(self.views, encoder, self.store, processes)))
+        encode(self.views[rank::processes], encoder, self.store, self.bad, self.augment, self.workers)
         self.accelerator.wait_for_everyone()
         self.store.refresh()
+
+
+def fill_together(sources: Sequence[tuple[Source, Reads]]) -> None:
+    """Fill what several sources read, in one pass of the backbone for all that run it over the same views alike."""
+    while sources:
+        kind, alike = sources[0][0].kind, [pair for pair in sources if pair[0].kind == sources[0][0].kind]
+        sources[0][0].fill(reduce(or_, (reads for _, reads in alike)))
+        sources = [pair for pair in sources if pair[0].kind != kind]

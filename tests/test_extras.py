@@ -24,9 +24,7 @@ def without(*packages: str) -> str:
 
 
 def test_training_evaluation_and_prediction_need_no_extra() -> None:
-    code = without(
-        "matplotlib", "jinja2", "onnx", "transformers", "tensorboard", "torchmetrics", "pip", "pyarrow", "PIL"
-    )
+    code = without("matplotlib", "jinja2", "onnx", "transformers", "tensorboard", "torchmetrics", "pip", "pyarrow")
     code += """
 import stillmotion.experiment, stillmotion.classifier, stillmotion.eval.evaluate, stillmotion.libraries.classifier
 from stillmotion.cli import main
@@ -51,7 +49,7 @@ for words in (["train", "evl", "--help"], ["eval", "--help"], ["predict", "--hel
          "transformers"),
         (["pyarrow"], "from stillmotion.cli.results import *; form_of(Path('p.parquet'), PREDICTIONS)", "parquet"),
         (["tensorboard"], "from stillmotion.train.accelerator import *; "
-         "make_accelerator(Train(tensorboard=True), Path('none'))", "tensorboard"),
+         "make_accelerator(Train(track='tensorboard'), Path('none'))", "tensorboard"),
     ],
 )  # fmt: skip
 def test_what_is_missing_is_one_line(packages: list[str], code: str, extra: str) -> None:

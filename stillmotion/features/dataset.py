@@ -10,6 +10,7 @@ from stillmotion.data.manifest import Clip
 from stillmotion.data.seeds import view_of_epoch
 from stillmotion.features.encode import View
 from stillmotion.features.store import FeatureStore
+from stillmotion.files import short_digest
 
 
 class FeatureDataset(Dataset[Sample]):
@@ -36,6 +37,9 @@ class FeatureDataset(Dataset[Sample]):
     ):
         self.store, self.clips, self.views = store, clips, views
         self.outputs, self.train, self.seed, self.videos = outputs, train, seed, videos
+        items = [[clip.label, *(item for view in found for item in view.items())] for clip, found in zip(clips, views)]
+        self.content = (store.folder, outputs, train, seed, short_digest(items))
+        """Equal for data sets that hold the same."""
 
     def __len__(self) -> int:
         return len(self.clips)

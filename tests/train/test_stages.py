@@ -133,7 +133,7 @@ def test_the_same_method_goes_on_with_all_that_it_learned(
     folder_of_videos: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """From a first data set to a second: integration and prompts are taken over; a head of other classes is not."""
-    from stillmotion.experiment import backbone_weights, build
+    from stillmotion.assemble import backbone_weights, build
     from stillmotion.methods import EVL
     from stillmotion.recipes.base import Place, Recipe
     from stillmotion.train.config import Train
