@@ -37,6 +37,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "open_vocabulary": BASE | {"data", "backbones", "methods", "classifier"},
     "attention": BASE | {"data", "classifier"},
     "releases": BASE | {"data", "models", "backbones", "weights", "methods", "checkpoint"},
+    "official": BASE | {"recipes", "releases", "classifier"},
+    "api": BASE | {"data", "train", "eval", "methods", "recipes", "classifier", "experiment"},
     "libraries": BASE | {"data", "weights", "models", "backbones", "classifier"},
     "count": BASE | {"models", "backbones", "train", "methods"},
     "source": BASE | {"data", "models", "backbones", "features", "recipes", "checkpoint"},
