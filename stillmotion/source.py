@@ -20,7 +20,7 @@ from stillmotion.data.manifest import Manifest
 from stillmotion.data.transforms import Augment, Preprocess
 from stillmotion.errors import StillmotionError, did_you_mean
 from stillmotion.features.dataset import FeatureDataset
-from stillmotion.features.encode import Encoder, encode, plan, views_of
+from stillmotion.features.encode import Encoder, View, encode, plan, views_of
 from stillmotion.features.memory import Memory
 from stillmotion.features.store import FeatureSpec, FeatureStore
 from stillmotion.files import Digests
@@ -160,6 +160,7 @@ class FeatureSource:
         train_views = views_of(train, one_view, bad, caches.digests, recipe.cached_views, name)
         val_views = views_of(val, recipe.sampling, bad, caches.digests)
         self.views = [view for clip in (*train_views, *val_views) for view in clip]
+        self._train_views = sum(map(len, train_views))
         names = recipe.method.reads().names(weights.backbone.layers)
         self.train = FeatureDataset(self.store, train, train_views, names, train=True, seed=recipe.train.seed)
         self.val = FeatureDataset(self.store, val, val_views, names, train=False)
@@ -169,15 +170,20 @@ class FeatureSource:
         """Equal for sources that one pass of the backbone fills."""
         return self.spec.key, [view.items() for view in self.views]
 
-    def fill(self, reads: Reads) -> None:
-        """Say what it will take, then encode those outputs that the cache lacks.
+    def fill(self, reads: Reads, val: Reads | None = None) -> None:
+        """Say what it will take, then encode those outputs that the cache lacks; `val`: of validation clips, others.
         Raises `DataError`: too many videos that cannot be read; `StillmotionError`: outputs that are not finite, or
         that float16 cannot hold; `DiskError`: not enough room.
         """
-        encoder = Encoder(self.weights, self.spec, reads, self.accelerator.device)
+        n = self._train_views if val else len(self.views)
+        for views, wanted in ((self.views[:n], reads), (self.views[n:], val)):
+            if wanted is not None:
+                self._encode(views, Encoder(self.weights, self.spec, wanted, self.accelerator.device))
+
+    def _encode(self, views: Sequence[View], encoder: Encoder) -> None:
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
-        say(str(plan(self.views, encoder, self.store, processes)))
-        encode(self.views[rank::processes], encoder, self.store, self.bad, self.augment, self.workers)
+        say(str(plan(views, encoder, self.store, processes)))
+        encode(views[rank::processes], encoder, self.store, self.bad, self.augment, self.workers)
         self.accelerator.wait_for_everyone()
         self.store.refresh()
 

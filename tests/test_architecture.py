@@ -46,6 +46,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "experiment": BASE
     | {"data", "models", "backbones", "train", "eval", "recipes", "source", "checkpoint", "assemble"},
     "sweep": BASE | {"data", "recipes", "experiment"},
+    "candidates": BASE | {"recipes", "experiment"},
+    "auto": BASE
+    | {"data", "models", "train", "eval", "recipes", "source", "checkpoint", "assemble", "experiment", "candidates"},
     "report": BASE | {"attention"},
     "demo": BASE | {"actors", "attention", "classifier", "data", "eval", "experiment", "recipes", "report"},
 }

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from stillmotion.backbones.backbone import Backbone, Pixels, check_video
 from stillmotion.backbones.config import CLIPConfig, TextConfig, VisionConfig
 from stillmotion.errors import StillmotionError
-from stillmotion.models.affinity import neighbor_affinity
+from stillmotion.models.affinity import affinities
 from stillmotion.models.features import FRAMES, Features, Reads
 from stillmotion.models.layers import Block, LayerNorm, Transformer
 
@@ -60,7 +60,8 @@ class VisionTransformer(nn.Module):
             if f"affinity.{i}" in self.reads:
                 x_BTLD, q_BTHLd, k_BTHLd = block.tap(x_BTLD)
                 patches = slice(self.prefix_tokens, None)
-                found[f"affinity.{i}"] = neighbor_affinity(q_BTHLd[..., patches, :], k_BTHLd[..., patches, :])
+                q_BTHPd, k_BTHPd = q_BTHLd[..., patches, :], k_BTHLd[..., patches, :]
+                found |= affinities(f"affinity.{i}", q_BTHPd, k_BTHPd, self.reads)
             else:
                 x_BTLD = block(x_BTLD)
             if f"out.{i}" in self.reads:

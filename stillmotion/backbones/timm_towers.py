@@ -23,7 +23,7 @@ from stillmotion.backbones.backbone import Backbone, Pixels, check_video
 from stillmotion.backbones.bounds import check_grid
 from stillmotion.backbones.weights import Weights
 from stillmotion.errors import WeightsError, damaged, did_you_mean
-from stillmotion.models.affinity import neighbor_affinity
+from stillmotion.models.affinity import affinities
 from stillmotion.models.features import Features, Reads, resolve
 from stillmotion.weights import hub
 from stillmotion.weights.folders import pixel_settings, read_object, read_sharded
@@ -55,7 +55,7 @@ class TimmTower(nn.Module):
         super().__init__()
         self.tower = tower
         self.frames, self.image_size, self.grid = reads.frames, backbone.pixels.size, backbone.grid
-        self.prefix_tokens = backbone.prefix_tokens
+        self.prefix_tokens, self.reads = backbone.prefix_tokens, frozenset(reads.names(backbone.layers))
         self.out, self.affinity = (sorted({*resolve(r, backbone.layers)}) for r in (reads.out, reads.affinity))
         self.blocks = sorted({*self.out, *self.affinity})
         if not self.frames:
@@ -88,7 +88,7 @@ class TimmTower(nn.Module):
         self, found: Features, i: int, shape: torch.Size, attn: Any, inputs: tuple[Tensor], more: dict[str, Any]
     ) -> None:
         q, k = queries_and_keys(attn, inputs[0], more.get("rope"), self.prefix_tokens)
-        found[f"affinity.{i}"] = neighbor_affinity(q.unflatten(0, shape), k.unflatten(0, shape))
+        found |= affinities(f"affinity.{i}", q.unflatten(0, shape), k.unflatten(0, shape), self.reads)
 
 
 def queries_and_keys(attn: Any, x_BLD: Tensor, rope: Tensor | None, prefix: int) -> tuple[Tensor, Tensor]:
