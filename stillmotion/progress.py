@@ -45,6 +45,13 @@ def say(message: str) -> None:
         console.print(printable(message), markup=False)
 
 
+def duration(seconds: float) -> str:
+    """Seconds as people say them: `45 s`, `12 min`, `3.4 h`."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
 def is_main_process() -> bool:
     """Tell whether this is the first process of a distributed launch, or the only one."""
     return int(os.environ.get("RANK", "0")) == 0

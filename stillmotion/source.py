@@ -1,15 +1,19 @@
 """Where a run's batches come from: videos, or outputs that a frozen backbone gave once."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any, Protocol
 
 from accelerate import Accelerator
 
 from stillmotion.backbones.clip_files import cache_folder
+from stillmotion.backbones.load import load_backbone
 from stillmotion.backbones.runtimes import RUNTIMES
 from stillmotion.backbones.weights import Weights
-from stillmotion.checkpoint import Card
+from stillmotion.checkpoint import Card, read_card
 from stillmotion.data.bad import BadVideos
 from stillmotion.data.dataset import VideoDataset
 from stillmotion.data.loader import data_workers
@@ -17,7 +21,8 @@ from stillmotion.data.manifest import Manifest
 from stillmotion.data.transforms import Augment, Preprocess
 from stillmotion.errors import StillmotionError, did_you_mean
 from stillmotion.features.dataset import FeatureDataset
-from stillmotion.features.encode import Encoder, encode, plan, views_of
+from stillmotion.features.encode import Encoder, View, encode, plan, views_of
+from stillmotion.features.memory import Memory
 from stillmotion.features.store import FeatureSpec, FeatureStore
 from stillmotion.files import Digests
 from stillmotion.models.features import Reads
@@ -30,6 +35,53 @@ class Source(Protocol):
 
     train: Any
     val: Any
+
+    @property
+    def kind(self) -> object:
+        """Equal for sources that one pass of the backbone fills."""
+
+    def fill(self, reads: Reads) -> None:
+        """Compute, once, what will be read."""
+
+
+class Caches:
+    """What the runs of a process share: feature caches, each opened once, in a folder (None: the user's), the digests
+    of files, memory, and the weights that were loaded.
+
+    `memory` is off where other processes read the clips.
+    """
+
+    def __init__(self, folder: Path | None = None, digests: Digests | None = None, memory: bool = True):
+        self.folder, self.digests = feature_folder(folder), digests or Digests(None)
+        self.memory = Memory() if memory else None
+        self._open: dict[str, FeatureStore] = {}
+        self._weights: dict[Any, Weights] = {}
+
+    def open(self, spec: FeatureSpec) -> FeatureStore:
+        """The cache of a way of computing features."""
+        if spec.key not in self._open:
+            self._open[spec.key] = FeatureStore(self.folder, spec, self.memory)
+        return self._open[spec.key]
+
+    def weights(self, recipe: Recipe[Any], start: Path | None = None) -> Weights:
+        """The weights of a recipe's backbone, those inside a trained file `start` where one is given.
+        Raises `StillmotionError`: the method reads class names and the weights have no text tower, or its frames make
+        no whole number of steps of time.
+        """
+        which = (recipe.backbone, recipe.image_size, start)
+        if which not in self._weights:
+            base = None if start is None or recipe.backbone == "auto" else recipe.backbone
+            if start is not None:
+                read_card(start)
+            self._weights[which] = load_backbone(str(start or recipe.backbone), image_size=recipe.image_size, base=base)
+        weights = self._weights[which]
+        if recipe.method.needs_text and weights.backbone.text is None:
+            raise StillmotionError(
+                f"{weights.name} holds an image tower only, this method compares videos with class names; pass "
+                "--backbone with weights that have a text tower (a local CLIP file, or ViT-B-16:openai)"
+            )
+        weights.backbone.steps(recipe.method.num_frames)  # refuses what makes no whole number of them
+        return weights
 
 
 def feature_folder(cache: Path | None) -> Path:
@@ -74,6 +126,8 @@ def cached_videos(card: Card, videos: VideoDataset, cache: Path | None = None) -
 class PixelSource:
     """Videos, decoded for every batch: for methods that train the backbone."""
 
+    kind = None
+
     def __init__(self, recipe: Recipe[Any], weights: Weights, train: Manifest, val: Manifest):
         if recipe.cached_views:
             raise StillmotionError(
@@ -86,14 +140,16 @@ class PixelSource:
         self.train = VideoDataset(train, T, one_view, preprocess, augment, recipe.train.seed)
         self.val = VideoDataset(val, T, recipe.sampling, preprocess)
 
+    def fill(self, reads: Reads) -> None:
+        """Nothing is computed before training."""
+
 
 class FeatureSource:
     """Outputs of a frozen backbone from a cache; `fill` computes those that are lacking.
     Raises `StillmotionError`: augmentation that cached features cannot have.
 
     Training clips have one view, or `cached_views` random ones; validation clips all test views. Processes share the
-    work. `cache` is the folder of the cache (None: the user's), `reads` the outputs to compute (None: those that the
-    method reads).
+    work.
     """
 
     def __init__(
@@ -101,11 +157,9 @@ class FeatureSource:
         recipe: Recipe[Any],
         weights: Weights,
         clips: tuple[Manifest, Manifest],
-        cache: Path | None,
+        caches: Caches,
         accelerator: Accelerator,
         bad: BadVideos,
-        digests: Digests,
-        reads: Reads | None = None,
     ):
         if recipe.train.mix:
             raise StillmotionError(
@@ -114,34 +168,53 @@ class FeatureSource:
         if recipe.cached_views == 0 and (recipe.augment != "none" or recipe.flip):
             raise StillmotionError("augmentation with a frozen backbone needs cached views; pass --cached-views 4, say")
         preprocess = preprocess_of(recipe, weights)
-        self.accelerator, self.bad = accelerator, bad
+        self.weights, self.accelerator, self.bad = weights, accelerator, bad
         self.workers = data_workers(recipe.train.workers, accelerator.device.type)
         self.augment = Augment(recipe.augment, preprocess, recipe.flip)
-        spec = FeatureSpec(
+        self.spec = FeatureSpec(
             backbone=weights.fingerprint(),
             num_frames=recipe.method.num_frames,
             preprocess=preprocess,
             sampling=recipe.sampling,
             runtime=runtime_of(recipe, accelerator.device.type),
         )
-        self.encoder = Encoder(weights, spec, reads or recipe.method.reads(), accelerator.device)
-        self.store = FeatureStore(feature_folder(cache), spec)
+        self.store = caches.open(self.spec)
         name, one_view = f"{recipe.augment}-flip{recipe.flip:g}-", replace(recipe.sampling, views=1, crops=1)
         train, val = (m.clips for m in clips)
-        train_views = views_of(train, one_view, bad, digests, recipe.cached_views, name)
-        val_views = views_of(val, recipe.sampling, bad, digests)
+        train_views = views_of(train, one_view, bad, caches.digests, recipe.cached_views, name)
+        val_views = views_of(val, recipe.sampling, bad, caches.digests)
         self.views = [view for clip in (*train_views, *val_views) for view in clip]
+        self._train_views = sum(map(len, train_views))
         names = recipe.method.reads().names(weights.backbone.layers)
         self.train = FeatureDataset(self.store, train, train_views, names, train=True, seed=recipe.train.seed)
         self.val = FeatureDataset(self.store, val, val_views, names, train=False)
 
-    def fill(self) -> None:
-        """Say what it will take, then encode what the cache lacks.
+    @property
+    def kind(self) -> object:
+        """Equal for sources that one pass of the backbone fills."""
+        return self.spec.key, [view.items() for view in self.views]
+
+    def fill(self, reads: Reads, val: Reads | None = None) -> None:
+        """Say what it will take, then encode those outputs that the cache lacks; `val`: of validation clips, others.
         Raises `DataError`: too many videos that cannot be read; `StillmotionError`: outputs that are not finite, or
         that float16 cannot hold; `DiskError`: not enough room.
         """
+        n = self._train_views if val else len(self.views)
+        for views, wanted in ((self.views[:n], reads), (self.views[n:], val)):
+            if wanted is not None:
+                self._encode(views, Encoder(self.weights, self.spec, wanted, self.accelerator.device))
+
+    def _encode(self, views: Sequence[View], encoder: Encoder) -> None:
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
-        say(str(plan(self.views, self.encoder, self.store, processes)))
-        encode(self.views[rank::processes], self.encoder, self.store, self.bad, self.augment, self.workers)
+        say(str(plan(views, encoder, self.store, processes)))
+        encode(views[rank::processes], encoder, self.store, self.bad, self.augment, self.workers)
         self.accelerator.wait_for_everyone()
         self.store.refresh()
+
+
+def fill_together(sources: Sequence[tuple[Source, Reads]]) -> None:
+    """Fill what several sources read, in one pass of the backbone for all that run it over the same views alike."""
+    while sources:
+        kind, alike = sources[0][0].kind, [pair for pair in sources if pair[0].kind == sources[0][0].kind]
+        sources[0][0].fill(reduce(or_, (reads for _, reads in alike)))
+        sources = [pair for pair in sources if pair[0].kind != kind]

@@ -39,7 +39,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "libraries": BASE | {"data", "weights", "models", "backbones", "classifier"},
     "count": BASE | {"models", "backbones", "train", "methods"},
     "source": BASE | {"data", "models", "backbones", "features", "recipes", "checkpoint"},
-    "experiment": BASE | {"data", "models", "backbones", "train", "eval", "recipes", "source", "checkpoint", "start"},
+    "assemble": BASE | {"data", "models", "backbones", "train", "eval", "recipes", "source", "checkpoint", "start"},
+    "experiment": BASE
+    | {"data", "models", "backbones", "train", "eval", "recipes", "source", "checkpoint", "assemble"},
+    "sweep": BASE | {"data", "recipes", "experiment"},
+    "candidates": BASE | {"recipes", "experiment"},
+    "auto": BASE
+    | {"data", "models", "train", "eval", "recipes", "source", "checkpoint", "assemble", "experiment", "candidates"},
     "report": BASE | {"attention", "explain"},
     "demo": BASE | {"actors", "attention", "classifier", "data", "eval", "experiment", "recipes", "report"},
 }

@@ -40,6 +40,7 @@ for words in (["train", "evl", "--help"], ["eval", "--help"], ["predict", "--hel
     [
         (["matplotlib"], "import stillmotion.report.figures", "report"),
         (["jinja2"], "import stillmotion.report.page", "report"),
+        (["PIL"], "from stillmotion.cli.explain import run; run(['zero_shot', 'a.mp4', '-o', 'a.html'])", "report"),
         (["PIL"], "from stillmotion.cli.demo import run; run([])", "demo"),
         (["matplotlib"], "from stillmotion.cli.demo import run; run([])", "demo"),
         (["onnx"], "from stillmotion.weights.int8_wheel import openai_int8; openai_int8(Path('none'))", "int8"),
@@ -48,7 +49,7 @@ for words in (["train", "evl", "--help"], ["eval", "--help"], ["predict", "--hel
         (["transformers"], "from stillmotion.libraries.count import count_foreign; count_foreign('transformers:x')",
          "transformers"),
         (["tensorboard"], "from stillmotion.train.accelerator import *; "
-         "make_accelerator(Train(tensorboard=True), Path('none'))", "tensorboard"),
+         "make_accelerator(Train(track='tensorboard'), Path('none'))", "tensorboard"),
     ],
 )  # fmt: skip
 def test_what_is_missing_is_one_line(packages: list[str], code: str, extra: str) -> None:

@@ -10,6 +10,7 @@ from stillmotion.errors import StillmotionError, did_you_mean, one_line
 
 COMMANDS = {
     "train": "train a recipe on labeled videos: stillmotion train evl --data my_videos",
+    "sweep": "train many settings of a recipe at once: stillmotion sweep evl --data my_videos --lr 1e-4 1e-3",
     "predict": "classify videos: stillmotion predict runs/evl/model.safetensors surf.mp4",
     "explain": "show where a model looks: stillmotion explain runs/evl/model.safetensors surf.mp4 -o page.html",
     "eval": "score a model on labeled videos: stillmotion eval runs/evl/model.safetensors --data test_videos",

@@ -25,7 +25,7 @@ from stillmotion.errors import DiskError, StillmotionError, VideoError
 from stillmotion.features.store import FeatureSpec, FeatureStore
 from stillmotion.files import Digests
 from stillmotion.models.features import Features, Reads
-from stillmotion.progress import progress_bar
+from stillmotion.progress import duration, progress_bar
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,9 @@ class Plan:
         if not self.views:
             return f"all {self.cached} views are in the feature cache {self.folder}"
         known = f", {self.cached} are cached already" if self.cached else ""
-        duration = f"{self.seconds / 60:.0f} min" if self.seconds >= 120 else f"{self.seconds:.0f} s"
         return (
             f"encoding {self.views} views{known}: {_size(self.bytes)} in {self.folder} "
-            f"({_size(self.free)} free), about {duration}"
+            f"({_size(self.free)} free), about {duration(self.seconds)}"
         )
 
 

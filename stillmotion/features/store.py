@@ -28,6 +28,7 @@ from torch import Tensor
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import StillmotionError
+from stillmotion.features.memory import Memory
 from stillmotion.files import atomic_write, short_digest, sweep, write_json
 from stillmotion.models.features import Features
 from stillmotion.progress import say
@@ -68,12 +69,12 @@ class _Part(NamedTuple):
 
 
 class FeatureStore:
-    """Reads and writes one cache folder."""
+    """Reads and writes one cache folder; what is read stays in `memory` where one is given."""
 
-    def __init__(self, root: Path, spec: FeatureSpec):
+    def __init__(self, root: Path, spec: FeatureSpec, memory: Memory | None = None):
         if root.exists() and not root.is_dir():
             raise StillmotionError(f"the feature cache {root} is a file; pass a folder as --cache")
-        self.spec, self.folder = spec, root / spec.key
+        self.spec, self.folder, self.memory = spec, root / spec.key, memory
         self._places: dict[str, list[_Part]] = {}
         self._known: set[str] = set()
         self._open: dict[str, Any] = {}
@@ -83,7 +84,7 @@ class FeatureStore:
         self.refresh()
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_open": {}}  # open files do not travel to data workers
+        return self.__dict__ | {"_open": {}, "memory": None}  # open files do not travel to data workers
 
     def lacking(self, item: str, outputs: Iterable[str]) -> tuple[str, ...]:
         """Those of some outputs that an item does not have yet."""
@@ -159,7 +160,10 @@ class FeatureStore:
 
         A tensor's checksum is compared when this process reads it for the first time.
         """
-        return {name: self._read(item, name) for name in outputs}
+        if self.memory is None:
+            return {name: self._read(item, name) for name in outputs}
+        held = self.memory
+        return {n: held.get((self.folder, item, n), lambda n=n: self._read(item, n)) for n in outputs}  # type: ignore[misc]
 
     def _read(self, item: str, name: str) -> Tensor:
         part = next((p for p in self._places.get(item, ()) if name in p.outputs), None)

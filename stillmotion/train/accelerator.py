@@ -16,9 +16,9 @@ def make_accelerator(train: Train, folder: Path | None = None) -> Accelerator:
     Trackers write into `folder`; None: there are none.
     Raises `StillmotionError`: this machine has not the precision, or the tracker is not installed.
     """
-    tracker = "tensorboard" if train.tensorboard and folder else None
-    if tracker and find_spec("tensorboard") is None:
-        raise missing("tensorboard", "--tensorboard")
+    tracker = train.track if folder else None
+    if tracker and find_spec(tracker) is None:
+        raise missing(tracker, f"--track {tracker}")
     precision = "no" if train.precision == "fp32" else train.precision
     cpu = train.device == "cpu" or not torch.cuda.is_available()
     AcceleratorState._reset_state()  # it is one for the process, and refuses the precision of a second run

@@ -46,22 +46,29 @@ class Train:
     """Processes that decode; None: 0 on a CPU, 8 with a GPU."""
     eval_every: int = 1
     """Epochs between evaluations on the validation clips; 0: only at the end."""
+    keep: Literal["last", "best"] = "last"
+    """Weights that a run ends with: of the last epoch, or of the one with the best top-1 on the validation clips (whose
+    number is then too good: they chose it)."""
+    patience: int | None = None
+    """Evaluations in a row without a better top-1 that end the run early; None: all epochs."""
     save_minutes: float = 2.0
     """Minutes between saved states to resume from; 0: every step."""
     device: Literal["auto", "cpu"] = "auto"
     """Where to run: the GPU if there is one, or the CPU."""
-    tensorboard: bool = False
-    """Write TensorBoard files too (JSON lines are always written)."""
+    track: Literal["tensorboard", "wandb", "mlflow", "trackio"] | None = None
+    """Tell a tracker too (JSON lines are always written)."""
 
     def __post_init__(self) -> None:
         check_fields(self, "a finite number", math.isfinite, "lr", "weight_decay")
         check_fields(self, "above 0", lambda x: x > 0, "lr", "batch_size", "epochs")
         at_least(0, self, "weight_decay", "warmup", "save_minutes", "eval_every")
-        check_fields(self, "above 0, or left out", lambda x: x > 0, "micro_batch", "clip_grad")
+        check_fields(self, "above 0, or left out", lambda x: x > 0, "micro_batch", "clip_grad", "patience")
         at_least(0, self, "workers", hint=", or left out")
         check_fields(self, "in [0, 1)", lambda x: 0 <= x < 1, "label_smoothing")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise StillmotionError(f"betas are {self.betas}; they must be in [0, 1)")
+        if self.patience is not None and not self.eval_every:
+            raise StillmotionError(f"patience is {self.patience} and eval-every is 0; pass --eval-every 1")
         if self.warmup >= self.epochs:
             raise StillmotionError(
                 f"warmup takes {self.warmup} of {self.epochs} epochs; it must be shorter than the run"

@@ -93,12 +93,16 @@ class Learner:
         self.optimizer.step()
         return mean, stopped > 0
 
+    def weights(self) -> dict[str, Tensor]:
+        """Parameters that train, and buffers; not copied."""
+        frozen = {name for name, p in self.model.named_parameters() if not p.requires_grad}
+        return {k: v for k, v in self.model.state_dict().items() if k not in frozen}
+
     def state(self) -> dict[str, Any]:
         """Everything that steps change, to go on from."""
-        frozen = {name for name, p in self.model.named_parameters() if not p.requires_grad}
         scaler = self.accelerator.scaler
         return {
-            "model": {k: v for k, v in self.model.state_dict().items() if k not in frozen},  # and buffers
+            "model": self.weights(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": scaler.state_dict() if scaler else None,
         }

@@ -1,20 +1,21 @@
-"""The one training loop: it brings batches to a learner, keeps the time, stops and resumes at any step."""
+"""The one training loop: it brings batches to learners, keeps the time, stops and resumes at any step."""
 
-import contextlib
-import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from stillmotion.data.bad import BadVideos
 from stillmotion.data.dataset import Batch
 from stillmotion.data.loader import batches, data_workers
 from stillmotion.errors import DataError
-from stillmotion.progress import progress_bar, say
+from stillmotion.progress import duration, progress_bar, say
+from stillmotion.train.best import Best
 from stillmotion.train.learner import Learner
 from stillmotion.train.run_folder import RunFolder
+from stillmotion.train.signals import stop_signals
 
-Evaluate = Callable[[], dict[str, float]]
+Evaluate = Callable[[int], dict[str, float]]
+Callback = Callable[[dict[str, float]], None]
 
 
 class Stopped(Exception):
@@ -25,14 +26,25 @@ class Trainer:
     """Trains a learner, step by step, in the folder of its run.
 
     `dataset` has clips as videos or as cached features, indexed by (epoch, index), and a `collate`. `evaluate` is
-    called at the end of epochs but the last, and returns numbers to log.
+    called at the end of epochs (counted from 1), and returns numbers to log, `top1` among them; behind the last one it
+    is called only where the best epoch is kept, for who trains scores that one anyway. `callback` is called with every
+    line of the metrics.
     """
 
     def __init__(
-        self, learner: Learner, dataset: Any, folder: RunFolder, bad: BadVideos, evaluate: Evaluate | None = None
+        self,
+        learner: Learner,
+        dataset: Any,
+        folder: RunFolder,
+        bad: BadVideos,
+        evaluate: Evaluate | None = None,
+        callback: Callback | None = None,
     ):
-        self.learner, self.dataset, self.folder, self.bad, self.evaluate = learner, dataset, folder, bad, evaluate
+        self.learner, self.dataset, self.folder, self.bad = learner, dataset, folder, bad
+        self.evaluate, self.callback = evaluate, callback
         self.plan, self.config, self.accelerator = learner.plan, learner.config, learner.accelerator
+        self.best = Best(self.config.keep, self.config.patience)
+        self.loss, self.told = 0.0, ""
         self._saved = time.monotonic()
 
     def run(self) -> None:
@@ -40,37 +52,71 @@ class Trainer:
         Raises `Stopped`: a signal asked to stop; the state is saved; `StillmotionError`: the loss is not finite, or too
         many videos are bad.
         """
-        if self.config.tensorboard:
-            self.accelerator.init_trackers("tensorboard")
-        first, total = self._resume(), self.plan.total_steps
-        device = self.accelerator.device.type
-        how = {"batch_sampler": self.plan.sampler(first), "collate_fn": self.dataset.collate}
-        loader = batches(self.dataset, data_workers(self.config.workers, device), pin=device == "cuda", **how)
-        with _stop_signals() as stop, progress_bar("training", total) as advance:
-            advance(first)
-            self._saved = time.monotonic()
-            for step in range(first, total):
-                started = time.perf_counter()
-                loss, stopped = self._step(step, loader, stop)
-                self.log(step, loss=loss, lr=self.learner.rate, seconds=round(time.perf_counter() - started, 4))
-                advance(note=f"loss {loss:.3f}")
-                if step + 1 == total:
-                    return
-                epoch, rest = divmod(step + 1, self.plan.steps_per_epoch)
-                every = self.config.eval_every
-                if self.evaluate is not None and every and rest == 0 and epoch % every == 0:
-                    self.log(step + 1, epoch=epoch, **self.evaluate())
-                if stopped:
-                    self._save(step + 1)
-                    self.accelerator.wait_for_everyone()  # a process that leaves early makes the launcher kill the rest
-                    raise Stopped(f"stopped after step {step + 1} of {total}; run again to go on")
-                if time.monotonic() - self._saved >= 60 * self.config.save_minutes:
-                    self._save(step + 1)
+        train_together([self])
+
+    def begin(self) -> int:
+        """Load the saved state if there is one; the first step to take."""
+        if self.config.track:
+            self.accelerator.init_trackers("stillmotion", config={})
+        state = self.folder.load_state()
+        step = 0 if state is None else int(state["step"])
+        if state is not None:
+            self.best.load(state.get("best", {}))
+            self.learner.load(state)
+            say(f"resuming at step {step} of {self.plan.total_steps}")
+        self.folder.rewind(step)
+        self._saved = time.monotonic()
+        return self.plan.total_steps if self.best.exhausted else step
+
+    def advance(self, step: int, loader: Iterator[Batch], stop: list[int]) -> bool:
+        """Take one step, and what is due behind it; whether any process was asked to stop."""
+        started = time.perf_counter()
+        self.loss, stopped = self._step(step, loader, stop)
+        self.log(step, loss=self.loss, lr=self.learner.rate, seconds=round(time.perf_counter() - started, 4))
+        epoch, rest = divmod(step + 1, self.plan.steps_per_epoch)
+        last, every = step + 1 == self.plan.total_steps, self.config.eval_every
+        if rest == 0:
+            self.told = f"loss {self.loss:.3f}"
+            due = self.config.keep == "best" if last else every and epoch % every == 0
+            if self.evaluate is not None and due:
+                self._evaluate(step + 1, epoch, self.evaluate)
+        if not last and time.monotonic() - self._saved >= 60 * self.config.save_minutes:
+            self.save(step + 1)
+        return stopped
+
+    def save(self, step: int) -> None:
+        """Write the state to go on from at a step."""
+        self._saved = time.monotonic()
+        if self.accelerator.is_main_process:
+            self.folder.save_state({"step": step, "best": self.best.state(), **self.learner.state()})
+
+    @property
+    def last_epoch(self) -> int:
+        """The epoch, counted from 1, whose weights the run ends with."""
+        best = self.best
+        if best.keep == "best" and best.epoch is not None:
+            return best.epoch
+        return best.last if best.exhausted else self.config.epochs
+
+    def settle(self) -> None:
+        """Give the learner the weights that its run keeps."""
+        if self.best.weights is not None:
+            self.learner.model.load_state_dict(self.best.weights, strict=False)
 
     def log(self, step: int, **values: float) -> None:
         """Add a line to the run's metrics, and to trackers if there are any."""
         self.folder.log(step=step, **values)
         self.accelerator.log(values, step=step)
+        if self.callback is not None:
+            self.callback({"step": step, **values})
+
+    def _evaluate(self, step: int, epoch: int, evaluate: Evaluate) -> None:
+        numbers = evaluate(epoch)
+        self.log(step, epoch=epoch, **numbers)
+        self.best.see(epoch, numbers["top1"], self.learner.weights())
+        self.told += f", validation top-1 {100 * numbers['top1']:.1f} %"
+        if self.best.exhausted and step < self.plan.total_steps:
+            say(f"no better than epoch {self.best.epoch} for {self.best.worse} evaluations: ended after epoch {epoch}")
 
     def _step(self, step: int, loader: Iterator[Batch], stop: list[int]) -> tuple[float, bool]:
         for part in range(len(self.plan.micro_batches(step))):
@@ -88,39 +134,91 @@ class Trainer:
                 return batch
         raise DataError("none of the training videos can be read")
 
-    def _save(self, step: int) -> None:
-        self._saved = time.monotonic()
-        if self.accelerator.is_main_process:
-            self.folder.save_state({"step": step, **self.learner.state()})
 
-    def _resume(self) -> int:
-        state = self.folder.load_state()
-        step = 0 if state is None else int(state["step"])
-        if state is not None:
-            self.learner.load(state)
-            say(f"resuming at step {step} of {self.plan.total_steps}")
-        self.folder.rewind(step)
-        return step
+def train_together(trainers: Sequence[Trainer]) -> None:
+    """Train several learners, epoch by epoch and in turn, so that those with the same clips share each batch.
+    Raises `Stopped`: a signal asked to stop; all states are saved; `StillmotionError`: a loss is not finite, or too
+    many videos are bad.
+
+    Each ends with the bits that it would have alone: what is random in a step depends on the step's place only.
+    """
+    next_steps = [trainer.begin() for trainer in trainers]
+    turns = [(i, step) for i, step in _turns(trainers) if step >= next_steps[i]]
+    total = sum(trainer.plan.total_steps for trainer in trainers)
+    loader = _alone(trainers[0], turns) if len(trainers) == 1 else _shared(trainers, turns)
+    with stop_signals() as stop, progress_bar("training", total) as advance:
+        advance(total - len(turns))
+        clock = _Clock(trainers, turns)
+        for i, step in turns:
+            trainer = trainers[i]
+            if trainer.best.exhausted:
+                if all(t.best.exhausted for t in trainers):
+                    break
+                for _ in trainer.plan.micro_batches(step):
+                    next(loader)
+                continue
+            stopped = trainer.advance(step, loader, stop)
+            next_steps[i] = step + 1
+            advance(note=f"loss {trainer.loss:.3f}")
+            clock.tick(i, step)
+            if stopped and any(n < t.plan.total_steps for n, t in zip(next_steps, trainers)):
+                for n, t in zip(next_steps, trainers):
+                    t.save(n)
+                trainer.accelerator.wait_for_everyone()  # a process that leaves early makes the launcher kill the rest
+                raise Stopped(f"stopped after step {sum(next_steps)} of {total}; run again to go on")
+    for trainer in trainers:
+        trainer.settle()
 
 
-@contextlib.contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """Collect the first Ctrl-C or termination signal, so that a step is finished and saved; a second one kills."""
-    caught: list[int] = []
-    previous: dict[int, Any] = {}
+def _turns(trainers: Sequence[Trainer]) -> list[tuple[int, int]]:
+    """(learner, step) in the order of training: by epoch, and by the part of it that is done."""
+    places = []
+    for i, trainer in enumerate(trainers):
+        per_epoch = trainer.plan.steps_per_epoch
+        for step in range(trainer.plan.total_steps):
+            epoch, rest = divmod(step, per_epoch)
+            places.append(((epoch, (rest + 1) / per_epoch, i), (i, step)))
+    return [turn for _, turn in sorted(places)]
 
-    def handler(number: int, _: Any) -> None:
-        caught.append(number)
-        for again, old in previous.items():
-            signal.signal(again, old)
 
-    try:
-        for sign in (signal.SIGINT, signal.SIGTERM):
-            previous[sign] = signal.signal(sign, handler)
-    except ValueError:  # not in the main thread: signals are somebody else's
-        previous = {}
-    try:
-        yield caught
-    finally:
-        for number, old in previous.items():
-            signal.signal(number, old)
+def _alone(trainer: Trainer, turns: Sequence[tuple[int, int]]) -> Iterator[Batch]:
+    device = trainer.accelerator.device.type
+    keys = (part for _, step in turns for part in trainer.plan.micro_batches(step))
+    how = {"batch_sampler": keys, "collate_fn": trainer.dataset.collate}
+    return batches(trainer.dataset, data_workers(trainer.config.workers, device), pin=device == "cuda", **how)
+
+
+def _shared(trainers: Sequence[Trainer], turns: Sequence[tuple[int, int]]) -> Iterator[Batch]:
+    """Batches of all learners, read by this process; the parts of a step are made once for all that read the same."""
+    held: dict[Any, Batch] = {}
+    for i, step in turns:
+        trainer = trainers[i]
+        content = getattr(trainer.dataset, "content", id(trainer.dataset))
+        wanted = [(content, tuple(keys)) for keys in trainer.plan.micro_batches(step)]
+        held = {key: batch for key, batch in held.items() if key in wanted}
+        for name, keys in wanted:
+            if (name, keys) not in held:
+                held[name, keys] = trainer.dataset.collate([trainer.dataset[key] for key in keys])
+            yield held[name, keys]
+
+
+class _Clock:
+    """Says what every epoch gave, and how long the rest will take."""
+
+    def __init__(self, trainers: Sequence[Trainer], turns: Sequence[tuple[int, int]]):
+        self.trainers, self.total, self.done = trainers, len(turns), 0
+        self.epochs = max(trainer.config.epochs for trainer in trainers)
+        self.last_turn = {step // trainers[i].plan.steps_per_epoch: (i, step) for i, step in turns}
+        self.started = self.before = time.monotonic()
+
+    def tick(self, i: int, step: int) -> None:
+        """Count a step, and say a line if it ends an epoch of all."""
+        self.done += 1
+        epoch = step // self.trainers[i].plan.steps_per_epoch
+        if self.last_turn[epoch] != (i, step):
+            return
+        now = time.monotonic()
+        left = (now - self.started) / self.done * (self.total - self.done)
+        told = self.trainers[i].told if len(self.trainers) == 1 else f"{len(self.trainers)} models"
+        say(f"epoch {epoch + 1} of {self.epochs}: {told}, {duration(now - self.before)}, {duration(left)} left")
+        self.before = now

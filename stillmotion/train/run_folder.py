@@ -26,7 +26,8 @@ from stillmotion.progress import is_main_process
 Json = dict[str, Any]
 FREE = (
     *("place", "data.data", "data.val", "data.root", "data.labels", "data.max_bad"),
-    *("recipe.train.workers", "recipe.train.save_minutes", "recipe.train.device", "recipe.train.tensorboard"),
+    *("recipe.train.workers", "recipe.train.save_minutes", "recipe.train.device"),
+    *("recipe.train.track", "recipe.train.tensorboard"),
     "recipe.backbone",
 )
 """What may differ between a run and its continuation, by dotted names in config.json: what decides no number, and where
@@ -58,6 +59,7 @@ class RunFolder:
         self.path, self.config = path, config
         self.model, self.state = path / "model.safetensors", path / "state.pt"
         self.metrics, self.bad_videos = path / "metrics.jsonl", path / "bad_videos.jsonl"
+        self.results = path / "results.json"
         # One lock for all folders of this name in a process, which may go on where an exception ended the first.
         self._lock = FileLock(path / ".lock", is_singleton=True)
         if is_main_process():
@@ -110,7 +112,7 @@ class RunFolder:
     @property
     def finished(self) -> bool:
         """Whether the run is complete."""
-        return self.model.is_file() and not self.state.is_file()
+        return self.results.is_file() and not self.state.is_file()
 
     def save_state(self, state: Json) -> None:
         """Write the state to continue from, in one piece."""

@@ -37,7 +37,7 @@ def test_help_imports_no_pytorch() -> None:
 def test_the_commands_are_these() -> None:
     """A new command is a decision, not an accident."""
     assert list(COMMANDS) == [
-        "train", "predict", "eval", "ensemble", "encode", "convert", "count", "list", "demo",
+        "train", "sweep", "predict", "explain", "eval", "ensemble", "encode", "convert", "count", "list", "demo",
     ]  # fmt: skip
 
 

@@ -14,10 +14,10 @@ from stillmotion.backbones.clip_files import clip_weights
 from stillmotion.backbones.config import CLIPConfig
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.transforms import CLIP_MEAN, IMAGENET_MEAN
-from stillmotion.experiment import preprocess_of
 from stillmotion.methods import EVL
 from stillmotion.recipes import OWN_CLIPS, PUBLISHED, RECIPES, Maker
 from stillmotion.recipes.published import Published, in_words
+from stillmotion.source import preprocess_of
 from stillmotion.train.objective import make_objective
 from stillmotion.train.schedule import schedule
 from stillmotion.train.tuning import param_groups, rules

@@ -81,7 +81,6 @@ import stillmotion.train.loop as loop
 folder, clip, out, kill_at = sys.argv[1:5]
 if int(kill_at) >= 0:
     import os, signal
-    save = loop.Trainer._save
     step = loop.Trainer._step
     def kill(self, number, *rest):
         if number == int(kill_at):
@@ -209,7 +208,7 @@ def test_overwriting_leaves_other_files(folder_of_videos: Path, tiny_clip: Path,
 
 
 def test_tensorboard_files_are_written_on_request(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
-    fit(*evl_run(folder_of_videos, tiny_clip, tmp_path / "run", epochs=1, tensorboard=True))
+    fit(*evl_run(folder_of_videos, tiny_clip, tmp_path / "run", epochs=1, track="tensorboard"))
     assert list((tmp_path / "run").rglob("events.out.tfevents.*"))
 
 

@@ -1,0 +1,115 @@
+"""What a run is made of: the backbone's weights, the model, what trains it, what tells it apart, and its card."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from stillmotion.backbones.load import absolute
+from stillmotion.backbones.weights import TOWERS, Tower, Weights, load_into
+from stillmotion.checkpoint import Card, fingerprints
+from stillmotion.data.manifest import Manifest
+from stillmotion.errors import StillmotionError
+from stillmotion.eval.report import Report
+from stillmotion.files import Digests, sha256, short_digest
+from stillmotion.models.video_clip import VideoCLIP
+from stillmotion.progress import say
+from stillmotion.recipes.base import HERE, Place, Recipe
+from stillmotion.source import preprocess_of
+from stillmotion.start import start_from
+from stillmotion.train.batches import BatchPlan
+from stillmotion.train.learner import Learner
+from stillmotion.train.objective import make_objective
+from stillmotion.train.tuning import explain, rules
+
+Names = tuple[str, ...]
+
+
+def make_learner(
+    recipe: Recipe[Any], weights: Weights, clips: Manifest, names: Names, place: Place, accelerator: Accelerator
+) -> Learner:
+    """Build a run's model and what trains it; `names` are the classes as prompts write them."""
+    train, method = recipe.train, recipe.method
+    objective = make_objective(method.objective, len(clips.classes), train, accelerator.num_processes)
+    model = build(recipe, weights, clips.classes, names, place)
+    if method.frozen and not getattr(model.visual, "plain", False):
+        raise StillmotionError(
+            f"{type(method).__name__} changes the image tower and says that it is frozen; outputs in the cache are "
+            "those of the tower as it came: let `frozen` be False"
+        )
+    trained = rules(model, method.tune())
+    if place.explain:
+        for part in explain(model, trained, method.new_parameters(), train.lr, train.weight_decay, train.decay):
+            how = f"lr {part.lr:.3g}, weight decay {part.weight_decay:g}" if part.lr else "frozen"
+            say(f"{part.name:28} {part.parameters:>12,} parameters in {part.tensors:>3} tensors: {how}")
+    tokens = model.prompt(names) if method.needs_text else None
+    if tokens is not None and not any(name.startswith("text.") for name in trained):
+        with torch.no_grad():  # encoded once, where the text tower does not train
+            tokens = model.eval().encode_text(tokens)
+    rank, world = accelerator.process_index, accelerator.num_processes
+    plan = BatchPlan(len(clips), train.batch_size, train.micro_batch, train.epochs, train.seed, rank, world)
+    return Learner(model, method.tune(), objective, train, plan, accelerator, tokens)
+
+
+def identity(
+    recipe: Recipe[Any], weights: Weights, parts: tuple[Manifest, Manifest], start: Path | None, digests: Digests
+) -> dict[str, Any]:
+    """What a run goes on only with, beside its configuration, by content and not by place: it may lie elsewhere.
+
+    A clip is known by what features are known by, or by its file's size where no features are kept.
+    """
+
+    def content(path: Path) -> str | int:
+        try:
+            return digests.digest(path) if recipe.method.frozen else path.stat().st_size
+        except OSError:
+            return 0  # is counted as a bad video where it is decoded
+
+    towers: tuple[Tower, ...] = TOWERS if recipe.method.needs_text else TOWERS[:1]
+    found: dict[str, Any] = {"start": sha256(start)} if start else {}
+    clips = [[(c.path.name, part.classes[c.label], content(c.path)) for c in part.clips] for part in parts]
+    found |= {"clips": short_digest(clips), "classes": short_digest(parts[0].classes)}
+    return found | {"backbone": [weights.fingerprint(t)[:16] for t in towers]}
+
+
+def build(
+    recipe: Recipe[Any], weights: Weights, classes: Names, names: Names | None = None, place: Place = HERE
+) -> VideoCLIP:
+    """Build a run's model: new parts from the seed, what `place.start_from` shares from there, the rest as it came.
+
+    `names` are the classes as prompts write them; None: as they are.
+    """
+    torch.manual_seed(recipe.train.seed)
+    model: VideoCLIP = recipe.method.build(weights.backbone, names or classes)
+    load_into(model, weights.state, new=recipe.method.new_parameters(), source=weights.name)
+    recipe.method.init_from_backbone(model)
+    if place.start_from is not None:
+        start_from(model, place.start_from, recipe.method, classes)
+    return model
+
+
+def card(
+    recipe: Recipe[Any],
+    weights: Weights,
+    model: VideoCLIP,
+    names: Names,
+    report: Report,
+    config: dict[str, Any],
+    runtime: str,
+    epoch: int,
+) -> Card:
+    """Describe a trained model, whose weights are those behind an epoch."""
+    return Card(
+        method=recipe.method,
+        classes=report.classes,
+        names=names,
+        backbone=weights.backbone,
+        backbone_name=absolute(weights.name),
+        fingerprints=fingerprints(model, weights, recipe.method.new_parameters()),
+        preprocess=preprocess_of(recipe, weights),
+        sampling=recipe.sampling,
+        runtime=runtime,
+        training={"run": config, "epoch": epoch, "top1": report.top1, "mean_class": report.mean_class}
+        | {"videos": report.scored},
+    )

@@ -1,0 +1,96 @@
+"""`stillmotion sweep RECIPE --lr 1e-4 4e-4 --seed 0 1 2`: many settings over the same passes of the cache."""
+
+import itertools
+import typing
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from stillmotion.cli.train import read_options
+from stillmotion.data.source import Data
+from stillmotion.errors import StillmotionError
+from stillmotion.recipes import find
+from stillmotion.recipes.base import Place, Recipe
+
+
+def run(words: Sequence[str]) -> None:
+    """Train every combination, print the table, and say where the best model is."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from stillmotion.sweep import sweep
+    from stillmotion.train.loop import Stopped
+
+    if not words or words[0].startswith("-"):
+        read_options("sweep", words)
+    settings, data, place = _settings(words)
+    try:
+        rows = sweep(settings, data, place, f"{words[0].replace(':', '.')}-sweep")
+    except Stopped as stop:
+        raise KeyboardInterrupt(str(stop)) from stop
+    several = any(row.spread is not None for row in rows)
+    names = [*rows[0].values] or ["setting"]
+    table = Table(box=None, padding=(0, 2), header_style="bold")
+    for name in (*names, "top-1", *(("spread", "runs") if several else ()), "trained parameters", "training"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        spread = "" if row.spread is None else f"{100 * row.spread:.1f}"
+        more = (spread, str(len(row.results))) if several else ()
+        cost = f"{row.results[0].trained_parameters:,}", f"{sum(r.seconds for r in row.results):.0f} s"
+        table.add_row(*(row.values.get(n, "") for n in names), f"{100 * row.mean:.1f} %", *more, *cost)
+    Console(width=110).print(table)
+    best = max(rows[0].results, key=lambda r: r.report.top1).folder
+    print(f"{best.model}\nstillmotion predict {best.model} VIDEO")
+
+
+def _settings(words: Sequence[str]) -> tuple[list[tuple[dict[str, str], Recipe[Any]]], Data, Place]:
+    """Every combination of the values given, as the recipe that it makes."""
+    recipe = find(words[0])
+    listed = _names(recipe, several=True)
+    own = _names(recipe, several=False)
+    fixed: list[str] = [words[0]]
+    axes: dict[str, list[str]] = {}
+    for option, values in _options(words[1:]):
+        name = option.removeprefix("--").replace("-", "_")
+        if len(values) < 2 or name in listed:
+            fixed += [option, *values]
+        elif name in own:
+            axes[option] = values
+        else:
+            raise StillmotionError(
+                f"{option} has {len(values)} values; several are for fields of the recipe, such as --lr or --seed"
+            )
+    settings, parsed = [], None
+    for chosen in itertools.product(*axes.values()):
+        pairs = dict(zip(axes, chosen))
+        _, parsed = read_options("sweep", [*fixed, *itertools.chain(*pairs.items())])
+        settings.append(({option.removeprefix("--"): value for option, value in pairs.items()}, parsed[0]))
+    if len(settings) < 2 or parsed is None:
+        raise StillmotionError("there is one setting; give several values: stillmotion sweep evl --lr 1e-4 4e-4 1e-3")
+    return settings, parsed[1], parsed[2]
+
+
+def _options(words: Sequence[str]) -> list[tuple[str, list[str]]]:
+    found: list[tuple[str, list[str]]] = []
+    for word in words:
+        if word.startswith("--"):
+            option, equals, value = word.partition("=")
+            found.append((option, [value] if equals else []))
+        elif found:
+            found[-1][1].append(word)
+        else:
+            raise StillmotionError(f"{word!r} stands before the options; name one recipe")
+    return found
+
+
+def _names(config: Any, several: bool) -> set[str]:
+    """Fields, at any depth, that take one value, or `several`."""
+    found: set[str] = set()
+    hints = typing.get_type_hints(type(config))
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if is_dataclass(value):
+            found |= _names(value, several)
+        elif ("tuple" in str(hints[field.name])) == several:
+            found.add(field.name)
+    return found
