@@ -162,26 +162,23 @@ class Classifier:
         """
         vocabulary = self.vocabulary  # once: another thread may assign classes meanwhile
         scores = self.score(self.read(path), vocabulary, str(path))
-        return _prediction(scores, vocabulary)
+        return _prediction(vocabulary, scores)
 
     def explain(self, path: str | Path, classes: Sequence[str] = ()) -> Explanation:
-        """Show where the model looks in one view of a video, and what each frame says alone.
-        Raises `VideoError`: it cannot be read; `StillmotionError`: a class that the model does not have, or none.
+        """Show where the model looks in one view of a video, and what each frame says alone for the first of `classes`.
+        Raises `VideoError`: it cannot be read; `StillmotionError`: a class that the model does not have.
 
-        Args:
-            path: what the classifier takes.
-            classes: those to show on the patches, where the model compares these with class names; each frame is scored
-                for the first. None: the predicted class.
+        Each of `classes` (none: the predicted one) has a map, where the model compares patches with class names.
         """
         one, vocabulary = copy.copy(self), self.vocabulary
         one.sampling = replace(self.sampling, views=1, crops=1)
         views = one.read(path)[:1]
-        prediction = _prediction(self.score(views, vocabulary, str(path)), vocabulary)
+        prediction = _prediction(vocabulary, self.score(views, vocabulary, str(path)))
         asked = Asked(vocabulary.classes, vocabulary.text, classes or (prediction.label,))
         return explain(self.model, views.to(self.device), asked, prediction, self.preprocess, self.untuned)
 
 
-def _prediction(scores: Tensor, vocabulary: Vocabulary) -> Prediction:
+def _prediction(vocabulary: Vocabulary, scores: Tensor) -> Prediction:
     named = {vocabulary.classes[i]: float(scores[i]) for i in scores.argsort(descending=True).tolist()}
     label, best = next(iter(named.items()))
     return Prediction(label, best, named)
@@ -234,7 +231,7 @@ def from_backbone(
     text = None if text_features is None else read_text_features(text_features, len(names), weights.backbone.embed_dim)
     model = built.build(weights.backbone, names)
     load_into(model, weights.state, new=(), source=weights.name)
-    classifier = Classifier(
+    return Classifier(
         model,
         preprocess=Preprocess(**asdict(weights.backbone.pixels)),
         sampling=Sampling(),
@@ -244,8 +241,6 @@ def from_backbone(
         text=text,
         device=device,
     )
-    classifier.untuned = lambda: None
-    return classifier
 
 
 def read_text_features(path: Path, classes: int, embed_dim: int) -> Tensor:
