@@ -164,7 +164,7 @@ class Classifier:
         scores = self.score(self.read(path), vocabulary, str(path))
         return _prediction(vocabulary, scores)
 
-    def explain(self, path: str | Path, classes: Sequence[str] = ()) -> Explanation:
+    def explain(self, video: str | Path, classes: Sequence[str] = ()) -> Explanation:
         """Show where the model looks in one view of a video, and what each frame says alone for the first of `classes`.
         Raises `VideoError`: it cannot be read; `StillmotionError`: a class that the model does not have.
 
@@ -172,8 +172,8 @@ class Classifier:
         """
         one, vocabulary = copy.copy(self), self.vocabulary
         one.sampling = replace(self.sampling, views=1, crops=1)
-        views = one.read(path)[:1]
-        prediction = _prediction(vocabulary, self.score(views, vocabulary, str(path)))
+        views = one.read(video)[:1]
+        prediction = _prediction(vocabulary, self.score(views, vocabulary, str(video)))
         asked = Asked(vocabulary.classes, vocabulary.text, classes or (prediction.label,))
         return explain(self.model, views.to(self.device), asked, prediction, self.preprocess, self.untuned)
 
