@@ -46,8 +46,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "candidates": BASE | {"recipes", "experiment"},
     "auto": BASE
     | {"data", "models", "train", "eval", "recipes", "source", "checkpoint", "assemble", "experiment", "candidates"},
-    "report": BASE | {"attention", "explain"},
-    "demo": BASE | {"actors", "attention", "classifier", "data", "eval", "experiment", "recipes", "report"},
+    "origin": BASE,
+    "report": BASE | {"data", "eval", "explain", "classifier"},
+    "run_report": BASE | {"classifier", "report"},
+    "demo": BASE | {"actors", "classifier", "data", "eval", "experiment", "origin", "recipes", "report"},
 }
 # Rooms that serve every method and name none, but where a docstring gives a source.
 SHARED = ("train", "features", "weights", "models", "backbones", "eval", "explain", "report")

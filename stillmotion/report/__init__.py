@@ -1,4 +1,4 @@
-"""Results as one self-contained page."""
+"""Results as pages that need no other file: one run, several side by side, the demo, an explanation."""
 
 from importlib.util import find_spec
 
