@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from stillmotion.version import __version__
 
 if TYPE_CHECKING:
-    from stillmotion.attention import attention_map as attention_map
     from stillmotion.classifier import Classifier as Classifier
     from stillmotion.classifier import Prediction as Prediction
     from stillmotion.classifier import load as load
@@ -24,7 +23,6 @@ _PUBLIC = {
     "Prediction": "classifier",
     "Explanation": "explain",
     "load": "classifier",
-    "attention_map": "attention",
     "from_official": "releases.official",
     "open_video": "data.video",
     "Video": "data.video",

@@ -34,7 +34,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "start": BASE | {"models", "weights", "methods", "checkpoint"},
     "explain": BASE | {"data", "models"},
     "classifier": BASE | {"data", "eval", "explain", "models", "backbones", "methods", "checkpoint"},
-    "attention": BASE | {"data", "classifier"},
     "releases": BASE | {"data", "models", "backbones", "weights", "methods", "checkpoint"},
     "libraries": BASE | {"data", "weights", "models", "backbones", "classifier"},
     "count": BASE | {"models", "backbones", "train", "methods"},
