@@ -10,7 +10,6 @@ from stillmotion.version import __version__
 if TYPE_CHECKING:
     from stillmotion.api import evaluate as evaluate
     from stillmotion.api import fit as fit
-    from stillmotion.attention import attention_map as attention_map
     from stillmotion.classifier import Classifier as Classifier
     from stillmotion.classifier import load as load
     from stillmotion.data.inputs import VideoInput as VideoInput
@@ -40,7 +39,6 @@ _PUBLIC = {
     "VideoCLIP": "models.video_clip",
     "VideoError": "errors",
     "VideoInput": "data.inputs",
-    "attention_map": "attention",
     "evaluate": "api",
     "fit": "api",
     "from_backbone": "open_vocabulary",

@@ -37,7 +37,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "prediction": {"errors"},
     "classifier": BASE | {"data", "devices", "eval", "explain", "models", "checkpoint", "prediction"},
     "open_vocabulary": BASE | {"data", "backbones", "methods", "classifier"},
-    "attention": BASE | {"data", "classifier"},
     "releases": BASE | {"data", "models", "backbones", "weights", "methods", "checkpoint"},
     "official": BASE | {"recipes", "releases", "classifier"},
     "api": BASE | {"data", "train", "eval", "methods", "recipes", "classifier", "experiment"},

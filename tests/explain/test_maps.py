@@ -243,7 +243,9 @@ def test_what_a_model_lacks_is_named() -> None:
     assert found.missing[QUERY] == "this model has no query that reads patches"
     assert "knows its classes by number" in found.missing["class names"]
     assert len(found.not_shown) == 3
-    assert found.not_shown[-1].startswith("tower before tuning, rollout before tuning: nothing is known")
+    assert found.not_shown[-1].startswith(
+        "tower before tuning, rollout before tuning: this model is not from a trained"
+    )
 
 
 @pytest.mark.parametrize("tokens", ["class_tokens", "frame_means", "time_means"])
