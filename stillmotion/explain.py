@@ -167,7 +167,7 @@ def _look(model: Any, visual: Any, video: Tensor, asked: Asked) -> tuple[Feature
     return features, maps, missing
 
 
-def _tower_maps(visual: Any, video: Tensor, when: str = "") -> tuple[dict[str, Map], Features, Tensor | None]:
+def _tower_maps(visual: Any, video: Tensor, about: str = "") -> tuple[dict[str, Map], Features, Tensor | None]:
     """Maps of the class token, where there is one; the outputs; the values of the last block, where they are given."""
     if not getattr(visual, "class_token", False):
         return {}, visual(video), None
@@ -184,8 +184,8 @@ def _tower_maps(visual: Any, video: Tensor, when: str = "") -> tuple[dict[str, M
     last_TL, rollout_TL = seen.blocks[-1].mean(dim=0), seen.rollout
     heads = torch.stack([patches(block) for block in seen.blocks])
     maps = {
-        TOWER: Map(patches(last_TL), "frame", ABOUT[TOWER] + when, rest(last_TL), heads),
-        ROLLOUT: Map(patches(rollout_TL), "frame", ABOUT[ROLLOUT] + when, rest(rollout_TL)),
+        TOWER: Map(patches(last_TL), "frame", ABOUT[TOWER] + about, rest(last_TL), heads),
+        ROLLOUT: Map(patches(rollout_TL), "frame", ABOUT[ROLLOUT] + about, rest(rollout_TL)),
     }
     return maps, features, seen.values
 
@@ -205,7 +205,7 @@ def _look_before(
         missing[TOWER + BEFORE] = missing[ROLLOUT + BEFORE] = why
         return
     with torch.inference_mode():
-        before, _, _ = _tower_maps(tower.to(video.device).eval(), video, BEFORE)
+        before, _, _ = _tower_maps(tower.to(video.device).eval(), video, f",{BEFORE}")
     maps |= {name + BEFORE: value for name, value in before.items()}
 
 

@@ -61,12 +61,12 @@ def select(model: nn.Module, tunes: Sequence[Tune]) -> dict[str, Tune]:
     return trained
 
 
-def write_tiny_clip(path: Path) -> Path:
+def write_tiny_clip(path: Path, layers: int = 3) -> Path:
     """Write a tiny two-tower CLIP whose heads are 64 wide, as OpenAI's are, so that it loads by name alone."""
     from stillmotion.backbones.clip import TextTransformer, VisionTransformer
 
     torch.manual_seed(7)
-    vision = VisionConfig(image_size=(32, 32), patch_size=8, width=64, layers=3, heads=1, mlp_width=256)
+    vision = VisionConfig(image_size=(32, 32), patch_size=8, width=64, layers=layers, heads=1, mlp_width=256)
     config = CLIPConfig(embed_dim=32, vision=vision, text=TextConfig(width=64, layers=2, heads=1, mlp_width=256))
     state = {f"visual.{k}": v for k, v in VisionTransformer(config).state_dict().items()}
     state |= dict(TextTransformer(config).state_dict())

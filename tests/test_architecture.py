@@ -43,6 +43,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "experiment": BASE
     | {"data", "models", "backbones", "train", "eval", "recipes", "source", "checkpoint", "assemble"},
     "sweep": BASE | {"data", "recipes", "experiment"},
+    "candidates": BASE | {"recipes", "experiment"},
+    "auto": BASE
+    | {"data", "models", "train", "eval", "recipes", "source", "checkpoint", "assemble", "experiment", "candidates"},
     "origin": BASE,
     "report": BASE | {"data", "eval", "explain", "classifier"},
     "run_report": BASE | {"classifier", "report"},

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from stillmotion.backbones.backbone import Backbone, Pixels, check_video
 from stillmotion.backbones.config import CLIPConfig, TextConfig, VisionConfig
 from stillmotion.errors import StillmotionError
-from stillmotion.models.affinity import neighbor_affinity
+from stillmotion.models.affinity import affinities
 from stillmotion.models.class_attention import Note
 from stillmotion.models.features import FRAMES, Features, Reads
 from stillmotion.models.layers import Block, LayerNorm, Transformer
@@ -77,7 +77,7 @@ class VisionTransformer(nn.Module):
                     note(i, q_BTHLd, k_BTHLd, v_BTHLd)
                 if f"affinity.{i}" in self.reads:
                     q_BTHPd, k_BTHPd = (self.patches(t) for t in (q_BTHLd, k_BTHLd))
-                    found[f"affinity.{i}"] = neighbor_affinity(q_BTHPd, k_BTHPd)
+                    found |= affinities(f"affinity.{i}", q_BTHPd, k_BTHPd, self.reads)
             else:
                 x_BTLD = block(x_BTLD)
             if f"out.{i}" in self.reads:

@@ -24,7 +24,7 @@ from stillmotion.backbones.backbone import Backbone, Pixels, check_video
 from stillmotion.backbones.bounds import check_grid
 from stillmotion.backbones.weights import Weights
 from stillmotion.errors import WeightsError, damaged, did_you_mean
-from stillmotion.models.affinity import neighbor_affinity
+from stillmotion.models.affinity import affinities
 from stillmotion.models.class_attention import Note
 from stillmotion.models.features import Features, Reads, resolve
 from stillmotion.weights import hub
@@ -59,7 +59,7 @@ class TimmTower(nn.Module):
         super().__init__()
         self.tower = tower
         self.frames, self.image_size, self.grid = reads.frames, backbone.pixels.size, backbone.grid
-        self.prefix_tokens = backbone.prefix_tokens
+        self.prefix_tokens, self.reads = backbone.prefix_tokens, frozenset(reads.names(backbone.layers))
         self.class_token = getattr(tower, "cls_token", None) is not None and "affinity" in backbone.offers
         self.out, self.affinity = (sorted({*resolve(r, backbone.layers)}) for r in (reads.out, reads.affinity))
         self.blocks = sorted({*self.out, *self.affinity})
@@ -108,7 +108,7 @@ class TimmTower(nn.Module):
     ) -> None:
         prefix = self.prefix_tokens
         q, k = (t[:, :, prefix:] for t in queries_and_keys(attn, inputs[0], more.get("rope"), prefix))
-        found[f"affinity.{i}"] = neighbor_affinity(q.unflatten(0, shape), k.unflatten(0, shape))
+        found |= affinities(f"affinity.{i}", q.unflatten(0, shape), k.unflatten(0, shape), self.reads)
 
 
 def queries_and_keys(attn: Any, x_BLD: Tensor, rope: Tensor | None, prefix: int) -> tuple[Tensor, Tensor]:

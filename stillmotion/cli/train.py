@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
+from stillmotion.cli import auto
 from stillmotion.cli.parse import parse
 from stillmotion.data.source import Data
 from stillmotion.errors import StillmotionError
@@ -19,6 +20,9 @@ def run(words: Sequence[str]) -> None:
     from stillmotion.experiment import fit
     from stillmotion.train.loop import Stopped
 
+    if words[:1] == ["auto"]:
+        auto.run(words[1:])
+        return
     name, options = read_options("train", words)
     try:
         result = fit(*options, name)
@@ -54,7 +58,8 @@ def _usage(command: str) -> str:
     )
     return (
         f"usage: stillmotion {command} RECIPE --data VIDEOS [options]\n\n"
-        f"for your own clips\n{own}\n\n"
+        + ("  auto             Chooses among the heads below, and says why.\n\n" if command == "train" else "")
+        + f"for your own clips\n{own}\n\n"
         f"of published numbers, which `stillmotion list recipes` shows\n{published}\n\n"
         f"stillmotion {command} RECIPE --help shows the options of a recipe."
     )

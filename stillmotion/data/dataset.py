@@ -1,5 +1,6 @@
 """Videos as a PyTorch data set: each item is decoded, sampled and preprocessed when it is asked for."""
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,8 @@ class VideoDataset(Dataset[Sample]):
     """
 
     collate = staticmethod(Batch.of)
+    places: list[int] | None = None
+    """Which frame of a view stands in each place; None: as they are."""
 
     def __init__(
         self,
@@ -105,7 +108,13 @@ class VideoDataset(Dataset[Sample]):
                 views = read_train_view(clip.path, self.num_frames, self.sampling, self.augment, seed)[None]
         except VideoError as error:
             return Sample(index, clip.label, None, BadVideo(str(clip.path), str(error)))
-        return Sample(index, clip.label, views)
+        return Sample(index, clip.label, views if self.places is None else views[:, self.places])
+
+    def reordered(self, places: list[int]) -> "VideoDataset":
+        """The same clips with the frames of every view in other places: frame `places[t]` in place t."""
+        other = copy.copy(self)
+        other.places = places
+        return other
 
 
 def _decode(path: Path, pick: Callable[[int], Indices], change: Change) -> Tensor:

@@ -134,7 +134,7 @@ def split(manifest: Manifest, fraction: float, seed: int, group: str | None = No
     if not 0 < fraction < 1:
         raise DataError(f"validation fraction {fraction} is not between 0 and 1; try 0.2")
     rng = np.random.RandomState(seed)
-    key = _group_key(manifest, group)
+    key = group_key(manifest, group)
     held = _hold_out(manifest, key, fraction, rng)
     train = [i for i, clip in enumerate(manifest.clips) if key(clip) not in held]
     val = [i for i, clip in enumerate(manifest.clips) if key(clip) in held]
@@ -199,7 +199,10 @@ def _label(label: str, number: dict[str, int], numbers: bool, where: str) -> int
     raise DataError(f"{where}: unknown label {label[:100]!r}{did_you_mean(label, number)}")
 
 
-def _group_key(manifest: Manifest, group: str | None) -> Callable[[Clip], str]:
+def group_key(manifest: Manifest, group: str | None) -> Callable[[Clip], str]:
+    """What names a clip's source: the first group (or match) of a regular expression in its path; None: the clip alone.
+    Raises `DataError`: no regular expression, one that does not match every path, or that puts all into one group.
+    """
     if group is None:
         return lambda clip: str(clip.path)
     try:

@@ -1,5 +1,6 @@
 """Cached features as a PyTorch data set, in the place of videos."""
 
+import copy
 from collections.abc import Sequence
 
 from torch.utils.data import Dataset
@@ -11,6 +12,7 @@ from stillmotion.data.seeds import view_of_epoch
 from stillmotion.features.encode import View
 from stillmotion.features.store import FeatureStore
 from stillmotion.files import short_digest
+from stillmotion.models.order import needed, reorder
 
 
 class FeatureDataset(Dataset[Sample]):
@@ -24,6 +26,7 @@ class FeatureDataset(Dataset[Sample]):
     """
 
     collate = staticmethod(Batch.of)
+    order: str | None = None
 
     def __init__(
         self,
@@ -51,10 +54,24 @@ class FeatureDataset(Dataset[Sample]):
             if self.videos is not None:
                 return self.videos[key]
             return Sample(index, clip.label, None, BadVideo(str(clip.path), f"{clip.path} could not be encoded"))
-        features = [self.store.read(item, self.outputs) for item in items]
+        features = [self.store.read(item, self._stored) for item in items]
+        if self.order is not None:
+            features = [reorder(view, self.order) for view in features]
         # Frame embeddings are few, and heads compute with them in float32.
         views = [{name: x.float() if name == "frames" else x for name, x in view.items()} for view in features]
         return Sample(index, clip.label, views)
+
+    def reordered(self, order: str) -> "FeatureDataset":
+        """The same clips with their frames in another order, one of `models.order.ORDERS`, for a backbone that sees
+        every frame alone; affinities in that order must be in the cache.
+        """
+        other = copy.copy(self)
+        other.order, other.videos = order, None
+        return other
+
+    @property
+    def _stored(self) -> tuple[str, ...]:
+        return self.outputs if self.order is None else needed(self.outputs, self.order)
 
     def items(self, epoch: int, index: int) -> list[str]:
         """Names of what an epoch reads of a clip."""
@@ -64,4 +81,4 @@ class FeatureDataset(Dataset[Sample]):
     def held(self, epoch: int, index: int) -> bool:
         """Whether all that an epoch reads of a clip is in the cache."""
         items = self.items(epoch, index)
-        return bool(items) and not any(self.store.lacking(item, self.outputs) for item in items)
+        return bool(items) and not any(self.store.lacking(item, self._stored) for item in items)

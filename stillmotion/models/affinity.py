@@ -1,10 +1,25 @@
 """Where did this patch go? Attention from every patch to the patches of the neighboring frames."""
 
+from collections.abc import Container
+
 import torch
 from torch import Tensor
 
+from stillmotion.models.features import Features
+from stillmotion.models.order import ORDERS, frame_order
+
 BACK, AHEAD = 0, 1
 """Places on the third axis of an affinity: frame t + 1 asks frame t, and frame t asks frame t + 1."""
+
+
+def affinities(name: str, q_BTHPd: Tensor, k_BTHPd: Tensor, wanted: Container[str]) -> Features:
+    """The affinity called `name`, and those of the frames in other orders, `NAME.ORDER`, that are wanted."""
+    found = {name: neighbor_affinity(q_BTHPd, k_BTHPd)}
+    for order in ORDERS:
+        if f"{name}.{order}" in wanted:
+            places = frame_order(order, q_BTHPd.shape[1])
+            found[f"{name}.{order}"] = neighbor_affinity(q_BTHPd[:, places], k_BTHPd[:, places])
+    return found
 
 
 def neighbor_affinity(q_BTHPd: Tensor, k_BTHPd: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 frames        (B, T, E)               one embedding per frame, projected to the joint space where there is one
 out.11        (B, T, L, D)            all tokens behind block 11
 affinity.11   (B, T - 1, 2, P, P)     how patches of neighboring frames attend to each other in block 11
+affinity.11.shuffled                  the same where the frames are in another order (`models/order.py`)
 """
 
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ class Reads:
     frames: bool = False
     out: tuple[int, ...] = ()
     affinity: tuple[int, ...] = ()
+    orders: tuple[str, ...] = ()
+    """Other orders of the frames to give affinities for, too."""
 
     def names(self, layers: int) -> tuple[str, ...]:
         """Names of the outputs of a tower of so many blocks, each once, in order.
@@ -29,13 +32,18 @@ class Reads:
         Raises:
             StillmotionError: a block that the tower does not have.
         """
-        blocks = [(kind, i) for kind in ("out", "affinity") for i in sorted({*resolve(getattr(self, kind), layers)})]
-        return (*(("frames",) if self.frames else ()), *(f"{kind}.{i}" for kind, i in blocks))
+        out, affinity = (sorted({*resolve(blocks, layers)}) for blocks in (self.out, self.affinity))
+        suffixes = ("", *(f".{order}" for order in dict.fromkeys(self.orders)))
+        tokens, motion = (f"out.{i}" for i in out), (f"affinity.{i}{s}" for i in affinity for s in suffixes)
+        return (*(("frames",) if self.frames else ()), *tokens, *motion)
 
     def __or__(self, other: "Reads") -> "Reads":
         """What two methods ask for together."""
         return Reads(
-            frames=self.frames or other.frames, out=self.out + other.out, affinity=self.affinity + other.affinity
+            frames=self.frames or other.frames,
+            out=self.out + other.out,
+            affinity=self.affinity + other.affinity,
+            orders=self.orders + other.orders,
         )
 
 

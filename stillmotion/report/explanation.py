@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
@@ -26,9 +27,11 @@ from stillmotion.files import atomic_write
 from stillmotion.version import __version__
 
 Pixels = NDArray[np.uint8]
-COLORS = matplotlib.colormaps["inferno"]
+# Without the black end, which would be darker than a frame that nothing is drawn on.
+COLORS = ListedColormap(matplotlib.colormaps["inferno"](np.linspace(0.2, 1, 256)))
 GAP, TILE, PANEL, LINE = 4, 112, 256, 26  # pixels: between frames; a head; a panel of the film; a line of text in it
 DARK, BRIGHT = 0.5, 0.993  # the quantiles of a map's weights at the ends of its colors
+EMPTY = 24  # the gray of a film where nothing is
 WAIT, LAST = 400, 1200  # milliseconds of a frame of the film, and of the last
 POSTER = 12  # frames of a poster at most
 
@@ -176,12 +179,14 @@ def film(explanation: Explanation) -> list[Image.Image]:
     frames, T = explanation.frames, len(explanation.frames)
     side = (PANEL, round(PANEL * frames.shape[-1] / frames.shape[-2]))
     panels = {"frame": _plain(frames, side)}
-    for name in order(explanation):
-        panels[name] = overlay(frames, explanation.maps[name].weights, Scale.of(explanation, name), side)
+    for name in _two_columns(explanation):
+        panels[name] = np.full_like(panels["frame"], EMPTY)
+        if name:
+            panels[name] = overlay(frames, explanation.maps[name].weights, Scale.of(explanation, name), side)
     rows, (height, width) = -(-len(panels) // 2), side
     pictures = []
     for t in range(T):
-        sheet = Image.new("RGB", (2 * width + GAP, rows * (height + LINE)), "#14171d")
+        sheet = Image.new("RGB", (2 * width + GAP, rows * (height + LINE)), (EMPTY,) * 3)
         draw = ImageDraw.Draw(sheet)
         for place, (name, panel) in enumerate(panels.items()):
             x, y = (place % 2) * (width + GAP), place // 2 * (height + LINE)
@@ -190,6 +195,14 @@ def film(explanation: Explanation) -> list[Image.Image]:
             sheet.paste(Image.fromarray(panel[t]), (x, y + LINE))
         pictures.append(sheet)
     return pictures
+
+
+def _two_columns(explanation: Explanation) -> list[str]:
+    """Maps behind the plain frame, so that before and after tuning are side by side; an empty name is left free."""
+    names = order(explanation)
+    pairs = [name for name in names if {name, name + BEFORE} <= {*names} or name.endswith(BEFORE)]
+    alone = [name for name in names if name not in pairs]
+    return [*alone, *([""] if pairs and len(alone) % 2 == 0 else []), *pairs]
 
 
 @lru_cache(maxsize=1)

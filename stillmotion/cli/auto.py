@@ -1,0 +1,37 @@
+"""`stillmotion train auto`: the tool decides which head, and shows why."""
+
+from collections.abc import Sequence
+
+from stillmotion.cli.parse import parse
+from stillmotion.data.source import Data
+from stillmotion.recipes.base import HERE, Place
+
+
+def run(words: Sequence[str]) -> None:
+    """Choose a method, train it, and say how it was chosen."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from stillmotion.auto import Auto, auto
+    from stillmotion.candidates import table
+    from stillmotion.train.loop import Stopped
+
+    def options(*, data: Data, auto: Auto = Auto(), place: Place = HERE) -> tuple[Auto, Data, Place]:  # noqa: B008
+        """Choose a head for your clips by folds of the training clips, train it, and test it on held-out ones."""
+        return auto, data, place
+
+    try:
+        choice = auto(*parse(options, words, "stillmotion train auto"))
+    except Stopped as stop:
+        raise KeyboardInterrupt(str(stop)) from stop
+    header, *rows = table(choice.candidates, choice.winner)
+    view = Table(box=None, padding=(0, 2), header_style="bold")
+    for i, name in enumerate(header):
+        view.add_column(name, justify="left" if i == 0 else "right")
+    for row in rows:
+        view.add_row(*row)
+    Console(width=110).print(view)
+    print(f"{choice.winner.name}, on held-out clips: {choice.result.report}")
+    print(f"order: {choice.order}")
+    model = choice.result.folder.model
+    print(f"{model}\nstillmotion predict {model} VIDEO")
