@@ -37,7 +37,8 @@ def test_help_imports_no_pytorch() -> None:
 def test_the_commands_are_these() -> None:
     """A new command is a decision, not an accident."""
     assert list(COMMANDS) == [
-        "train", "sweep", "predict", "explain", "eval", "report", "ensemble", "encode", "convert", "count", "list", "demo",
+        "train", "sweep", "predict", "explain", "eval", "report",
+        "ensemble", "encode", "convert", "count", "list", "demo",
     ]  # fmt: skip
 
 
