@@ -169,7 +169,7 @@ def test_a_model_shows_where_it_looks(folder: Path) -> None:
     assert len(model.asked) == 3
     assert model.untuned is not None, "the caller's model is left alone"
     assert "show attention" in words
-    assert "The map: where it looks." in words
+    assert "The map: where it looks; it says" in words
     assert "attention 40 % alone 33 %" in words
     assert page.read_text(encoding="utf-8").count("data:image/png;base64,") == 2
 
