@@ -9,13 +9,13 @@ import torch
 
 import stillmotion
 from stillmotion.backbones.load import load_backbone
-from stillmotion.classifier import from_backbone
 from stillmotion.data.source import Data
 from stillmotion.errors import StillmotionError
 from stillmotion.experiment import fit
 from stillmotion.explain import ROLLOUT, TOWER
 from stillmotion.methods import EVL, LinearProbe, Method, ViFiCLIP
 from stillmotion.models.features import FRAMES
+from stillmotion.open_vocabulary import from_backbone
 from stillmotion.recipes.base import Place, Recipe
 from stillmotion.train.config import Train
 
