@@ -1,4 +1,4 @@
-"""The main job on the embedded data set: render, encode once, train three heads from the cache, compare, report."""
+"""The main job on the embedded data set: render, encode once, let `auto` choose a head, compare, report."""
 
 import time
 from collections.abc import Mapping
@@ -7,18 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from stillmotion.actors.render import PAIRS, ActorsSpec, render_actors
+from stillmotion.auto import Auto, auto
 from stillmotion.classifier import load
 from stillmotion.data.source import Data
 from stillmotion.errors import at_least
 from stillmotion.eval.intervals import Interval, wilson
 from stillmotion.eval.report import Predictions, within_pairs
-from stillmotion.experiment import Result, fill_cache, fit
+from stillmotion.experiment import Result, fit
 from stillmotion.files import write_json
 from stillmotion.origin import origin
 from stillmotion.progress import duration, say
 from stillmotion.recipes.base import Place, Recipe
 from stillmotion.recipes.evl import evl
 from stillmotion.recipes.linear_probe import linear_probe
+from stillmotion.report.choice import choice as choice_of
 from stillmotion.report.compare_page import classes_side_by_side, difference, difference_table
 from stillmotion.report.examples import example, mistakes, with_frames
 from stillmotion.report.figures import COLORS, DASHES, curves_figures
@@ -30,6 +32,7 @@ MISTAKES = 4
 """Shown on the page, before one clip of every pair that was called right."""
 
 FULL = "EVL, all temporal modules"
+BASELINE = "linear probe on mean-pooled frames"
 NO_MOTION: dict[str, Any] = {"conv": False, "positions": False, "cross_attention": False}
 
 
@@ -47,8 +50,10 @@ class Demo:
     """Training clips of each class, one an actor."""
     test_actors: int = 6
     """Test clips of each class, one an actor."""
+    folds: int = 2
+    """Folds of the training clips that `auto` compares candidates on; two, so that all of it takes few minutes."""
     ablation: bool = False
-    """Train EVL with each temporal module alone, too."""
+    """Train EVL with all temporal modules, with none and with each alone, too."""
     seed: int = 0
     """Of the data set and of training."""
     cache: Path | None = None
@@ -89,34 +94,42 @@ def demo(options: Demo) -> list[Row]:
     videos = options.out / f"videos-{spec.train_actors}x{spec.test_actors}-seed{spec.seed}"
     say(f"rendering {count} clips of {len(spec.actions)} actions into {videos}")
     render_actors(videos, spec)
-    compared, data, results = recipes(options), Data(data=videos), dict[str, Result]()
-    fill_cache([*compared.values()], data, Place(out=options.out, cache=options.cache))
-    for name, recipe in compared.items():
+    data, place = Data(data=videos), Place(out=options.out / "auto", cache=options.cache)
+    choosing = Auto(folds=options.folds, backbone=options.backbone, epochs=options.epochs, seed=options.seed)
+    choice = auto(choosing, data, place)
+    results = {f"{choice.winner.name}, chosen by auto": choice.result}
+    for name, recipe in recipes(options).items():
         say(f"training: {name}")
-        place = Place(out=options.out / folder_name(name), cache=options.cache)
-        results[name] = fit(recipe, data, place, name, keep=True)
+        results[name] = fit(recipe, data, replace(place, out=options.out / folder_name(name)), name, keep=True)
     rows = [row(name, result) for name, result in results.items()]
-    write_demo_page(options, rows, videos, {name: r.folder.path for name, r in results.items()})
+    write_demo_page(options, rows, videos, {name: r.folder.path for name, r in results.items()}, choice.to_dict())
     seconds = time.perf_counter() - started
-    write_json(options.out / "results.json", {"rows": [vars(r) for r in rows], "seconds": seconds})
+    numbers = {"rows": [vars(r) for r in rows], "seconds": seconds, "auto": choice.to_dict()}
+    write_json(options.out / "results.json", numbers)
     return rows
 
 
 def recipes(options: Demo) -> Mapping[str, Recipe[Any]]:
-    """What to compare."""
+    """What to compare the chosen head with."""
     budget: dict[str, Any] = {"epochs": options.epochs, "seed": options.seed, "eval_every": 2}
 
     def within(recipe: Recipe[Any]) -> Recipe[Any]:
         return replace(recipe, backbone=options.backbone, train=replace(recipe.train, **budget))
 
+    baseline = {BASELINE: within(linear_probe())}
+    if not options.ablation:
+        return baseline
     full = within(evl())
     method = replace(full.method, init="motion")  # the direction of time is all that tells partners apart
-    alone = {f"EVL, {module.replace('_', ' ')} alone": {module: True} for module in NO_MOTION if options.ablation}
-    return {
-        FULL: replace(full, method=method),
-        "EVL, no temporal module": replace(full, method=replace(method, **NO_MOTION)),
-        "linear probe on mean-pooled frames": within(linear_probe()),
-    } | {name: replace(full, method=replace(method, **NO_MOTION | one)) for name, one in alone.items()}
+    alone = {f"EVL, {module.replace('_', ' ')} alone": {module: True} for module in NO_MOTION}
+    return (
+        {
+            FULL: replace(full, method=method),
+            "EVL, no temporal module": replace(full, method=replace(method, **NO_MOTION)),
+        }
+        | baseline
+        | {name: replace(full, method=replace(method, **NO_MOTION | one)) for name, one in alone.items()}
+    )
 
 
 def folder_name(name: str) -> str:
@@ -133,16 +146,19 @@ def row(name: str, result: Result) -> Row:
     return Row(name, report.top1, pairs, result.trained_parameters, seconds, report.top1_interval, sure)
 
 
-def write_demo_page(options: Demo, rows: list[Row], videos: Path, folders: Mapping[str, Path]) -> None:
-    """Write report.html: the models side by side, and what the best of them saw."""
+def write_demo_page(
+    options: Demo, rows: list[Row], videos: Path, folders: Mapping[str, Path], chosen: Mapping[str, Any]
+) -> None:
+    """Write report.html: how the head was chosen, what the others give, and what the chosen one saw."""
     runs = {name: read_run(folder / "predictions.jsonl") for name, folder in folders.items()}
-    best = runs[FULL]
+    full = next(iter(runs))
+    best = runs[full]
     report, predictions = best.report, best.predictions
     order = [report.classes.index(action) for pair in PAIRS for action in pair]
-    others = [difference(best, run, FULL, name) for name, run in runs.items() if name != FULL]
-    model = folders[FULL] / "model.safetensors"
+    others = [difference(best, run, full, name) for name, run in runs.items() if name != full]
+    model = folders[full] / "model.safetensors"
     clips = [example(predictions, place) for place in [*mistakes(predictions)[:MISTAKES], *right(predictions)]]
-    flags = f"--init motion --epochs {options.epochs} --eval-every 2 --seed {options.seed}"
+    flags = f"--folds {options.folds} --epochs {options.epochs} --seed {options.seed}"
     flags += "" if options.backbone == "auto" else f" --backbone {options.backbone}"
     made = origin()
     write_page(
@@ -153,7 +169,7 @@ def write_demo_page(options: Demo, rows: list[Row], videos: Path, folders: Mappi
         count=len(order) * (options.train_actors + options.test_actors),
         rows=rows,
         report=report,
-        full=FULL,
+        full=full,
         overview=overview(rows),
         differences=difference_table(others),
         classes=classes_side_by_side(list(runs.values()), list(runs), order),
@@ -165,9 +181,10 @@ def write_demo_page(options: Demo, rows: list[Row], videos: Path, folders: Mappi
         colors=COLORS,
         dashes=DASHES,
         command=made["command"],
-        again=f"stillmotion train evl --data {videos.as_posix()} {flags}",
+        again=f"stillmotion train auto --data {videos.as_posix()} {flags}",
         predict=f"stillmotion predict {model.as_posix()} my_video.mp4",
         facts=facts(made, options.seed),
+        **choice_of(chosen),
     )
 
 

@@ -54,7 +54,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "origin": BASE,
     "report": BASE | {"data", "eval", "explain", "classifier"},
     "run_report": BASE | {"classifier", "report"},
-    "demo": BASE | {"actors", "classifier", "data", "eval", "experiment", "origin", "recipes", "report"},
+    "demo": BASE | {"actors", "auto", "classifier", "data", "eval", "experiment", "origin", "recipes", "report"},
 }
 # Rooms that serve every method and name none, but where a docstring gives a source.
 SHARED = ("train", "features", "weights", "models", "backbones", "eval", "explain", "report")

@@ -40,11 +40,8 @@ def finished(tower: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_table_and_files(finished: Path, tower: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = json.loads((finished / "results.json").read_text())
-    assert [row["name"] for row in results["rows"]] == [
-        "EVL, all temporal modules",
-        "EVL, no temporal module",
-        "linear probe on mean-pooled frames",
-    ]
+    chosen = f"{results['auto']['winner']}, chosen by auto"
+    assert [row["name"] for row in results["rows"]] == [chosen, "linear probe on mean-pooled frames"]
     for row in results["rows"]:
         assert 0 <= row["top1"] <= row["pairs"] <= 1
     # Run again: everything that is done is kept, and the table is printed.
@@ -54,15 +51,12 @@ def test_table_and_files(finished: Path, tower: Path, capsys: pytest.CaptureFixt
     assert "rendering 40 clips" in err
     assert "training:" in err
     command = out.splitlines()[-1]
-    assert (
-        command
-        == f"try it: stillmotion predict {finished / 'evl_all_temporal_modules' / 'model.safetensors'} my_video.mp4"
-    )
+    assert command == f"try it: stillmotion predict {finished / 'auto' / 'model.safetensors'} my_video.mp4"
 
 
 def test_the_last_line_of_the_demo_works(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clip = next(finished.glob("videos-*/test/*/*.mp4"))
-    main(["predict", str(finished / "evl_all_temporal_modules" / "model.safetensors"), str(clip), "--top", "3"])
+    main(["predict", str(finished / "auto" / "model.safetensors"), str(clip), "--top", "3"])
     assert capsys.readouterr().out.count("%") == 3
 
 
@@ -74,10 +68,12 @@ def test_the_page_needs_nothing_else(finished: Path) -> None:
     rest = re.sub(r"data:image/\w+;base64,[\w+/=]+", "", page)
     assert not re.search(r"https?:|<script|@import", rest)
     for word in (
-        "EVL, all temporal modules",
+        "chosen by auto",
+        "Candidates",
+        "Does the task need order?",
         "Confusion",
         "Learning curves",
-        "--init motion",
+        "stillmotion train auto --data",
         "show attention",
         "torch 2",
     ):
@@ -89,7 +85,7 @@ def test_the_page_needs_nothing_else(finished: Path) -> None:
 def test_the_page_shows_mistakes_and_every_pair(finished: Path) -> None:
     page = (finished / "report.html").read_text(encoding="utf-8")
     called = re.findall(r"<h3>(\w+), called <span[^>]*>(\w+)<", page)
-    predictions = read_predictions(finished / "evl_all_temporal_modules" / "predictions.jsonl")
+    predictions = read_predictions(finished / "auto" / "predictions.jsonl")
     best = predictions.probabilities.argmax(dim=1)
     wrong = int((best != predictions.labels).sum())
     assert len(called) == min(4, wrong) > 0

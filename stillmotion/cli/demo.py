@@ -14,7 +14,7 @@ def run(words: Sequence[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from stillmotion.demo import FULL, Demo, demo, folder_name, table
+    from stillmotion.demo import Demo, demo, table
     from stillmotion.train.loop import Stopped
 
     options: Demo = parse(Demo, words, "stillmotion demo")
@@ -29,6 +29,6 @@ def run(words: Sequence[str]) -> None:
     for line in lines:
         view.add_row(*line)
     Console(width=110).print(view)
-    model = options.out / folder_name(FULL) / "model.safetensors"
+    model = options.out / "auto" / "model.safetensors"
     print(f"\nreport: {options.out / 'report.html'}")
     print(f"try it: stillmotion predict {model} my_video.mp4")
