@@ -12,8 +12,7 @@ import tyro
 from sections import RESULTS, ROOT, machine, markdown, write_section
 from tiny import write_tower
 
-from stillmotion.demo import Demo, demo
-from stillmotion.report.page import HEADER, Row
+from stillmotion.demo import HEADER, Demo, Row, demo
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from stillmotion.errors import VideoError as VideoError
     from stillmotion.eval.report import Report as Report
     from stillmotion.experiment import Result as Result
+    from stillmotion.explain import Explanation as Explanation
     from stillmotion.models.video_clip import VideoCLIP as VideoCLIP
     from stillmotion.official import load_official as load_official
     from stillmotion.open_vocabulary import from_backbone as from_backbone
@@ -31,6 +32,7 @@ _PUBLIC = {
     "Classifier": "classifier",
     "Outcome": "data.many",
     "Prediction": "classifier",
+    "Explanation": "explain",
     "Report": "eval.report",
     "Result": "experiment",
     "StillmotionError": "errors",

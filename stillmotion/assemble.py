@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from stillmotion.backbones.load import absolute, load_backbone
+from stillmotion.backbones.load import absolute
 from stillmotion.backbones.weights import TOWERS, Tower, Weights, load_into
-from stillmotion.checkpoint import Card, fingerprints, read_card
+from stillmotion.checkpoint import Card, fingerprints
 from stillmotion.data.manifest import Manifest
 from stillmotion.errors import StillmotionError
 from stillmotion.eval.report import Report
@@ -71,24 +71,6 @@ def identity(
     clips = [[(c.path.name, part.classes[c.label], content(c.path)) for c in part.clips] for part in parts]
     found |= {"clips": short_digest(clips), "classes": short_digest(parts[0].classes)}
     return found | {"backbone": [weights.fingerprint(t)[:16] for t in towers]}
-
-
-def backbone_weights(recipe: Recipe[Any], start: Path | None = None) -> Weights:
-    """Load the weights of a run's backbone, those inside a trained file `start` where one is given.
-    Raises `StillmotionError`: the method reads class names and the weights have no text tower, or its frames make no
-    whole number of steps of time.
-    """
-    if start is not None:
-        read_card(start)
-    base = None if start is None or recipe.backbone == "auto" else recipe.backbone
-    weights = load_backbone(recipe.backbone if start is None else str(start), image_size=recipe.image_size, base=base)
-    if recipe.method.needs_text and weights.backbone.text is None:
-        raise StillmotionError(
-            f"{weights.name} holds an image tower only, this method compares videos with class names; pass --backbone "
-            "with weights that have a text tower (a local CLIP file, or ViT-B-16:openai)"
-        )
-    weights.backbone.steps(recipe.method.num_frames)  # refuses what makes no whole number of them
-    return weights
 
 
 def build(

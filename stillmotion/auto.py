@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from stillmotion.assemble import backbone_weights
 from stillmotion.candidates import Candidate, choose, drop_worse
 from stillmotion.checkpoint import Card, load_model
 from stillmotion.data.bad import BadVideos
@@ -111,8 +110,9 @@ def auto(options: Auto, data: Data, place: Place = HERE) -> Choice:
     """
     out = place.out or Path("runs") / "auto"
     place = replace(place, out=out)
-    recipes = usable(options.recipes(), place)
-    caches = make_caches(next(iter(recipes.values())), place)
+    asked = options.recipes()
+    caches = make_caches(next(iter(asked.values())), place)
+    recipes = usable(asked, place, caches)
     clips = load_data(data, options.seed, caches.digests)
     parts = folds(clips[0], options.folds, options.seed, data.group)
     encode(list(recipes.values()), clips, data, place, caches)
@@ -134,13 +134,13 @@ def auto(options: Auto, data: Data, place: Place = HERE) -> Choice:
     return choice
 
 
-def usable(recipes: Mapping[str, Recipe[Any]], place: Place) -> dict[str, Recipe[Any]]:
+def usable(recipes: Mapping[str, Recipe[Any]], place: Place, caches: Caches) -> dict[str, Recipe[Any]]:
     """The candidates that read what the backbone gives; the others are named.
     Raises `StillmotionError`: there is none.
     """
     found: dict[str, Recipe[Any]] = {}
     refused = StillmotionError("there are no candidates")
-    weights = backbone_weights(next(iter(recipes.values())), place.start_from)
+    weights = caches.weights(next(iter(recipes.values())), place.start_from)
     for name, recipe in recipes.items():
         try:
             weights.backbone.check(recipe.method.reads())
@@ -162,7 +162,7 @@ def encode(
     first, reads = recipes[0], Reads()
     for recipe in recipes:
         reads |= recipe.method.reads()
-    weights = backbone_weights(first, place.start_from)
+    weights = caches.weights(first, place.start_from)
     bad = BadVideos(place.out / "bad_videos.jsonl", sum(map(len, clips)), data.max_bad)
     source = FeatureSource(first, weights, clips, caches, make_accelerator(first.train), bad)
     source.fill(reads, val=reads | Reads(orders=tuple(order for order in ORDERS if order != "reversed")))
@@ -178,7 +178,7 @@ def other_orders(
     accelerator = make_accelerator(recipe.train)
     orders: dict[str, Any]
     if sees_frames_alone(card):
-        weights = backbone_weights(recipe, place.start_from)
+        weights = caches.weights(recipe, place.start_from)
         bad = BadVideos(None, sum(map(len, clips)), 1.0)
         features = FeatureSource(recipe, weights, clips, caches, accelerator, bad).val
         orders = {order: features.reordered(order) for order in ORDERS}

@@ -20,6 +20,7 @@ from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import WeightsError, did_you_mean, one_line
 from stillmotion.files import atomic_write
 from stillmotion.methods import METHODS, Method, name_of
+from stillmotion.models.features import FRAMES
 from stillmotion.models.video_clip import VideoCLIP
 from stillmotion.version import __version__
 from stillmotion.weights.names import matches
@@ -152,10 +153,7 @@ def load_model(path: Path, backbone: str | None = None) -> tuple[VideoCLIP, Card
     compare(own, state, str(path))
     weights = None
     if len(own) < len(expected):
-        name, beside = card.backbone_name, path.parent / Path(card.backbone_name).name
-        if not Path(name).exists() and beside.is_file():  # a file that is not there any more
-            name = str(beside)
-        weights = load_backbone(backbone or name, image_size=card.backbone.pixels.size)
+        weights = _backbone_weights(card, path, backbone)
         check_fingerprints(card.fingerprints, card.backbone_name, weights)
     model = card.method.build(card.backbone, card.names)
     if weights is not None:
@@ -163,3 +161,25 @@ def load_model(path: Path, backbone: str | None = None) -> tuple[VideoCLIP, Card
         load_into(model, weights.state, new=(*card.method.new_parameters(), "head.*"), source=weights.name)
     model.load_state_dict(state, strict=False)
     return model.eval(), card
+
+
+def untuned_tower(card: Card, path: Path, backbone: str | None = None) -> nn.Module | None:
+    """The image tower that a checkpoint's was made of, by the name in its card; None: it is the same.
+    Raises `WeightsError`: those weights cannot be had, or do not fit.
+    """
+    with torch.device("meta"):
+        names = card.method.build(card.backbone, card.names).state_dict()
+    if not any(card.holds(name) for name in names if name.startswith("visual.")):
+        return None
+    weights, tower = _backbone_weights(card, path, backbone), card.backbone.visual(FRAMES)
+    state = {k.removeprefix("visual."): v for k, v in weights.state.items() if k.startswith("visual.")}
+    compare(tower.state_dict(), state, weights.name)
+    tower.load_state_dict(state)
+    return tower.eval()
+
+
+def _backbone_weights(card: Card, path: Path, backbone: str | None) -> Weights:
+    name, beside = card.backbone_name, path.parent / Path(card.backbone_name).name
+    if not Path(name).exists() and beside.is_file():  # a file that is not there any more
+        name = str(beside)
+    return load_backbone(backbone or name, image_size=card.backbone.pixels.size)

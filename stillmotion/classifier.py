@@ -9,9 +9,9 @@ from typing import Any, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from stillmotion.checkpoint import load_model
+from stillmotion.checkpoint import load_model, untuned_tower
 from stillmotion.data.dataset import VideoDataset, read_views
 from stillmotion.data.inputs import VideoInput, name_of
 from stillmotion.data.loader import data_workers
@@ -22,6 +22,7 @@ from stillmotion.data.transforms import Preprocess
 from stillmotion.devices import find_device
 from stillmotion.errors import StillmotionError
 from stillmotion.eval.report import check_finite
+from stillmotion.explain import Asked, Explanation, explain
 from stillmotion.models.video_clip import VideoClassifier, VideoCLIP
 
 T = TypeVar("T")
@@ -93,6 +94,7 @@ class Classifier:
         # Only a model that compares videos with class names has a vocabulary to set.
         self._open = model if isinstance(model, VideoCLIP) and model.open_vocabulary else None
         self.preprocess, self.sampling, self.num_frames = preprocess, sampling, num_frames
+        self.untuned: Callable[[], nn.Module | None] | None = None  # how the image tower was, for `explain`
         self.vocabulary = Vocabulary(tuple(classes), None if text is None else text.to(self.device))
         if self._open is not None and text is None and classes:
             self.vocabulary = self.encode(classes, names)
@@ -190,7 +192,7 @@ class Classifier:
         def one(logits_VK: Tensor, name: str) -> Prediction:
             return _prediction(vocabulary, _probabilities(logits_VK, name))
 
-        return self._outcomes(videos, classify, one, self._pace(batch, workers), "predicting")
+        return self._outcomes(videos, classify, one, (batch, workers), "predicting")
 
     def embed(self, video: VideoInput) -> Tensor:
         """Embed a video: (E,) float32, what the model's head is given (`VideoCLIP.encode_video`), averaged over views.
@@ -205,33 +207,35 @@ class Classifier:
         self, videos: Iterable[VideoInput], *, batch: int = 8, workers: int | None = None
     ) -> Iterator[Outcome[Tensor]]:
         """Embed many videos, as `embed` and in the manner of `predict`."""
-        return self._outcomes(videos, self._encoder(), self._embedding, self._pace(batch, workers), "embedding")
+        return self._outcomes(videos, self._encoder(), self._embedding, (batch, workers), "embedding")
 
-    def _pace(self, batch: int, workers: int | None) -> Pace:
-        return Pace(batch, data_workers(workers, self.device.type))
+    def explain(self, video: VideoInput, classes: Sequence[str] = ()) -> Explanation:
+        """Show where the model looks in one view of a video, and what each frame says alone.
+        Raises `VideoError`: it cannot be read; `StillmotionError`: a class that the model does not have, or none.
+
+        Args:
+            classes: those to show on the patches, where the model compares these with class names; each frame is scored
+                for the first. None: the predicted class.
+        """
+        one, vocabulary = copy.copy(self), self.vocabulary
+        one.sampling = replace(self.sampling, views=1, crops=1)
+        views = one.read(video)[:1]
+        prediction = _prediction(vocabulary, self.score(views, vocabulary, name_of(video)))
+        asked = Asked(vocabulary.classes, vocabulary.text, classes or (prediction.label,))
+        return explain(self.model, views.to(self.device), asked, prediction, self.preprocess, self.untuned)
 
     def _outcomes(
         self,
         videos: Iterable[VideoInput],
         model: Callable[[Tensor], Tensor],
         one: Callable[[Tensor, str], T],
-        pace: Pace,
+        how: tuple[int, int | None],
         description: str,
     ) -> Iterator[Outcome[T]]:
-        """What `one` makes of the model's outputs (V, ...) for the views of each video, and of its name."""
-
-        def forward(videos: Sequence[Tensor], names: Sequence[str]) -> list[T | StillmotionError]:
-            found: list[T | StillmotionError] = []
-            outputs = self._forward(model, torch.cat(list(videos)), pace.batch).split([len(v) for v in videos])
-            for output, name in zip(outputs, names):
-                try:
-                    found.append(one(output, name))
-                except StillmotionError as error:
-                    found.append(error)
-            return found
-
+        pace = Pace(how[0], data_workers(how[1], self.device.type))
         views = Views(self.num_frames, self.sampling, self.preprocess)
-        return outcomes(several(videos), views, forward, pace, description)
+        forward = partial(self._forward, model, batch=pace.batch)
+        return outcomes(several(videos), views, forward, one, pace, description)
 
     @torch.inference_mode()
     def _forward(self, model: Callable[[Tensor], Tensor], views: Tensor, batch: int) -> Tensor:
@@ -279,4 +283,6 @@ def load(path: str | Path, *, backbone: str | None = None, device: str | torch.d
     """
     model, card = load_model(Path(path), backbone)
     how = {name: getattr(card, name) for name in ("preprocess", "sampling", "classes", "names")}
-    return Classifier(model, num_frames=card.method.num_frames, device=device, **how)
+    classifier = Classifier(model, num_frames=card.method.num_frames, device=device, **how)
+    classifier.untuned = partial(untuned_tower, card, Path(path), backbone)
+    return classifier

@@ -7,19 +7,27 @@ from pathlib import Path
 from typing import Any
 
 from stillmotion.actors.render import PAIRS, ActorsSpec, render_actors
-from stillmotion.attention import attention_map
-from stillmotion.classifier import Classifier, load
+from stillmotion.classifier import load
 from stillmotion.data.source import Data
 from stillmotion.errors import at_least
-from stillmotion.eval.report import within_pairs
+from stillmotion.eval.intervals import Interval, wilson
+from stillmotion.eval.report import Predictions, within_pairs
 from stillmotion.experiment import Result, fill_cache, fit
 from stillmotion.files import write_json
-from stillmotion.progress import say
+from stillmotion.origin import origin
+from stillmotion.progress import duration, say
 from stillmotion.recipes.base import Place, Recipe
 from stillmotion.recipes.evl import evl
 from stillmotion.recipes.linear_probe import linear_probe
-from stillmotion.report.figures import attention_figure, confusion_figure, curves_figure
-from stillmotion.report.page import HEADER, Example, Page, Row, write_page
+from stillmotion.report.compare_page import classes_side_by_side, difference, difference_table
+from stillmotion.report.examples import example, mistakes, with_frames
+from stillmotion.report.figures import COLORS, DASHES, curves_figures
+from stillmotion.report.page import Table, accuracy, confusion, facts, write_page
+from stillmotion.report.runs import read_run
+
+HEADER = ("model", "top-1", "within reversed pairs", "trained parameters", "training")
+MISTAKES = 4
+"""Shown on the page, before one clip of every pair that was called right."""
 
 FULL = "EVL, all temporal modules"
 NO_MOTION: dict[str, Any] = {"conv": False, "positions": False, "cross_attention": False}
@@ -50,6 +58,25 @@ class Demo:
         at_least(1, self, "epochs", "train_actors", "test_actors")
 
 
+@dataclass(frozen=True)
+class Row:
+    """One line of the comparison; accuracies and their 95 % intervals are in [0, 1]."""
+
+    name: str
+    top1: float
+    pairs: float
+    """Accuracy between a class and its time-reversed partner; chance is 0.5."""
+    parameters: int
+    seconds: float
+    top1_interval: Interval | None = None
+    pairs_interval: Interval | None = None
+
+    def cells(self) -> tuple[str, ...]:
+        """The row as text."""
+        share = (f"{100 * self.top1:.1f} %", f"{100 * self.pairs:.1f} %")
+        return (self.name, *share, f"{self.parameters:,}", f"{self.seconds:.0f} s")
+
+
 def demo(options: Demo) -> list[Row]:
     """Run the main job; every part that is already done is kept, so a stopped run goes on where it was.
 
@@ -69,20 +96,7 @@ def demo(options: Demo) -> list[Row]:
         place = Place(out=options.out / folder_name(name), cache=options.cache)
         results[name] = fit(recipe, data, place, name, keep=True)
     rows = [row(name, result) for name, result in results.items()]
-    best = results[FULL]
-    command = f"stillmotion predict {best.folder.model.as_posix()} my_video.mp4"
-    page = Page(
-        title="Ten actions, five time-reversed pairs",
-        summary=f"Frozen CLIP ViT-B/16, {count} rendered clips, actors and rooms of the test clips never seen in "
-        f"training, {options.epochs} epochs for every model, trained from features that were computed once.",
-        rows=rows,
-        confusion=confusion_figure(best.report.confusion, best.report.classes),
-        confusion_of="EVL with all temporal modules",
-        curves=curves_figure({name: r.folder.read_metrics() for name, r in results.items()}),
-        examples=examples(load(best.folder.model, backbone=options.backbone), videos),
-        command=command,
-    )
-    write_page(options.out / "report.html", page)
+    write_demo_page(options, rows, videos, {name: r.folder.path for name, r in results.items()})
     seconds = time.perf_counter() - started
     write_json(options.out / "results.json", {"rows": [vars(r) for r in rows], "seconds": seconds})
     return rows
@@ -112,20 +126,72 @@ def folder_name(name: str) -> str:
 
 def row(name: str, result: Result) -> Row:
     """One line of the comparison."""
-    pairs = within_pairs(result.scores, result.report.classes, PAIRS)
-    return Row(name, result.report.top1, pairs, result.trained_parameters, result.folder.training_seconds())
+    report = result.report
+    pairs = within_pairs(result.scores, report.classes, PAIRS)
+    sure = wilson(round(pairs * report.scored), report.scored)
+    seconds = result.folder.training_seconds()
+    return Row(name, report.top1, pairs, result.trained_parameters, seconds, report.top1_interval, sure)
 
 
-def examples(classifier: Classifier, videos: Path, count: int = 6) -> list[Example]:
-    """Look at test clips of one pair after the other."""
-    found = []
-    for number, action in enumerate([name for pair in PAIRS for name in pair][:count]):
-        paths = sorted((videos / "test" / action).glob("*.mp4"))
-        path = paths[number % len(paths)]
-        prediction = classifier(path)
-        figure = attention_figure(attention_map(classifier, path))
-        found.append(Example(f"{action}/{path.name}", action, prediction.top(3), figure))
-    return found
+def write_demo_page(options: Demo, rows: list[Row], videos: Path, folders: Mapping[str, Path]) -> None:
+    """Write report.html: the models side by side, and what the best of them saw."""
+    runs = {name: read_run(folder / "predictions.jsonl") for name, folder in folders.items()}
+    best = runs[FULL]
+    report, predictions = best.report, best.predictions
+    order = [report.classes.index(action) for pair in PAIRS for action in pair]
+    others = [difference(best, run, FULL, name) for name, run in runs.items() if name != FULL]
+    model = folders[FULL] / "model.safetensors"
+    clips = [example(predictions, place) for place in [*mistakes(predictions)[:MISTAKES], *right(predictions)]]
+    flags = f"--init motion --epochs {options.epochs} --eval-every 2 --seed {options.seed}"
+    made = origin()
+    write_page(
+        options.out / "report.html",
+        "demo",
+        title="Ten actions, five time-reversed pairs",
+        options=options,
+        count=len(order) * (options.train_actors + options.test_actors),
+        rows=rows,
+        report=report,
+        full=FULL,
+        overview=overview(rows),
+        differences=difference_table(others),
+        classes=classes_side_by_side(list(runs.values()), list(runs), order),
+        confusion=confusion(report.confusion, report.classes, order),
+        wrong=report.scored - sum(report.confusion[k][k] for k in order),
+        clips=list(with_frames(clips, load(model, backbone=options.backbone))),
+        figures=curves_figures({name: run.metrics for name, run in runs.items()}),
+        names=list(runs),
+        colors=COLORS,
+        dashes=DASHES,
+        command=made["command"],
+        again=f"stillmotion train evl --data {videos.as_posix()} {flags}",
+        predict=f"stillmotion predict {model.as_posix()} my_video.mp4",
+        facts=facts(made, options.seed),
+    )
+
+
+def overview(rows: list[Row]) -> Table:
+    """The comparison for the page, the best model marked."""
+    cells = [
+        (
+            r.name,
+            accuracy(r.top1, r.top1_interval),
+            accuracy(r.pairs, r.pairs_interval),
+            f"{r.parameters:,}",
+            duration(r.seconds),
+        )
+        for r in rows
+    ]
+    return Table(HEADER, cells, max(range(len(rows)), key=lambda i: (rows[i].top1, -i)))
+
+
+def right(predictions: Predictions) -> list[int]:
+    """Places of one rightly called clip of every pair, the first of the pair's first action that there is."""
+    called = predictions.probabilities.argmax(dim=1)
+    good = (called == predictions.labels).nonzero().flatten().tolist()
+    names = [predictions.classes[int(predictions.labels[place])] for place in good]
+    found = [next((good[names.index(name)] for name in pair if name in names), None) for pair in PAIRS]
+    return [place for place in found if place is not None]
 
 
 def table(rows: list[Row]) -> list[tuple[str, ...]]:

@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stillmotion.assemble import Names, backbone_weights, card, identity, make_learner
-from stillmotion.backbones.weights import Weights
+from stillmotion.assemble import Names, card, identity, make_learner
 from stillmotion.checkpoint import save_model
 from stillmotion.data.bad import BadVideos
 from stillmotion.data.loader import data_workers
@@ -85,6 +84,7 @@ def fit(
     """
     refuse_untrained(recipe)
     caches = make_caches(recipe, place)
+    caches.weights(recipe, place.start_from)  # before many files are read
     clips = load_data(data, recipe.train.seed, caches.digests)
     place = replace(place, out=place.out or Path("runs") / name)
     return fit_together([Job(recipe=recipe, clips=clips, data=data, place=place)], caches, keep, callback)[0]
@@ -101,8 +101,7 @@ def fit_together(
     for kind in dict.fromkeys(job.together for job in jobs):
         alike = [i for i, job in enumerate(jobs) if job.together == kind]
         with contextlib.ExitStack() as stack:
-            weights: dict[Any, Weights] = {}
-            runs = [stack.enter_context(contextlib.closing(_Run(jobs[i], weights, caches, keep))) for i in alike]
+            runs = [stack.enter_context(contextlib.closing(_Run(jobs[i], caches, keep))) for i in alike]
             todo = [run for run in runs if not run.folder.finished]
             for run in todo:
                 run.prepare(caches)
@@ -123,15 +122,12 @@ class _Run:
     trainer: Trainer
     result: Result | None = None
 
-    def __init__(self, job: Job, weights: dict[Any, Weights], caches: Caches, keep: bool):
+    def __init__(self, job: Job, caches: Caches, keep: bool):
         recipe, place = job.recipe, job.place
         assert place.out is not None
         self.job, self.recipe = job, recipe
         self.accelerator = make_accelerator(recipe.train, place.out)
-        which = (recipe.backbone, recipe.image_size, place.start_from)
-        if which not in weights:
-            weights[which] = backbone_weights(recipe, place.start_from)
-        self.weights = weights[which]
+        self.weights = caches.weights(recipe, place.start_from)
         with self.accelerator.main_process_first():
             own = identity(recipe, self.weights, job.clips, place.start_from, caches.digests)
             self.config = configuration(recipe, job.data, place)
@@ -228,7 +224,7 @@ def fill_cache(recipes: Sequence[Recipe[Any]], data: Data, place: Place = HERE, 
     bad = BadVideos(folder / "bad_videos.jsonl", sum(map(len, clips)), data.max_bad)
     sources: list[tuple[Source, Reads]] = []
     for recipe in recipes:
-        weights, accelerator = backbone_weights(recipe, place.start_from), make_accelerator(recipe.train)
+        weights, accelerator = caches.weights(recipe, place.start_from), make_accelerator(recipe.train)
         source = FeatureSource(recipe, weights, clips, caches, accelerator, bad)
         sources.append((source, recipe.method.reads()))
     fill_together(sources)

@@ -10,9 +10,10 @@ from typing import Any, Protocol
 from accelerate import Accelerator
 
 from stillmotion.backbones.clip_files import cache_folder
+from stillmotion.backbones.load import load_backbone
 from stillmotion.backbones.runtimes import RUNTIMES
 from stillmotion.backbones.weights import Weights
-from stillmotion.checkpoint import Card
+from stillmotion.checkpoint import Card, read_card
 from stillmotion.data.bad import BadVideos
 from stillmotion.data.dataset import VideoDataset
 from stillmotion.data.loader import data_workers
@@ -45,20 +46,43 @@ class Source(Protocol):
 
 
 class Caches:
-    """The feature caches of a process, each opened once: a folder (None: the user's), the digests of files, and memory.
+    """What the runs of a process share: feature caches, each opened once, in a folder (None: the user's), the digests
+    of files, memory, and the weights that were loaded.
 
     `memory` is off where other processes read the clips.
     """
 
-    def __init__(self, folder: Path | None, digests: Digests, memory: bool = True):
-        self.folder, self.digests, self.memory = feature_folder(folder), digests, Memory() if memory else None
+    def __init__(self, folder: Path | None = None, digests: Digests | None = None, memory: bool = True):
+        self.folder, self.digests = feature_folder(folder), digests or Digests(None)
+        self.memory = Memory() if memory else None
         self._open: dict[str, FeatureStore] = {}
+        self._weights: dict[Any, Weights] = {}
 
     def open(self, spec: FeatureSpec) -> FeatureStore:
         """The cache of a way of computing features."""
         if spec.key not in self._open:
             self._open[spec.key] = FeatureStore(self.folder, spec, self.memory)
         return self._open[spec.key]
+
+    def weights(self, recipe: Recipe[Any], start: Path | None = None) -> Weights:
+        """The weights of a recipe's backbone, those inside a trained file `start` where one is given.
+        Raises `StillmotionError`: the method reads class names and the weights have no text tower, or its frames make
+        no whole number of steps of time.
+        """
+        which = (recipe.backbone, recipe.image_size, start)
+        if which not in self._weights:
+            base = None if start is None or recipe.backbone == "auto" else recipe.backbone
+            if start is not None:
+                read_card(start)
+            self._weights[which] = load_backbone(str(start or recipe.backbone), image_size=recipe.image_size, base=base)
+        weights = self._weights[which]
+        if recipe.method.needs_text and weights.backbone.text is None:
+            raise StillmotionError(
+                f"{weights.name} holds an image tower only, this method compares videos with class names; pass "
+                "--backbone with weights that have a text tower (a local CLIP file, or ViT-B-16:openai)"
+            )
+        weights.backbone.steps(recipe.method.num_frames)  # refuses what makes no whole number of them
+        return weights
 
 
 def feature_folder(cache: Path | None) -> Path:

@@ -33,7 +33,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "recipes": BASE | {"data", "methods", "train"},
     "checkpoint": BASE | {"data", "models", "backbones", "weights", "methods"},
     "start": BASE | {"models", "weights", "methods", "checkpoint"},
-    "classifier": BASE | {"data", "devices", "eval", "models", "checkpoint"},
+    "explain": BASE | {"data", "models"},
+    "classifier": BASE | {"data", "devices", "eval", "explain", "models", "checkpoint"},
     "open_vocabulary": BASE | {"data", "backbones", "methods", "classifier"},
     "attention": BASE | {"data", "classifier"},
     "releases": BASE | {"data", "models", "backbones", "weights", "methods", "checkpoint"},
@@ -49,11 +50,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "candidates": BASE | {"recipes", "experiment"},
     "auto": BASE
     | {"data", "models", "train", "eval", "recipes", "source", "checkpoint", "assemble", "experiment", "candidates"},
-    "report": BASE | {"attention"},
-    "demo": BASE | {"actors", "attention", "classifier", "data", "eval", "experiment", "recipes", "report"},
+    "origin": BASE,
+    "report": BASE | {"data", "eval", "explain", "classifier"},
+    "run_report": BASE | {"classifier", "report"},
+    "demo": BASE | {"actors", "classifier", "data", "eval", "experiment", "origin", "recipes", "report"},
 }
 # Rooms that serve every method and name none, but where a docstring gives a source.
-SHARED = ("train", "features", "weights", "models", "backbones", "eval", "report")
+SHARED = ("train", "features", "weights", "models", "backbones", "eval", "explain", "report")
 TOP = {"__init__", "__main__", "cli"}
 
 

@@ -24,15 +24,21 @@ def without(*packages: str) -> str:
 
 
 def test_training_evaluation_and_prediction_need_no_extra() -> None:
-    code = without("matplotlib", "jinja2", "onnx", "transformers", "tensorboard", "torchmetrics", "pip", "pyarrow")
+    code = "from pathlib import Path\n" + without(
+        "matplotlib", "jinja2", "onnx", "transformers", "tensorboard", "torchmetrics", "pip", "pyarrow"
+    )
     code += """
 import stillmotion.experiment, stillmotion.classifier, stillmotion.eval.evaluate, stillmotion.libraries.classifier
+from stillmotion.run_report import write_run_report
+assert write_run_report(Path("none")) is None
 from stillmotion.cli import main
 for words in (["train", "evl", "--help"], ["eval", "--help"], ["predict", "--help"], ["embed", "--help"], ["list"]):
     try: main(words)
     except SystemExit as stop: assert not stop.code
 """
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    line = "no page was written: a report needs packages that are not installed; pip install 'stillmotion[report]'\n"
+    assert done.stderr == line
 
 
 @pytest.mark.parametrize(
@@ -40,6 +46,7 @@ for words in (["train", "evl", "--help"], ["eval", "--help"], ["predict", "--hel
     [
         (["matplotlib"], "import stillmotion.report.figures", "report"),
         (["jinja2"], "import stillmotion.report.page", "report"),
+        (["PIL"], "from stillmotion.cli.report import run; run(['none'])", "report"),
         (["PIL"], "from stillmotion.cli.demo import run; run([])", "demo"),
         (["matplotlib"], "from stillmotion.cli.demo import run; run([])", "demo"),
         (["onnx"], "from stillmotion.weights.int8_wheel import openai_int8; openai_int8(Path('none'))", "int8"),

@@ -14,12 +14,15 @@ from stillmotion.backbones.backbone import Backbone, Pixels, check_video
 from stillmotion.backbones.config import CLIPConfig, TextConfig, VisionConfig
 from stillmotion.errors import StillmotionError
 from stillmotion.models.affinity import affinities
+from stillmotion.models.class_attention import Note
 from stillmotion.models.features import FRAMES, Features, Reads
 from stillmotion.models.layers import Block, LayerNorm, Transformer
 
 
 class VisionTransformer(nn.Module):
     """The image tower, applied to every frame.
+
+    `observe` shows its attention, `embed_patches` what its patches are in the space of class names.
 
     Seams: `stem` sees the embedded tokens just before `ln_pre`; `blocks` replaces the transformer blocks. Both take
     and return (B, T, L, D): time is never folded away.
@@ -28,6 +31,8 @@ class VisionTransformer(nn.Module):
         config: sizes of the whole CLIP model.
         reads: the outputs to give. The final norm and the projection are there for `frames` alone.
     """
+
+    class_token = True
 
     def __init__(self, config: CLIPConfig, reads: Reads = FRAMES, blocks: list[Block] | None = None, stem: Any = None):
         super().__init__()
@@ -51,17 +56,28 @@ class VisionTransformer(nn.Module):
         x_BTLD = (x + self.positional_embedding.to(x.dtype)).unflatten(0, video.shape[:2])
         return self.ln_pre(self.stem(x_BTLD))
 
+    @property
+    def by_frame(self) -> bool:
+        """Whether frames do not see each other."""
+        return all(getattr(part, "by_frame", True) for part in (self.stem, *self.transformer.resblocks))
+
     def forward(self, video: Tensor) -> Features:
         """Encode a normalized (B, T, 3, H, W) video."""
+        return self.observe(video, None)
+
+    def observe(self, video: Tensor, note: Note | None) -> Features:
+        """Encode a video, and show `note` the attention of every block."""
         check_video(video, self.image_size)
         x_BTLD, found = self.embed(video), Features()
         for i, block in enumerate(self.transformer.resblocks):
             assert isinstance(block, Block)
-            if f"affinity.{i}" in self.reads:
-                x_BTLD, q_BTHLd, k_BTHLd = block.tap(x_BTLD)
-                patches = slice(self.prefix_tokens, None)
-                q_BTHPd, k_BTHPd = q_BTHLd[..., patches, :], k_BTHLd[..., patches, :]
-                found |= affinities(f"affinity.{i}", q_BTHPd, k_BTHPd, self.reads)
+            if note is not None or f"affinity.{i}" in self.reads:
+                x_BTLD, q_BTHLd, k_BTHLd, v_BTHLd = block.tap(x_BTLD)
+                if note is not None:
+                    note(i, q_BTHLd, k_BTHLd, v_BTHLd)
+                if f"affinity.{i}" in self.reads:
+                    q_BTHPd, k_BTHPd = (self.patches(t) for t in (q_BTHLd, k_BTHLd))
+                    found |= affinities(f"affinity.{i}", q_BTHPd, k_BTHPd, self.reads)
             else:
                 x_BTLD = block(x_BTLD)
             if f"out.{i}" in self.reads:
@@ -71,6 +87,26 @@ class VisionTransformer(nn.Module):
             frames_BTD = self.ln_post(pooled_BTD)
             found["frames"] = frames_BTD @ self.proj.to(frames_BTD.dtype)
         return found
+
+    def patches(self, x: Tensor) -> Tensor:
+        """Of (..., L', d) tokens those of the patches, (..., P, d), without what a method put behind them."""
+        first = self.prefix_tokens
+        return x[..., first : first + self.grid[0] * self.grid[1], :]
+
+    def embed_patches(self, v_BTHLd: Tensor) -> Tensor | None:
+        """Each patch in the space that images and texts share, (B, T, P, E); None: this tower has no projection.
+
+        `v_BTHLd` are the values of the last block's attention. They go through its output projection, the final norm
+        and the projection: what the class token would be if it looked at that patch alone and forgot what it was.
+        MaskCLIP (Zhou, Loy and Dai, ECCV 2022) so replaces the last attention; that residual and MLP are better left
+        out is from ClearCLIP (Lan et al., ECCV 2024).
+        """
+        last = self.transformer.resblocks[-1]
+        assert isinstance(last, Block)
+        if self.proj is None:
+            return None
+        x_BTPD = self.ln_post(last.ls_1(last.attn.merge(self.patches(v_BTHLd))))
+        return x_BTPD @ self.proj.to(x_BTPD.dtype)
 
 
 class TextTransformer(nn.Module):

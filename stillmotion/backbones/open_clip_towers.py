@@ -40,6 +40,8 @@ APART = ("hf_tokenizer_name", "tokenizer_mode", "tokenizer_kwargs", "timm_model_
 class FrameTower(nn.Module):
     """An image tower of open_clip, applied to every frame: `frames` are what its `encode_image` gives."""
 
+    by_frame = True
+
     def __init__(self, tower: nn.Module, image_size: tuple[int, int]):
         super().__init__()
         self.tower, self.image_size = tower, image_size

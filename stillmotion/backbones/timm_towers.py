@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from stillmotion.backbones.bounds import check_grid
 from stillmotion.backbones.weights import Weights
 from stillmotion.errors import WeightsError, damaged, did_you_mean
 from stillmotion.models.affinity import affinities
+from stillmotion.models.class_attention import Note
 from stillmotion.models.features import Features, Reads, resolve
 from stillmotion.weights import hub
 from stillmotion.weights.folders import pixel_settings, read_object, read_sharded
@@ -51,11 +53,14 @@ class TimmTower(nn.Module):
         reads: the outputs to give; modules that none of them needs are taken out.
     """
 
+    by_frame = True
+
     def __init__(self, tower: Any, backbone: Backbone, reads: Reads):
         super().__init__()
         self.tower = tower
         self.frames, self.image_size, self.grid = reads.frames, backbone.pixels.size, backbone.grid
         self.prefix_tokens, self.reads = backbone.prefix_tokens, frozenset(reads.names(backbone.layers))
+        self.class_token = getattr(tower, "cls_token", None) is not None and "affinity" in backbone.offers
         self.out, self.affinity = (sorted({*resolve(r, backbone.layers)}) for r in (reads.out, reads.affinity))
         self.blocks = sorted({*self.out, *self.affinity})
         if not self.frames:
@@ -84,15 +89,33 @@ class TimmTower(nn.Module):
             found["frames"] = self.tower.forward_head(x, pre_logits=True).unflatten(0, shape)
         return found
 
+    def observe(self, video: Tensor, note: Note) -> Features:
+        """Encode a video, and show `note` the attention of every block, without the values."""
+        caller, shape = get_ident(), video.shape[:2]
+
+        def show(i: int, attn: Any, inputs: tuple[Tensor], more: dict[str, Any]) -> None:
+            if get_ident() == caller:  # another thread may run the same modules meanwhile
+                q, k = queries_and_keys(attn, inputs[0], more.get("rope"), self.prefix_tokens)
+                note(i, q.unflatten(0, shape), k.unflatten(0, shape), None)
+
+        with ExitStack() as hooks:
+            for i, block in enumerate(self.tower.blocks):
+                hooks.enter_context(block.attn.register_forward_pre_hook(partial(show, i), with_kwargs=True))
+            return self(video)
+
     def _affinity(
         self, found: Features, i: int, shape: torch.Size, attn: Any, inputs: tuple[Tensor], more: dict[str, Any]
     ) -> None:
-        q, k = queries_and_keys(attn, inputs[0], more.get("rope"), self.prefix_tokens)
+        prefix = self.prefix_tokens
+        q, k = (t[:, :, prefix:] for t in queries_and_keys(attn, inputs[0], more.get("rope"), prefix))
         found |= affinities(f"affinity.{i}", q.unflatten(0, shape), k.unflatten(0, shape), self.reads)
 
 
 def queries_and_keys(attn: Any, x_BLD: Tensor, rope: Tensor | None, prefix: int) -> tuple[Tensor, Tensor]:
-    """Unscaled queries and keys of the patches, (B, H, P, d), by the attention's own modules from its own input."""
+    """Unscaled queries and keys, (B, H, L, d), by the attention's own modules from its own input.
+
+    Rotary positions turn the patches alone, which come behind `prefix` other tokens.
+    """
     from timm.layers import apply_rot_embed_cat
 
     n = attn.num_heads * attn.head_dim
@@ -103,12 +126,16 @@ def queries_and_keys(attn: Any, x_BLD: Tensor, rope: Tensor | None, prefix: int)
         if getattr(attn, "q_bias", None) is not None:
             bias = torch.cat([attn.q_bias, attn.k_bias])
         pair = F.linear(x_BLD, attn.qkv.weight[: 2 * n], None if bias is None else bias[: 2 * n]).split(n, dim=-1)
-    heads = [x[:, prefix:].unflatten(-1, (attn.num_heads, -1)).transpose(1, 2) for x in pair]
-    q_BHPd, k_BHPd = attn.q_norm(heads[0]), attn.k_norm(heads[1])
+    heads = [x.unflatten(-1, (attn.num_heads, -1)).transpose(1, 2) for x in pair]
+    q_BHLd, k_BHLd = attn.q_norm(heads[0]), attn.k_norm(heads[1])
     if rope is None:
-        return q_BHPd, k_BHPd
-    half = attn.rotate_half
-    return tuple(apply_rot_embed_cat(x, rope, half=half).type_as(x) for x in (q_BHPd, k_BHPd))
+        return q_BHLd, k_BHLd
+
+    def turned(x: Tensor) -> Tensor:
+        patches = apply_rot_embed_cat(x[:, :, prefix:], rope, half=attn.rotate_half).type_as(x)
+        return torch.cat([x[:, :, :prefix], patches], dim=2)
+
+    return turned(q_BHLd), turned(k_BHLd)
 
 
 def describe(sizes: Mapping[str, Any], pixels: Pixels) -> Backbone:

@@ -38,7 +38,9 @@ class Eval(ModelChoice):
     cache: Path | None = None
     """Folder of the feature cache; None: the user's cache folder."""
     out: Path | None = None
-    """Folder for eval.json and eval_predictions.jsonl; None: beside the model, or runs/MODEL."""
+    """Folder for eval.json, eval_predictions.jsonl and eval_report.html; None: beside the model, or runs/MODEL."""
+    report: bool = True
+    """Write a page of what it got wrong, which looks at the worst mistakes once more."""
 
     def __post_init__(self) -> None:
         at_least(0, self, "workers", hint=", or left out")
@@ -52,6 +54,8 @@ def run(words: Sequence[str]) -> None:
     from stillmotion.eval.evaluate import score
     from stillmotion.eval.report import Report, write_predictions
     from stillmotion.files import write_json
+    from stillmotion.origin import write_origin
+    from stillmotion.run_report import write_run_report
 
     data = Data(data=options.data, root=options.root, max_bad=options.max_bad)
     known = options.names()
@@ -75,7 +79,10 @@ def run(words: Sequence[str]) -> None:
         print(report)  # before anything that a full disk could stop
         write_json(out / "eval.json", asdict(report) | {"config": {k: str(v) for k, v in asdict(options).items()}})
         write_predictions(out / "eval_predictions.jsonl", scores, [c.path for c in manifest.clips], model.classes)
+        write_origin(out / "eval_origin.json")
         print(out / "eval.json")
+        if options.report and (page := write_run_report(out, model, evaluation=True)):
+            print(page)
 
 
 def _cached(options: Eval, model: "Classifier", videos: "VideoDataset") -> Any:

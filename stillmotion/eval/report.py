@@ -1,4 +1,4 @@
-"""From scores to numbers: top-1, top-5, mean class accuracy, confusion, per-class F1."""
+"""From scores to numbers: top-1 with its interval, top-5, mean class accuracy, confusion, numbers of every class."""
 
 import json
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from stillmotion.data.bad import BadVideo
 from stillmotion.errors import DataError, StillmotionError
+from stillmotion.eval.intervals import wilson
 from stillmotion.files import atomic_write
 
 
@@ -47,11 +48,20 @@ class Report:
     bad: tuple[dict[str, str], ...]
     """Videos that could not be read, and why."""
     top1: float
+    top1_interval: tuple[float, float]
+    """95 % interval of top-1 by Wilson's score, as if videos were independent."""
     top5: float
+    """Always 1 where there are five classes or fewer; no text or page shows it there."""
     mean_class: float
     """Mean of the accuracies of the classes that occur."""
+    support: tuple[int, ...]
+    """Scored videos of every class."""
+    precision: tuple[float, ...]
+    """Of the videos that were called so, the part that is; 0 for a class that was never predicted."""
+    recall: tuple[float, ...]
+    """Of the videos of every class, the part that was found; 0 for a class without videos."""
     f1: tuple[float, ...]
-    """F1 of every class."""
+    """Harmonic mean of precision and recall of every class; 0 for one that neither occurs nor was predicted."""
     confusion: tuple[tuple[int, ...], ...]
     """Rows are true classes, columns predicted ones."""
     seconds: float
@@ -61,28 +71,40 @@ class Report:
         """Compute the numbers."""
         p, y, K = scores.probabilities, scores.labels, len(classes)
         counts = torch.bincount(y * K + p.argmax(dim=1), minlength=K * K).view(K, K)
-        support, right = counts.sum(dim=1), counts.diagonal()
+        support, predicted, right = counts.sum(dim=1), counts.sum(dim=0), counts.diagonal().double()
         in_five = (p.topk(min(5, K)).indices == y[:, None]).any(dim=1)
-        f1 = 2 * right / (support + counts.sum(dim=0)).clamp(min=1)  # 0 for a class never seen nor predicted
+        precision, recall = (right / n.clamp(min=1) for n in (predicted, support))
+        hits = int(right.sum())
         return cls(
             classes=classes,
             videos=scores.total,
             scored=len(y),
             bad=tuple({"path": b.path, "reason": b.reason} for b in scores.bad),
-            top1=(right.sum() / len(y)).item(),
-            top5=(in_five.sum() / len(y)).item(),
-            mean_class=(right / support)[support > 0].mean().item(),
-            f1=tuple(f1.tolist()),
+            top1=hits / len(y),
+            top1_interval=wilson(hits, len(y)),
+            top5=int(in_five.sum()) / len(y),
+            mean_class=recall[support > 0].mean().item(),
+            support=tuple(support.tolist()),
+            precision=tuple(precision.tolist()),
+            recall=tuple(recall.tolist()),
+            f1=tuple((2 * right / (support + predicted).clamp(min=1)).tolist()),
             confusion=tuple(tuple(row) for row in counts.tolist()),
             seconds=scores.seconds,
         )
 
     def __str__(self) -> str:
         skipped = f", {len(self.bad)} of {self.videos} videos could not be read" if self.bad else ""
+        low, high = (100 * end for end in self.top1_interval)
+        five = f", top-5 {100 * self.top5:.1f} %" if self.has_top5 else ""
         return (
-            f"top-1 {100 * self.top1:.1f} %, top-5 {100 * self.top5:.1f} %, mean class {100 * self.mean_class:.1f} % "
-            f"on {self.scored} videos{skipped}"
+            f"top-1 {100 * self.top1:.1f} % (95 % interval {low:.1f} to {high:.1f}){five}, "
+            f"mean class {100 * self.mean_class:.1f} % on {self.scored} videos{skipped}"
         )
+
+    @property
+    def has_top5(self) -> bool:
+        """Whether top-5 says anything: there are more than five classes."""
+        return len(self.classes) > 5
 
 
 def write_predictions(path: Path, scores: Scores, paths: Sequence[Path | str], classes: Sequence[str]) -> None:

@@ -130,6 +130,8 @@ class ClassTokenPool(nn.Module):
 class ShiftBlock(Block):
     """TSM before every block: patches trade 1/8 of their channels with the next frame and 1/8 with the previous."""
 
+    by_frame = False
+
     @staticmethod
     def enter(x_BTLD: Tensor) -> Tensor:
         """The class token stays; frames without a neighbor get zeros."""
@@ -156,6 +158,11 @@ class TemplateHead(CosineHead):
         if logits.ndim == 2:
             return logits
         return logits.log_softmax(dim=-1).logsumexp(dim=0) - math.log(logits.shape[0])
+
+    def compared(self, text: Tensor | None, features: Features) -> Tensor:
+        """The mean direction of a class's templates, (K, E)."""
+        text_NKE = F.normalize(self.need(text), dim=-1)
+        return text_NKE if text_NKE.ndim == 2 else F.normalize(text_NKE.mean(dim=0), dim=-1)
 
     @property
     def scale(self) -> Tensor | float:

@@ -35,12 +35,20 @@ class AttentivePooler(nn.Module):
 
     def forward(self, features: Features) -> Tensor:
         """Read the last block's tokens into one video embedding, (B, D)."""
+        query_BD, x_BSD = self._read(features)
+        query_BD = query_BD + self.attn(query_BD, x_BSD)
+        return query_BD + self.mlp(self.norm2(query_BD))
+
+    def attention(self, features: Features) -> Tensor:
+        """Where the query looks, (B, 1, H, T, L), summing to one over T and L."""
+        return self.attn.weights(*self._read(features))[:, None].unflatten(-1, last_out(features).shape[1:3])
+
+    def _read(self, features: Features) -> tuple[Tensor, Tensor]:
+        """The query (B, D), and the tokens that it reads."""
         x_BSD = last_out(features).to(self.query.dtype).flatten(1, 2)
         for block in self.blocks:
             x_BSD = block(x_BSD)
-        query_BD = self.query.expand(x_BSD.shape[0], -1)
-        query_BD = query_BD + self.attn(query_BD, self.norm1(x_BSD))  # the query itself is not normalized
-        return query_BD + self.mlp(self.norm2(query_BD))
+        return self.query.expand(x_BSD.shape[0], -1), self.norm1(x_BSD)  # the query itself is not normalized
 
     def initialize(self) -> None:
         """Truncated normal matrices; what ends residual branch i is divided by sqrt(2 i), as in V-JEPA 2's code."""

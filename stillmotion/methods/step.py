@@ -30,12 +30,21 @@ class StepAttention(nn.Module):
         Raises:
             StillmotionError: another number of frames than there are positions.
         """
+        # The head reads the class token alone, so what the layer makes of the other tokens is never computed.
+        return self.attn(*self._read(features))
+
+    def attention(self, features: Features) -> Tensor:
+        """Where the global class token looks, (B, 1, H, T, L); what is lacking to one is its attention to itself."""
+        weights_BHS = self.attn.weights(*self._read(features))
+        return weights_BHS[:, None, :, 1:].unflatten(-1, last_out(features).shape[1:3])
+
+    def _read(self, features: Features) -> tuple[Tensor, Tensor]:
+        """The query (B, D), and all that it reads: itself, then the tokens of all frames."""
         x_BTLD = last_out(features).to(self.cls_token.dtype)
         check_frames(self.positions.shape[0], x_BTLD.shape[1])
         placed_BSD = (x_BTLD + self.positions[:, None]).flatten(1, 2)
         cls_BD = self.cls_token.expand(x_BTLD.shape[0], -1)
-        # The head reads the class token alone, so what the layer makes of the other tokens is never computed.
-        return self.attn(cls_BD, torch.cat([cls_BD[:, None], placed_BSD], dim=1))
+        return cls_BD, torch.cat([cls_BD[:, None], placed_BSD], dim=1)
 
     def resize_time(self, num_frames: int) -> None:
         """Interpolate the learned frame positions, linearly, to another number of frames."""

@@ -20,6 +20,8 @@ from stillmotion.train.tuning import Tune
 class CrossFrameBlock(Block):
     """Each frame's class token sends a message to the others; spatial attention sees its own frame's (section 3.2)."""
 
+    by_frame = False
+
     def __init__(self, width: int, heads: int, mlp_width: int, act: Activation = "quick_gelu", scale: bool = False):
         super().__init__(width, heads, mlp_width, act, scale)
         self.message_fc, self.message_ln = nn.Linear(width, width), LayerNorm(width)
@@ -29,14 +31,15 @@ class CrossFrameBlock(Block):
     def forward(self, x_BTLD: Tensor, mask: Tensor | None = None) -> Tensor:
         return self.tap(x_BTLD)[0]
 
-    def tap(self, x_BTLD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def tap(self, x_BTLD: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """As any block's; the last of the keys and values is the message's, which has no query."""
         message_BTD = self.message_fc(x_BTLD[:, :, 0])
         message_BTD = message_BTD + self.message_attn(self.message_ln(message_BTD))
         y_BTLD = torch.cat([x_BTLD, message_BTD.unsqueeze(2)], dim=2)
         q, k, v = self.attn.qkv(self.ln_1(y_BTLD))
         q = q[..., :-1, :]  # what the message token itself would read is dropped
         x_BTLD = x_BTLD + self.ls_1(self.attn.merge(attend(q, k, v)))
-        return x_BTLD + self.ls_2(self.mlp(self.ln_2(x_BTLD))), q, k[..., :-1, :]
+        return x_BTLD + self.ls_2(self.mlp(self.ln_2(x_BTLD))), q, k, v
 
 
 class MultiFrameIntegration(nn.Module):
@@ -104,9 +107,13 @@ class VideoPromptHead(CosineHead):
         initialize(self, nn.init.trunc_normal_)
 
     def forward(self, video_BE: Tensor, text: Tensor | None, features: Features) -> Tensor:
-        text_BKE = self.need(text).expand(video_BE.shape[0], -1, -1)
-        text_BKE = F.normalize(text_BKE + self.prompts(text_BKE, features), dim=-1)
+        text_BKE = self.compared(text, features)
         return self.scale * (text_BKE @ F.normalize(video_BE, dim=-1).unsqueeze(-1)).squeeze(-1)
+
+    def compared(self, text: Tensor | None, features: Features) -> Tensor:
+        """The class embeddings with what the video adds to them, normalized, (B, K, E)."""
+        text_BKE = self.need(text).expand(last_out(features).shape[0], -1, -1)
+        return F.normalize(text_BKE + self.prompts(text_BKE, features), dim=-1)
 
     def prompts(self, text_BKE: Tensor, features: Features) -> Tensor:
         """What the video adds to every class embedding, (B, K, E)."""

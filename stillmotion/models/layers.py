@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -91,6 +91,9 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """CLIP's pre-norm transformer block. Leading axes are free, so (B, T, L, D) works as it is."""
 
+    by_frame: ClassVar[bool] = True
+    """Whether what it gives for a frame depends on that frame alone; a kind that mixes frames says False."""
+
     def __init__(
         self, width: int, heads: int, mlp_width: int, act: Activation = "quick_gelu", layer_scale: bool = False
     ):
@@ -112,12 +115,12 @@ class Block(nn.Module):
         x = x + self.ls_1(self.attn(self.ln_1(x), mask))
         return x + self.ls_2(self.mlp(self.ln_2(x)))
 
-    def tap(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The block's output, and the unscaled queries and keys of its attention, (..., H, L, d)."""
+    def tap(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The block's output, and the unscaled queries, keys and values of its attention, (..., H, L, d)."""
         x = self.enter(x)
         q, k, v = self.attn.qkv(self.ln_1(x))
         x = x + self.ls_1(self.attn.merge(attend(q, k, v)))
-        return x + self.ls_2(self.mlp(self.ln_2(x))), q, k
+        return x + self.ls_2(self.mlp(self.ln_2(x))), q, k, v
 
 
 def initialize(module: nn.Module, fill: Callable[..., Tensor]) -> None:

@@ -59,6 +59,10 @@ class CosineHead(nn.Module):
         assert self.logit_scale is not None
         return self.logit_scale.exp()
 
+    def compared(self, text: Tensor | None, features: Features) -> Tensor:
+        """The class embeddings that a video is compared with, normalized: (K, E), or (B, K, E) of each video."""
+        return F.normalize(self.need(text), dim=-1)
+
     def combine(self, text_NKE: Tensor) -> Tensor:
         """Class embeddings of N templates to what `forward` reads: normalized and averaged, as CLIP's ensembles."""
         return F.normalize(text_NKE, dim=-1).mean(dim=0)

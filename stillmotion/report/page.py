@@ -1,63 +1,139 @@
-"""The page: a table, a confusion matrix, learning curves, and where the model looks."""
+"""What all pages are made of: tables with bars, a confusion matrix, facts, and the templates that draw them."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from stillmotion.eval.report import Report
 from stillmotion.files import atomic_write
 from stillmotion.version import __version__
 
 
 @dataclass(frozen=True)
-class Row:
-    """One line of the comparison."""
+class Bar:
+    """A number with a bar under it, `share` of the cell long, in [0, 1]; its interval is drawn on it."""
 
-    name: str
-    top1: float
-    pairs: float
-    """Accuracy between a class and its time-reversed partner; chance is 0.5."""
-    parameters: int
-    seconds: float
-
-    def cells(self) -> tuple[str, ...]:
-        """The row as text."""
-        share = (f"{100 * self.top1:.1f} %", f"{100 * self.pairs:.1f} %")
-        return (self.name, *share, f"{self.parameters:,}", f"{self.seconds:.0f} s")
+    text: str
+    share: float
+    interval: tuple[float, float] | None = None
 
 
-HEADER = ("model", "top-1", "within reversed pairs", "trained parameters", "training")
+Cell = str | Bar
+NOTHING = "\N{EN DASH}"
+"""Stands for a number that there is not."""
 
 
 @dataclass(frozen=True)
-class Example:
-    """One clip of the page: what it is, what the model says, and a figure of its attention."""
+class Table:
+    """Rows of text and bars; the row `best` is marked; of many, `open_rows` are shown and the others can be opened."""
 
-    title: str
-    truth: str
-    best: list[tuple[str, float]]
-    figure: str
+    header: tuple[str, ...]
+    rows: Sequence[tuple[Cell, ...]]
+    best: int | None = None
+    open_rows: int = 40
 
 
 @dataclass(frozen=True)
-class Page:
-    """Everything on the page; figures are data URIs."""
+class Confusion:
+    """Counts of predicted (columns) against true classes (rows): the cells that are not empty, in an order of classes.
 
-    title: str
-    summary: str
-    rows: list[Row]
-    confusion: str
-    confusion_of: str
-    curves: str
-    examples: list[Example] = field(default_factory=list)
-    command: str = ""
+    cells: row, column, videos, and their part of the row's, in [0, 1].
+    """
+
+    classes: tuple[str, ...]
+    cells: tuple[tuple[int, int, int, float], ...]
+
+    @property
+    def labeled(self) -> bool:
+        """Whether there is room for names and counts."""
+        return len(self.classes) <= 40
+
+    @property
+    def side(self) -> float:
+        """Of a cell, in pixels."""
+        return 34 if self.labeled else max(2.0, 900 / len(self.classes))
+
+    @property
+    def margin(self) -> int:
+        """For the names, in pixels."""
+        return 26 + round(7.4 * min(18, max(map(len, self.classes)))) if self.labeled else 8
 
 
-def write_page(path: Path, page: Page) -> None:
-    """Write a page as one HTML file that needs no other file and no network."""
-    environment = Environment(
-        loader=PackageLoader("stillmotion", "report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str], order: Sequence[int]) -> Confusion:
+    """A matrix of counts with its classes in this order."""
+    cells = [
+        (i, j, counts[a][b], counts[a][b] / sum(counts[a]))
+        for i, a in enumerate(order)
+        for j, b in enumerate(order)
+        if counts[a][b]
+    ]
+    return Confusion(tuple(classes[k] for k in order), tuple(cells))
+
+
+def per_class(report: Report, order: Sequence[int]) -> Table:
+    """Precision, recall and F1 of every class; with many classes, the worst first."""
+    many = len(order) > Table.open_rows
+    rows = sorted(order, key=lambda k: report.f1[k]) if many else order
+
+    def bar(value: float, of: int) -> Cell:
+        return Bar(f"{100 * value:.0f} %", value) if of else NOTHING
+
+    predicted = [sum(row[k] for row in report.confusion) for k in range(len(report.classes))]
+    return Table(
+        ("class", "videos", "precision", "recall", "F1"),
+        [
+            (
+                report.classes[k],
+                str(report.support[k]),
+                bar(report.precision[k], predicted[k]),
+                bar(report.recall[k], report.support[k]),
+                bar(report.f1[k], report.support[k] + predicted[k]),
+            )
+            for k in rows
+        ],
     )
-    html = environment.get_template("page.html").render(page=page, header=HEADER, version=__version__)
+
+
+def accuracy(value: float, interval: tuple[float, float] | None = None) -> Bar:
+    """An accuracy in [0, 1] as a cell, with its interval."""
+    text = f"{100 * value:.1f} %"
+    if interval is not None:
+        text += f" ({100 * interval[0]:.0f} to {100 * interval[1]:.0f})"
+    return Bar(text, value, interval)
+
+
+def facts(origin: dict[str, Any], seed: int | None = None) -> list[tuple[str, str]]:
+    """Command, seed, versions, machine and date of what origin.json says, as pairs of a name and a text."""
+    machine, versions = origin.get("machine", {}), origin.get("versions", {})
+    gpus = machine.get("gpus") or []
+    hardware = [f"{machine['cores']} cores of {machine['cpu']}", ", ".join(gpus) or "no GPU"] if machine else []
+    found = [
+        ("seed", "" if seed is None else str(seed)),
+        ("versions", ", ".join(f"{name} {number}" for name, number in versions.items())),
+        ("machine", ", ".join(hardware)),
+        ("date", str(origin.get("date", "")).replace("T", " ").replace("+00:00", " UTC")),
+    ]
+    return [(name, text) for name, text in found if text]
+
+
+def write_page(path: Path, template: str, **content: Any) -> None:
+    """Write a page as one HTML file that needs no other file and no network.
+
+    Args:
+        template: of the folder templates/, without its ending.
+        content: what the template names.
+    """
+    environment = Environment(
+        loader=PackageLoader("stillmotion.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = lambda value, digits=1: f"{100 * value:.{digits}f} %"
+    html = environment.get_template(f"{template}.html").render(version=__version__, **content)
     with atomic_write(path) as temporary:
         temporary.write_text(html, encoding="utf-8")

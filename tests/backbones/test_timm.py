@@ -20,6 +20,7 @@ from stillmotion.errors import StillmotionError, WeightsError
 from stillmotion.experiment import fit
 from stillmotion.methods import EVL, AttentiveProbe, LinearProbe, Step
 from stillmotion.models.affinity import neighbor_affinity
+from stillmotion.models.class_attention import ClassAttention
 from stillmotion.models.features import Reads
 from stillmotion.recipes.base import Place, Recipe
 from stillmotion.train.config import Train
@@ -112,6 +113,26 @@ def test_equals_timm(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         q, k = (t[:, :, prefix:].unflatten(0, (2, 3)) for t in pairs[i])
         assert (found[f"affinity.{i}"] - neighbor_affinity(q, k)).abs().max() <= 1e-5
         assert found[f"affinity.{i}"].std() > 1e-4, "it is not uniform"
+
+
+@pytest.mark.parametrize("family", [f for f, (_, _, _, prefix, known) in FAMILIES.items() if prefix and known])
+def test_class_token_attention_equals_timms(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the queries and keys that reach timm's own attention, in every block; and the outputs stay the same."""
+    theirs, folder = make(family, tmp_path)
+    weights, ours = tower_of(f"timm:{folder}", Reads(frames=True, out=(-1,)))
+    side, (rows, columns) = weights.backbone.pixels.size[0], weights.backbone.grid
+    video, seen = torch.randn(1, 3, 3, side, side), ClassAttention(weights.backbone.prefix_tokens + rows * columns)
+    with torch.no_grad():
+        found = ours.observe(video, seen)
+        assert all(torch.equal(found[name], value) for name, value in ours(video).items())
+        pairs = captured(theirs, video[0], monkeypatch)
+    assert ours.class_token
+    assert len(seen.blocks) == len(pairs) == 3
+    for (q, k), shown in zip(pairs, seen.blocks):
+        expected = (q[:, :, :1] @ k.mT / q.shape[-1] ** 0.5).softmax(-1)[:, :, 0].transpose(0, 1)
+        assert (shown - expected).abs().max() <= 1e-5
+        assert shown.std() > 1e-3, "it is not uniform"
+    assert seen.rollout.sum(-1).tolist() == pytest.approx([1, 1, 1], abs=1e-5)
 
 
 @pytest.mark.parametrize("family", ["plain", "dinov3", "siglip2", "eva02"])

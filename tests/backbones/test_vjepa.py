@@ -12,9 +12,12 @@ from safetensors.torch import load_file
 
 import stillmotion
 from stillmotion.backbones.load import backbone_of, load_backbone
+from stillmotion.classifier import Prediction
 from stillmotion.data.source import Data
+from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import StillmotionError, WeightsError
 from stillmotion.experiment import fit
+from stillmotion.explain import Asked, explain
 from stillmotion.methods import EVL, AttentiveProbe, LinearProbe, Step, ViFiCLIP
 from stillmotion.models.features import Reads
 from stillmotion.recipes.base import Place, Recipe
@@ -218,3 +221,19 @@ def test_a_checkpoint_of_it_asks_for_its_own_backbone(tmp_path: Path, folder_of_
     _, other = make(tmp_path / "other", seed=1)
     with pytest.raises(WeightsError, match="is not the backbone this model was trained on"):
         stillmotion.load(result.folder.model, backbone=f"vjepa2:{other}")
+
+
+def test_a_query_over_tubelets_is_spread_over_their_frames(tmp_path: Path) -> None:
+    """It has no class token; each of two frames of a step has half of the step's attention."""
+    backbone, tower = tower_of(f"vjepa2:{make(tmp_path)[1]}", Reads(out=(-1,)))
+    model = AttentiveProbe(num_frames=4, heads=2).build(backbone, ["a", "b"]).eval()
+    model.visual.load_state_dict(tower.state_dict())
+    video, said = torch.randn(1, 4, 3, 32, 32), Prediction("a", 1.0, {"a": 1.0, "b": 0.0})
+    found = explain(model, video, Asked(("a", "b"), None, ("a",)), said, Preprocess(size=(32, 32)))
+    assert set(found.maps) == {"query"}
+    with torch.no_grad():
+        weights = model.temporal.attention(model.visual(video))[0].mean((0, 1)).view(2, 4, 4)
+        still = [model.classify(video[:, [t] * 4]).softmax(-1)[0, 0] for t in range(4)]
+    assert (found.maps["query"].weights - weights[[0, 0, 1, 1]] / 2).abs().max() <= 1e-6
+    assert (found.frame_scores - torch.stack(still)).abs().max() <= 1e-5
+    assert found.missing["tower"] == "this image tower has no class token that shows its attention"

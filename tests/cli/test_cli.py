@@ -37,7 +37,8 @@ def test_help_imports_no_pytorch() -> None:
 def test_the_commands_are_these() -> None:
     """A new command is a decision, not an accident."""
     assert list(COMMANDS) == [
-        "train", "sweep", "predict", "embed", "eval", "ensemble", "encode", "convert", "count", "list", "demo",
+        "train", "sweep", "predict", "embed", "explain", "eval", "report", "ensemble", "encode", "convert", "count",
+        "list", "demo",
     ]  # fmt: skip
 
 
@@ -49,6 +50,7 @@ def test_the_commands_are_these() -> None:
         ["predict", "--help"],
         ["embed", "--help"],
         ["eval", "--help"],
+        ["report", "--help"],
         ["ensemble", "--help"],
         ["demo", "--help"],
         ["encode", "--help"],

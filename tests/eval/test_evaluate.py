@@ -44,13 +44,22 @@ def test_numbers_agree_with_plain_counting() -> None:
         hits = int(((predicted == k) & (labels == k)).sum())
         total = int((predicted == k).sum() + (labels == k).sum())
         assert report.f1[k] == pytest.approx(2 * hits / total)
+        assert report.precision[k] == pytest.approx(hits / max(1, int((predicted == k).sum())))
+        assert report.recall[k] == pytest.approx(hits / max(1, int((labels == k).sum())))
+        assert report.support[k] == int((labels == k).sum())
         assert [int(((labels == k) & (predicted == j)).sum()) for j in range(8)] == list(report.confusion[k])
     assert "on 200 videos" in str(report)
+    assert "top-5" in str(report)
+    low, high = report.top1_interval
+    assert f"(95 % interval {100 * low:.1f} to {100 * high:.1f})" in str(report)
 
 
 def test_fewer_than_five_classes() -> None:
     report = Report.of(scores([0, 1], [[0.9, 0.1], [0.8, 0.2]]), ("a", "b"))
     assert (report.top1, report.top5, report.confusion) == (0.5, 1.0, ((1, 0), (1, 0)))
+    assert "top-5" not in str(report)
+    five = Report.of(scores([0], [[0.2] * 5]), tuple("abcde"))
+    assert "top-5" not in str(five)
 
 
 def test_within_pairs_looks_at_the_two_alone() -> None:

@@ -91,9 +91,10 @@ def test_what_training_moved_is_what_the_method_names(trained: tuple[str, Path],
     name, out = trained
     after, card = load_model(out / "model.safetensors")
     again = Recipe(method=CASES[name], train=Train(seed=0), backbone=str(tiny_clip))
-    from stillmotion.assemble import backbone_weights, build
+    from stillmotion.assemble import build
+    from stillmotion.source import Caches
 
-    before = build(again, backbone_weights(again), card.classes)
+    before = build(again, Caches().weights(again), card.classes)
     moved = {k for k, p in after.named_parameters() if not torch.equal(p, dict(before.named_parameters())[k])}
     named = set(select(before, CASES[name].tune()))
     assert moved <= named

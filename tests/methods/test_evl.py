@@ -134,7 +134,7 @@ def tapped(decoder: EVLDecoder, tower: VisionTransformer, video: Tensor) -> Tapp
     found: Tapped = []
     x = tower.embed(video)
     for block in tower.transformer.resblocks:
-        found.append(block.tap(x))
+        found.append(block.tap(x)[:3])
         x = found[-1][0]
     return [found[block] for block in decoder.blocks]
 

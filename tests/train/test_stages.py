@@ -133,16 +133,17 @@ def test_the_same_method_goes_on_with_all_that_it_learned(
     folder_of_videos: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """From a first data set to a second: integration and prompts are taken over; a head of other classes is not."""
-    from stillmotion.assemble import backbone_weights, build
+    from stillmotion.assemble import build
     from stillmotion.methods import EVL
     from stillmotion.recipes.base import Place, Recipe
+    from stillmotion.source import Caches
     from stillmotion.train.config import Train
 
     train(tmp_path / "a", "evl", folder_of_videos, "--backbone", tiny_clip, "--layers", 2, "--lr", 0.01)
     path = tmp_path / "a" / "model.safetensors"
     assert read_card(path).classes == ("left", "right")
     recipe = Recipe(method=EVL(num_frames=2, layers=2), train=Train())
-    model = build(recipe, backbone_weights(recipe, path), ("a", "b", "c"), place=Place(start_from=path))
+    model = build(recipe, Caches().weights(recipe, path), ("a", "b", "c"), place=Place(start_from=path))
     kept, own = load_file(path), model.state_dict()
     same = {k for k in kept if k in own and kept[k].shape == own[k].shape and torch.equal(kept[k], own[k])}
     assert {k for k in set(kept) - same if not k.startswith("head.")} == set(), "all but the head of other classes"

@@ -1,0 +1,43 @@
+"""`stillmotion report RUN...`: the page of a run, or of several side by side."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from stillmotion.cli.parse import parse
+from stillmotion.errors import StillmotionError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Write the page of a finished run again, or compare several runs on one page."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Folders of finished runs of train or eval; where both are in one folder and are to be compared with others, the
+    file predictions.jsonl or eval_predictions.jsonl."""
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """The page; None: report.html (of an evaluation eval_report.html) in a run's folder, compare.html here for
+    several."""
+
+
+def run(words: Sequence[str]) -> None:
+    """Write the page, and print where it is."""
+    options: Report = parse(Report, words, "stillmotion report")
+    if not options.runs:
+        raise StillmotionError("there are no runs; name their folders: stillmotion report runs/evl")
+    from stillmotion.report.run_page import write_run_page
+    from stillmotion.report.runs import read_run, read_runs
+
+    if len(options.runs) == 1:
+        found = read_runs(options.runs[0]) if options.out is None else [read_run(options.runs[0])]
+        for one in found:
+            print(write_run_page(one, page=options.out))
+        return
+    from stillmotion.report.compare_page import write_comparison
+
+    page = options.out or Path("compare.html")
+    write_comparison(page, [read_run(path) for path in options.runs])
+    print(page)

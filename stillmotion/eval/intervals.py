@@ -1,0 +1,62 @@
+"""How sure a number is: an interval for an accuracy, and for the difference of two models on the same videos.
+
+All of it treats videos as independent draws. Clips of one recording are not, so the truth is less sure than this says.
+"""
+
+from dataclasses import dataclass
+from math import comb, sqrt
+from statistics import NormalDist
+
+Interval = tuple[float, float]
+CONFIDENCE = 0.95
+
+
+def wilson(right: int, total: int, confidence: float = CONFIDENCE) -> Interval:
+    """Wilson's score interval of a proportion, both ends in [0, 1]; of nothing, all of it.
+
+    Source: Wilson 1927; Brown, Cai and DasGupta, "Interval Estimation for a Binomial Proportion", 2001, section 3.1.1.
+    """
+    if not total:
+        return 0.0, 1.0
+    z, p = _z(confidence), right / total
+    middle = (p + z * z / (2 * total)) / (1 + z * z / total)
+    half = z * sqrt(p * (1 - p) / total + z * z / (4 * total * total)) / (1 + z * z / total)
+    return (middle - half if right else 0.0), (middle + half if right < total else 1.0)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Two models on the same N videos: how many only the first, or only the second, gets right."""
+
+    videos: int
+    only_first: int
+    only_second: int
+
+    @property
+    def difference(self) -> float:
+        """Accuracy of the first less that of the second, in [-1, 1]."""
+        return (self.only_first - self.only_second) / self.videos
+
+    def interval(self, confidence: float = CONFIDENCE) -> Interval:
+        """Interval of the difference: the adjusted Wald interval for paired proportions.
+
+        Source: Bonett and Price, "Adjusted Wald Confidence Interval for a Difference of Binomial Proportions Based on
+        Paired Data", 2012, equation 4.
+        """
+        first, second = ((count + 1) / (self.videos + 2) for count in (self.only_first, self.only_second))
+        d = first - second
+        half = _z(confidence) * sqrt((first + second - d * d) / (self.videos + 2))
+        return max(-1.0, d - half), min(1.0, d + half)
+
+    @property
+    def p_value(self) -> float:
+        """Exact two-sided test of McNemar: how often equal models would differ as much, in [0, 1].
+
+        It is the sign test on the videos that one model alone gets right (McNemar 1947).
+        """
+        n, few = self.only_first + self.only_second, min(self.only_first, self.only_second)
+        return min(1.0, 2 * sum(comb(n, k) for k in range(few + 1)) / 2**n)
+
+
+def _z(confidence: float) -> float:
+    return NormalDist().inv_cdf((1 + confidence) / 2)

@@ -1,0 +1,134 @@
+"""The page of one run: what it got right, what it got wrong, and how it was made."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stillmotion.classifier import Classifier, load
+from stillmotion.errors import StillmotionError
+from stillmotion.progress import duration
+from stillmotion.report.examples import example, mistakes, with_frames
+from stillmotion.report.figures import COLORS, DASHES, curves_figures
+from stillmotion.report.order_test import in_words, order_table
+from stillmotion.report.page import Bar, Table, confusion, facts, per_class, write_page
+from stillmotion.report.runs import TRAINED, Run
+from stillmotion.report.similar import side_by_side, similarity
+
+SHOWN, LISTED = 6, 200
+"""Mistakes shown with their frames, and listed at most."""
+
+
+def write_run_page(run: Run, classifier: Classifier | None = None, page: Path | None = None) -> Path:
+    """Write the page of a run, in its folder unless `page` says where, and return its path.
+    Raises `StillmotionError`: a file of the run is damaged, or the disk is full.
+
+    Args:
+        classifier: the model, where it is at hand; None: it is loaded from the run, if there are mistakes to look at.
+    """
+    predictions, report = run.predictions, run.report
+    p, labels = predictions.probabilities.numpy(), predictions.labels.numpy()
+    order = side_by_side(similarity(report.confusion, p, labels))
+    wrong = [example(predictions, place) for place in mistakes(predictions)]
+    page, no_model = page or run.page, ""
+    if wrong and classifier is None:
+        classifier, no_model = _model(run)
+    figures = curves_figures({run.name: run.metrics})
+    write_page(
+        page,
+        "run",
+        title=_title(run),
+        run=run,
+        report=report,
+        usual=max(report.support) / report.scored,
+        classes=per_class(report, order),
+        confusion=confusion(report.confusion, report.classes, order),
+        pairs=confused(run),
+        wrong=list(with_frames(wrong[:SHOWN], classifier)),
+        listed=wrong[:LISTED],
+        total_wrong=len(wrong),
+        no_model=no_model,
+        figures=figures,
+        colors=COLORS,
+        dashes=DASHES,
+        facts=[*_about(run), *facts(run.origin, run.seed)],
+        command=run.origin.get("command", ""),
+        **_auto(run.auto),
+    )
+    return page
+
+
+def confused(run: Run, most: int = 6) -> list[tuple[str, str, int, int]]:
+    """The most frequent mistakes: true class, predicted class, how many videos, of how many of the true class."""
+    report, classes = run.report, run.report.classes
+    cells = [(count, i, j) for i, row in enumerate(report.confusion) for j, count in enumerate(row) if i != j and count]
+    cells.sort(key=lambda cell: (-cell[0] / report.support[cell[1]], -cell[0], cell[1], cell[2]))
+    return [(classes[i], classes[j], count, report.support[i]) for count, i, j in cells[:most]]
+
+
+def _model(run: Run) -> tuple[Classifier | None, str]:
+    """The model of a run, or why it cannot be asked."""
+    if run.model is None:
+        return None, "the model's file is not there, so plain frames are shown"
+    try:
+        return load(run.model), ""
+    except StillmotionError as error:
+        return None, f"the model cannot be loaded, so plain frames are shown ({error})"
+
+
+def _title(run: Run) -> str:
+    data = run.config.get("data", {}) if run.kind is TRAINED else run.numbers.get("config", {})
+    what = Path(str(data.get("val") or data.get("data") or run.folder)).name
+    if run.kind is TRAINED:
+        return f"{run.method or run.name} on {what}"
+    model = str(data.get("model", run.name))
+    path = Path(model)
+    return f"{path.parent.name or path.stem if path.suffix == '.safetensors' else model} on {what}"
+
+
+def _about(run: Run) -> list[tuple[str, str]]:
+    """What the folder says of the training."""
+    found, recipe = [("folder", str(run.folder))], run.config.get("recipe", {})
+    if run.kind is TRAINED and recipe:
+        fields = recipe.get("method", {}).items()
+        settings = ", ".join(f"{name} {value}" for name, value in fields if name != "name" and value is not None)
+        found += [("method", f"{run.method} ({settings})"), ("backbone", str(recipe.get("backbone", "")))]
+    if "trained_parameters" in run.numbers:
+        found += [("trained", f"{run.numbers['trained_parameters']:,} parameters in {duration(run.seconds)} of steps")]
+    return found
+
+
+def _auto(auto: Mapping[str, Any]) -> dict[str, Any]:
+    """What auto.json adds to a page: the candidates, and whether the task needs the order of frames."""
+    try:
+        order = auto.get("order")
+        held_out = (auto.get("held_out") or {}).get("top1")
+        return {
+            "candidates": candidates(auto) if auto.get("candidates") else None,
+            "winner": auto.get("winner", ""),
+            "held_out": held_out,
+            "order_words": in_words(order) if order else "",
+            "order": order_table(order) if order else None,
+        }
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StillmotionError(f"auto.json lacks what a page shows ({error!r}); make the run again") from error
+
+
+def candidates(auto: Mapping[str, Any]) -> Table:
+    """The candidates of a search, the best mean first, the winner marked."""
+    found = sorted(auto["candidates"], key=lambda c: -c["mean"])
+    rows = [
+        (
+            str(c["name"]) + (" (chosen)" if c["name"] == auto.get("winner") else ""),
+            Bar(
+                f"{100 * c['mean']:.1f} % ± {100 * c['spread']:.1f}",
+                c["mean"],
+                (max(0.0, c["mean"] - c["spread"]), min(1.0, c["mean"] + c["spread"])),
+            ),
+            ", ".join(f"{100 * fold:.0f}" for fold in c.get("folds", ())),
+            f"{c['parameters']:,}",
+            duration(c["seconds"]),
+        )
+        for c in found
+    ]
+    best = next((i for i, c in enumerate(found) if c["name"] == auto.get("winner")), None)
+    return Table(("candidate", "accuracy, mean ± spread", "folds, %", "parameters", "time"), rows, best)

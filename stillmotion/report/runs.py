@@ -1,0 +1,151 @@
+"""What a finished run left in its folder, read back: everything on a page comes from here."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from stillmotion.errors import DataError, StillmotionError
+from stillmotion.eval.report import Predictions, Report, read_predictions
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The files of one kind of run: its predictions, its numbers, where it comes from, and its page."""
+
+    predictions: str
+    numbers: str
+    origin: str
+    page: str
+
+
+TRAINED = Kind("predictions.jsonl", "results.json", "origin.json", "report.html")
+EVALUATED = Kind("eval_predictions.jsonl", "eval.json", "eval_origin.json", "eval_report.html")
+KINDS = (TRAINED, EVALUATED)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished training or evaluation; what a folder lacks is empty here.
+
+    numbers: results.json or eval.json; config: of the training; origin: command, versions, machine; auto: a search
+    for the best recipe (auto.json); metrics: lines of the training.
+    """
+
+    folder: Path
+    kind: Kind
+    predictions: Predictions
+    name: str = ""
+    numbers: Json = field(default_factory=dict)
+    config: Json = field(default_factory=dict)
+    origin: Json = field(default_factory=dict)
+    auto: Json = field(default_factory=dict)
+    metrics: Sequence[Json] = ()
+
+    @cached_property
+    def report(self) -> Report:
+        """The numbers, from the predictions."""
+        return Report.of(self.predictions, self.predictions.classes)
+
+    @property
+    def page(self) -> Path:
+        """Where its page lies."""
+        return self.folder / self.kind.page
+
+    @property
+    def method(self) -> str:
+        """Name of the trained method; empty for a model that was only evaluated."""
+        return str(self.config.get("recipe", {}).get("method", {}).get("name", ""))
+
+    @property
+    def model(self) -> Path | None:
+        """The trained file whose predictions these are, where it is still there."""
+        path = Path(str(self.numbers.get("config", {}).get("model", ""))) if self.kind is EVALUATED else None
+        path = path or self.folder / "model.safetensors"
+        return path if path.is_file() and path.suffix == ".safetensors" else None
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of the training, where it is known."""
+        seed = self.config.get("recipe", {}).get("train", {}).get("seed")
+        return seed if isinstance(seed, int) else None
+
+    @property
+    def chosen_epoch(self) -> int | None:
+        """The epoch whose weights were kept because they did best on these very videos; None where nothing chose."""
+        kept = self.config.get("recipe", {}).get("train", {}).get("keep") == "best" and self.kind is TRAINED
+        epoch = self.numbers.get("epoch") if kept else None
+        return epoch if isinstance(epoch, int) else None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds in optimizer steps."""
+        return sum(line.get("seconds") or 0.0 for line in self.metrics)
+
+
+def read_runs(path: Path) -> list[Run]:
+    """The runs in a folder (a training, an evaluation, or both), or the one whose predictions file this is.
+    Raises `StillmotionError`: there is no finished run, or a file of it is damaged.
+    """
+    if path.is_dir():
+        found = [kind for kind in KINDS if (path / kind.predictions).is_file()]
+        folder = path
+    else:
+        found, folder = [kind for kind in KINDS if path.is_file() and path.name == kind.predictions], path.parent
+    if not found:
+        raise DataError(
+            f"{path} holds no finished run; name a folder of stillmotion train or eval, or its "
+            f"{' or '.join(kind.predictions for kind in KINDS)}"
+        )
+    return [_read(folder, kind) for kind in found]
+
+
+def read_run(path: Path) -> Run:
+    """The one run of a folder. Raises `StillmotionError`: as `read_runs`, or there are two."""
+    runs = read_runs(path)
+    if len(runs) > 1:
+        names = " or ".join(str(run.folder / run.kind.predictions) for run in runs)
+        raise DataError(f"{path} holds a training and an evaluation, on different data; name one of them: {names}")
+    return runs[0]
+
+
+def _read(folder: Path, kind: Kind) -> Run:
+    return Run(
+        folder=folder,
+        kind=kind,
+        predictions=read_predictions(folder / kind.predictions),
+        name=folder.resolve().name,
+        numbers=_json(folder / kind.numbers),
+        config=_json(folder / "config.json"),
+        origin=_json(folder / kind.origin),
+        auto=_json(folder / "auto.json") if kind is TRAINED else {},
+        metrics=_lines(folder / "metrics.jsonl") if kind is TRAINED else (),
+    )
+
+
+def _json(path: Path) -> Json:
+    """The content of a file; empty where there is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise StillmotionError(f"cannot read {path} ({error!r}); remove it, or make the run again") from error
+    if not isinstance(content, dict):
+        raise StillmotionError(f"{path} holds no JSON object; remove it, or make the run again")
+    return content
+
+
+def _lines(path: Path) -> list[Json]:
+    """The lines of a metrics file, whose numbers are finite or missing; a damaged line is an error."""
+    if not path.is_file():
+        return []
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        try:
+            found.append(dict(json.loads(line).items()))
+        except (ValueError, AttributeError, RecursionError) as error:
+            raise StillmotionError(f"{path} is damaged in line {number}; remove that line") from error
+    return found

@@ -1,0 +1,146 @@
+"""`Classifier.explain` on trained models: before and after tuning, the tower's own kinds, and what cannot be had."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import stillmotion
+from stillmotion.backbones.load import load_backbone
+from stillmotion.data.source import Data
+from stillmotion.errors import StillmotionError
+from stillmotion.experiment import fit
+from stillmotion.explain import ROLLOUT, TOWER
+from stillmotion.methods import EVL, LinearProbe, Method, ViFiCLIP
+from stillmotion.models.features import FRAMES
+from stillmotion.open_vocabulary import from_backbone
+from stillmotion.recipes.base import Place, Recipe
+from stillmotion.train.config import Train
+
+PROMPTS = {"vision_prompts": 2, "text_prompts": 2, "vision_depth": 2, "text_depth": 2}
+CASES: dict[str, Method] = {
+    "full": ViFiCLIP(num_frames=4),
+    "text": ViFiCLIP(num_frames=4, tuned="text"),
+    "prompts": ViFiCLIP(num_frames=4, tuned="prompts", **PROMPTS),
+    "evl": EVL(num_frames=4, layers=2),
+}
+
+
+@pytest.fixture(scope="module")
+def trained(folder_of_videos: Path, tiny_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("explained")
+    train = Train(lr=1e-2, epochs=2, batch_size=4, device="cpu", workers=0)
+    for name, method in CASES.items():
+        recipe = Recipe(method=method, train=train, backbone=str(tiny_clip))
+        fit(recipe, Data(data=folder_of_videos), Place(out=root / name, cache=root / "cache"))
+    return {name: root / name / "model.safetensors" for name in CASES}
+
+
+@pytest.mark.parametrize("name", ["full", "prompts"])
+def test_before_and_after_tuning(name: str, trained: dict[str, Path], tiny_clip: Path, video: Path) -> None:
+    """Before is the backbone's own tower, by itself; after is another."""
+    classifier = stillmotion.load(trained[name], device="cpu")
+    found = classifier.explain(video)
+    # A linear probe of the same backbone has its tower unchanged.
+    plain = LinearProbe(num_frames=4).build(load_backbone(str(tiny_clip)).backbone, ["a"])
+    state = {k: v for k, v in load_backbone(str(tiny_clip)).state.items() if k.startswith("visual.")}
+    plain.load_state_dict(state, strict=False)
+    own: Any = copy_with(classifier, plain.eval())
+    expected = own.explain(video).maps
+    for kind in (TOWER, ROLLOUT):
+        before, after = found.maps[f"{kind} before tuning"], found.maps[kind]
+        assert (before.weights - expected[kind].weights).abs().max() <= 1e-6
+        assert before.about.endswith("before tuning")
+        assert (before.weights - after.weights).abs().max() > 1e-5, "training moved it"
+    assert not [n for n in found.missing if "before" in n]
+
+
+def copy_with(classifier: Any, model: Any) -> Any:
+    other = stillmotion.Classifier(
+        model,
+        preprocess=classifier.preprocess,
+        sampling=classifier.sampling,
+        num_frames=classifier.num_frames,
+        classes=("a",),
+        device="cpu",
+    )
+    assert other.untuned is None
+    return other
+
+
+@pytest.mark.parametrize("name", ["text", "evl"])
+def test_a_tower_that_was_left_as_it_was(name: str, trained: dict[str, Path], video: Path) -> None:
+    found = stillmotion.load(trained[name], device="cpu").explain(video)
+    assert found.missing["tower before tuning"] == "this model left the image tower as it was"
+    assert TOWER in found.maps
+
+
+def test_the_weights_from_before_are_gone(
+    trained: dict[str, Path], tiny_clip: Path, tmp_path: Path, folder_of_videos: Path, video: Path
+) -> None:
+    moved = shutil.copy(tiny_clip, tmp_path / "clip.safetensors")
+    recipe = Recipe(
+        method=CASES["full"],
+        train=Train(lr=1e-3, epochs=1, batch_size=6, device="cpu", workers=0),
+        backbone=str(moved),
+    )
+    model = fit(recipe, Data(data=folder_of_videos), Place(out=tmp_path / "run")).folder.model
+    (tmp_path / "clip.safetensors").unlink()
+    found = stillmotion.load(model, device="cpu").explain(video)
+    assert "tower before tuning" not in found.maps
+    assert TOWER in found.maps
+    why = found.missing["rollout before tuning"]
+    assert why.startswith("the weights that it was trained from cannot be had: ")
+    assert "\n" not in why
+    # They may be named, as for the model itself, or lie beside it.
+    again = stillmotion.load(model, backbone=str(tiny_clip), device="cpu").explain(video)
+    assert "tower before tuning" in again.maps
+    shutil.copy(tiny_clip, model.with_name("clip.safetensors"))
+    assert "tower before tuning" in stillmotion.load(model, device="cpu").explain(video).maps
+
+
+def test_it_is_of_one_view_and_of_the_asked_class(trained: dict[str, Path], video: Path) -> None:
+    classifier = stillmotion.load(trained["full"], device="cpu")
+    one = classifier.explain(video)
+    assert one.prediction.scores == pytest.approx(classifier(video).scores, abs=1e-6)
+    assert one.label == one.prediction.label
+    assert f"class: {one.label}" in one.maps
+    other = next(c for c in classifier.classes if c != one.label)
+    asked = classifier.explain(video, [other])
+    assert asked.label == other
+    assert [n for n in asked.maps if n.startswith("class")] == [f"class: {other}"]
+    assert (asked.frame_scores + one.frame_scores).tolist() == pytest.approx([1] * 4, abs=1e-5)
+    with pytest.raises(StillmotionError, match="there is no class 'lefts'; did you mean 'left'"):
+        classifier.explain(video, ["lefts"])
+    wider = stillmotion.load(trained["full"], device="cpu")
+    wider.sampling = stillmotion.data.sampling.Sampling(views=3, crops=3)
+    assert wider.explain(video).frames.shape == (4, 3, 32, 32)
+
+
+def test_other_classes_of_an_open_vocabulary(tiny_clip: Path, video: Path) -> None:
+    classifier = from_backbone("zero_shot", ["surfing", "skiing"], backbone=str(tiny_clip), device="cpu")
+    classifier.classes = ["a", "b", "c"]
+    found = classifier.explain(video, ["c", "a"])
+    assert {"class: c", "class: a"} <= set(found.maps)
+    assert "class: b" not in found.maps
+    # The differences from the mean class add up to nothing.
+    every = classifier.explain(video, ["a", "b", "c"]).maps
+    total = sum(every[f"class: {name}"].weights for name in "abc")
+    assert total.abs().max() <= 1e-5
+    assert found.missing["tower before tuning"] == "this model left the image tower as it was"
+
+
+def test_the_tower_from_before_is_the_backbones(trained: dict[str, Path], tiny_clip: Path) -> None:
+    tower = stillmotion.load(trained["full"], device="cpu").untuned()
+    state = load_backbone(str(tiny_clip)).state
+    plain = load_backbone(str(tiny_clip)).backbone.visual(FRAMES)
+    assert tower.state_dict().keys() == plain.state_dict().keys()
+    assert all(torch.equal(v, state[f"visual.{k}"]) for k, v in tower.state_dict().items())
+
+
+def test_an_unreadable_video(trained: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "broken.mp4").write_bytes(b"nothing")
+    with pytest.raises(stillmotion.errors.VideoError):
+        stillmotion.load(trained["evl"], device="cpu").explain(tmp_path / "broken.mp4")
