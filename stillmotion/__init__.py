@@ -10,9 +10,7 @@ from stillmotion.version import __version__
 if TYPE_CHECKING:
     from stillmotion.api import evaluate as evaluate
     from stillmotion.api import fit as fit
-    from stillmotion.attention import attention_map as attention_map
     from stillmotion.classifier import Classifier as Classifier
-    from stillmotion.classifier import Prediction as Prediction
     from stillmotion.classifier import load as load
     from stillmotion.data.inputs import VideoInput as VideoInput
     from stillmotion.data.many import Outcome as Outcome
@@ -26,12 +24,13 @@ if TYPE_CHECKING:
     from stillmotion.models.video_clip import VideoCLIP as VideoCLIP
     from stillmotion.official import load_official as load_official
     from stillmotion.open_vocabulary import from_backbone as from_backbone
+    from stillmotion.prediction import Prediction as Prediction
     from stillmotion.releases.official import from_official as from_official
 
 _PUBLIC = {
     "Classifier": "classifier",
     "Outcome": "data.many",
-    "Prediction": "classifier",
+    "Prediction": "prediction",
     "Explanation": "explain",
     "Report": "eval.report",
     "Result": "experiment",
@@ -40,7 +39,6 @@ _PUBLIC = {
     "VideoCLIP": "models.video_clip",
     "VideoError": "errors",
     "VideoInput": "data.inputs",
-    "attention_map": "attention",
     "evaluate": "api",
     "fit": "api",
     "from_backbone": "open_vocabulary",

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -24,38 +24,9 @@ from stillmotion.errors import StillmotionError
 from stillmotion.eval.report import check_finite
 from stillmotion.explain import Asked, Explanation, explain
 from stillmotion.models.video_clip import VideoClassifier, VideoCLIP
+from stillmotion.prediction import Prediction, Vocabulary
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, repr=False)
-class Prediction:
-    """The best class, its probability, and the probabilities of all classes, most probable first."""
-
-    label: str
-    score: float
-    scores: dict[str, float]
-
-    def __repr__(self) -> str:
-        some = ", ".join(f"{name!r}: {score:.3f}" for name, score in self.top(3))
-        more = ", ..." if len(self.scores) > 3 else ""
-        return f"Prediction(label={self.label!r}, score={self.score:.3f}, scores={{{some}{more}}})"
-
-    def top(self, count: int) -> list[tuple[str, float]]:
-        """The `count` most probable classes and their probabilities."""
-        return list(self.scores.items())[:count]
-
-
-@dataclass(frozen=True, repr=False)
-class Vocabulary:
-    """Class names in the order of the logits, and their embeddings (K, E) where a model compares videos with them."""
-
-    classes: tuple[str, ...]
-    text: Tensor | None = None
-
-    def __repr__(self) -> str:
-        more = ", ..." if len(self.classes) > 3 else ""
-        return f"<Vocabulary: {len(self.classes)} classes, {', '.join(map(repr, self.classes[:3]))}{more}>"
 
 
 class Classifier:
@@ -172,7 +143,21 @@ class Classifier:
         """
         vocabulary = self.vocabulary  # once: another thread may assign classes meanwhile
         scores = self.score(self.read(video), vocabulary, name_of(video))
-        return _prediction(vocabulary, scores)
+        return Prediction.of(vocabulary.classes, scores)
+
+    def explain(self, video: VideoInput, classes: Sequence[str] = ()) -> Explanation:
+        """Show where the model looks in one view of a video, and what each frame says alone.
+        Raises `VideoError`: it cannot be read; `StillmotionError`: a class that the model does not have, or none.
+
+        `classes` are those to show on the patches, where the model compares these with class names; each frame is
+        scored for the first. None: the predicted class.
+        """
+        one, vocabulary = copy.copy(self), self.vocabulary
+        one.sampling = replace(self.sampling, views=1, crops=1)
+        views = one.read(video)[:1]
+        prediction = Prediction.of(vocabulary.classes, self.score(views, vocabulary, name_of(video)))
+        asked = Asked(vocabulary.classes, vocabulary.text, classes or (prediction.label,))
+        return explain(self.model, views.to(self.device), asked, prediction, self.preprocess, self.untuned)
 
     def predict(
         self, videos: Iterable[VideoInput], *, batch: int = 8, workers: int | None = None
@@ -190,9 +175,9 @@ class Classifier:
         classify = partial(self.model.classify, text=vocabulary.text)
 
         def one(logits_VK: Tensor, name: str) -> Prediction:
-            return _prediction(vocabulary, _probabilities(logits_VK, name))
+            return Prediction.of(vocabulary.classes, _probabilities(logits_VK, name))
 
-        return self._outcomes(videos, classify, one, (batch, workers), "predicting")
+        return self._outcomes(videos, classify, one, self._pace(batch, workers), "predicting")
 
     def embed(self, video: VideoInput) -> Tensor:
         """Embed a video: (E,) float32, what the model's head is given (`VideoCLIP.encode_video`), averaged over views.
@@ -207,32 +192,19 @@ class Classifier:
         self, videos: Iterable[VideoInput], *, batch: int = 8, workers: int | None = None
     ) -> Iterator[Outcome[Tensor]]:
         """Embed many videos, as `embed` and in the manner of `predict`."""
-        return self._outcomes(videos, self._encoder(), self._embedding, (batch, workers), "embedding")
+        return self._outcomes(videos, self._encoder(), self._embedding, self._pace(batch, workers), "embedding")
 
-    def explain(self, video: VideoInput, classes: Sequence[str] = ()) -> Explanation:
-        """Show where the model looks in one view of a video, and what each frame says alone.
-        Raises `VideoError`: it cannot be read; `StillmotionError`: a class that the model does not have, or none.
-
-        Args:
-            classes: those to show on the patches, where the model compares these with class names; each frame is scored
-                for the first. None: the predicted class.
-        """
-        one, vocabulary = copy.copy(self), self.vocabulary
-        one.sampling = replace(self.sampling, views=1, crops=1)
-        views = one.read(video)[:1]
-        prediction = _prediction(vocabulary, self.score(views, vocabulary, name_of(video)))
-        asked = Asked(vocabulary.classes, vocabulary.text, classes or (prediction.label,))
-        return explain(self.model, views.to(self.device), asked, prediction, self.preprocess, self.untuned)
+    def _pace(self, batch: int, workers: int | None) -> Pace:
+        return Pace(batch, data_workers(workers, self.device.type))
 
     def _outcomes(
         self,
         videos: Iterable[VideoInput],
         model: Callable[[Tensor], Tensor],
         one: Callable[[Tensor, str], T],
-        how: tuple[int, int | None],
+        pace: Pace,
         description: str,
     ) -> Iterator[Outcome[T]]:
-        pace = Pace(how[0], data_workers(how[1], self.device.type))
         views = Views(self.num_frames, self.sampling, self.preprocess)
         forward = partial(self._forward, model, batch=pace.batch)
         return outcomes(several(videos), views, forward, one, pace, description)
@@ -265,13 +237,6 @@ def _probabilities(logits_VK: Tensor, name: str) -> Tensor:
     """Averaged over views after the softmax, (K,)."""
     check_finite(logits_VK[None], [name])
     return logits_VK.softmax(dim=-1).mean(dim=0)
-
-
-def _prediction(vocabulary: Vocabulary, scores: Tensor) -> Prediction:
-    order, found = scores.argsort(descending=True).tolist(), scores.tolist()
-    named = {vocabulary.classes[i]: found[i] for i in order}
-    label, best = next(iter(named.items()))
-    return Prediction(label, best, named)
 
 
 def load(path: str | Path, *, backbone: str | None = None, device: str | torch.device | None = None) -> Classifier:

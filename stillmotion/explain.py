@@ -194,7 +194,7 @@ def _look_before(
     maps: dict[str, Map], missing: dict[str, str], video: Tensor, untuned: Callable[[], nn.Module | None] | None
 ) -> None:
     """Add the maps of the tower as it was before training; say why where there are none."""
-    why = "nothing is known of how this model was trained; load it from its model.safetensors"
+    why = "this model is not from a trained file, which says what it was made of"
     try:
         tower = untuned() if untuned is not None else None
         if untuned is not None and tower is None:

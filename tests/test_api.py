@@ -81,11 +81,11 @@ def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:
     assert message in str(error.value)
 
 
-def test_recipes_and_data_that_are_not_there(tiny_clip: Path) -> None:
+def test_recipes_that_are_not_there(tiny_clip: Path) -> None:
     with pytest.raises(StillmotionError, match="did you mean 'evl'"):
         stillmotion.fit("evi", data="nowhere")
     with pytest.raises(DataError, match="no data at nowhere"):
-        stillmotion.fit("evl", data="nowhere", backbone=str(tiny_clip), layers=2)
+        stillmotion.fit("evl", data="nowhere", backbone=str(tiny_clip))
 
 
 def test_a_stopped_run_is_a_keyboard_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:

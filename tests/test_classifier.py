@@ -291,28 +291,12 @@ def test_one_frame_and_long_videos(trained: dict[str, Path], tmp_path: Path) -> 
         assert 0 <= classifier(write_video(tmp_path / f"{frames}.mp4", frames=frames)).score <= 1
 
 
-def test_attention_map(trained: dict[str, Path], video: Path) -> None:
-    seen = stillmotion.attention_map(stillmotion.load(trained["evl"], device="cpu"), video)
-    assert seen.frames.shape == (4, 3, 32, 32)
-    assert seen.weights.shape == (2, 1, 4, 4, 4)
-    assert torch.allclose(seen.weights.sum(dim=(2, 3, 4)) + seen.class_tokens.sum(dim=2), torch.ones(2, 1))
-    assert seen.frames.min() >= 0
-    assert seen.frames.max() <= 1
-    assert seen.mean().shape == (4, 4, 4)
-    with pytest.raises(StillmotionError, match="needs one whose temporal module has `attention`"):
-        stillmotion.attention_map(stillmotion.load(trained["linear_probe"], device="cpu"), video)
-    pooled = stillmotion.load(trained["evl"], device="cpu")
-    pooled.model.temporal.tokens = "time_means"
-    with pytest.raises(StillmotionError, match="reads averages of tokens, not single patches"):
-        stillmotion.attention_map(pooled, video)
-
-
 def test_public_names() -> None:
     assert set(stillmotion.__all__) >= {
         "load",
         "from_official",
         "open_video",
-        "attention_map",
+        "Explanation",
         "Classifier",
         "Prediction",
         "VideoCLIP",

@@ -46,6 +46,7 @@ for words in (["train", "evl", "--help"], ["eval", "--help"], ["predict", "--hel
     [
         (["matplotlib"], "import stillmotion.report.figures", "report"),
         (["jinja2"], "import stillmotion.report.page", "report"),
+        (["PIL"], "from stillmotion.cli.explain import run; run(['zero_shot', 'a.mp4', '-o', 'a.html'])", "report"),
         (["PIL"], "from stillmotion.cli.report import run; run(['none'])", "report"),
         (["PIL"], "from stillmotion.cli.demo import run; run([])", "demo"),
         (["matplotlib"], "from stillmotion.cli.demo import run; run([])", "demo"),

@@ -13,8 +13,8 @@ from stillmotion.cli.parse import parse
 from stillmotion.errors import StillmotionError, one_line, printable
 
 if TYPE_CHECKING:
-    from stillmotion.classifier import Prediction
     from stillmotion.cli.results import Row
+    from stillmotion.prediction import Prediction
 
 
 @dataclass(frozen=True, kw_only=True)

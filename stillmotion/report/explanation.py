@@ -269,7 +269,9 @@ def _animated(pictures: Sequence[Image.Image], kind: str) -> str:
 
 def _encoded(pictures: Sequence[Image.Image], kind: str) -> bytes:
     buffer, times = io.BytesIO(), [WAIT] * (len(pictures) - 1) + [LAST]
-    more = {"quality": 80} if kind == "webp" else {"optimize": True}
+    more = {"quality": 80} if kind == "webp" else {}
+    if kind == "gif":  # has 256 colors: without dithering, maps would have steps
+        pictures = [p.quantize(palette=p.quantize(), dither=Image.Dither.FLOYDSTEINBERG) for p in pictures]
     pictures[0].save(buffer, kind, save_all=True, append_images=pictures[1:], duration=times, loop=0, **more)
     return buffer.getvalue()
 

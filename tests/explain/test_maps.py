@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stillmotion.classifier import Prediction
 from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import StillmotionError
 from stillmotion.explain import QUERY, ROLLOUT, TOWER, Asked, Explanation, explain
@@ -27,6 +26,7 @@ from stillmotion.methods import (
 )
 from stillmotion.models.features import last_out
 from stillmotion.models.video_clip import VideoCLIP
+from stillmotion.prediction import Prediction
 from tests.conftest import tiny_backbone
 
 NAMES = ("walk left", "walk right", "sit down")
@@ -243,7 +243,9 @@ def test_what_a_model_lacks_is_named() -> None:
     assert found.missing[QUERY] == "this model has no query that reads patches"
     assert "knows its classes by number" in found.missing["class names"]
     assert len(found.not_shown) == 3
-    assert found.not_shown[-1].startswith("tower before tuning, rollout before tuning: nothing is known")
+    assert found.not_shown[-1].startswith(
+        "tower before tuning, rollout before tuning: this model is not from a trained"
+    )
 
 
 @pytest.mark.parametrize("tokens", ["class_tokens", "frame_means", "time_means"])
