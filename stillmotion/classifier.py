@@ -205,20 +205,9 @@ class Classifier:
         pace: Pace,
         description: str,
     ) -> Iterator[Outcome[T]]:
-        """What `one` makes of the model's outputs (V, ...) for the views of each video, and of its name."""
-
-        def forward(videos: Sequence[Tensor], names: Sequence[str]) -> list[T | StillmotionError]:
-            found: list[T | StillmotionError] = []
-            outputs = self._forward(model, torch.cat(list(videos)), pace.batch).split([len(v) for v in videos])
-            for output, name in zip(outputs, names):
-                try:
-                    found.append(one(output, name))
-                except StillmotionError as error:
-                    found.append(error)
-            return found
-
         views = Views(self.num_frames, self.sampling, self.preprocess)
-        return outcomes(several(videos), views, forward, pace, description)
+        forward = partial(self._forward, model, batch=pace.batch)
+        return outcomes(several(videos), views, forward, one, pace, description)
 
     @torch.inference_mode()
     def _forward(self, model: Callable[[Tensor], Tensor], views: Tensor, batch: int) -> Tensor:

@@ -134,6 +134,13 @@ def test_without_names_there_are_embeddings_and_no_predictions(tiny_image_tower:
         classifier.predict([video])
 
 
+def test_frames_are_explained_as_their_file(folder_of_videos: Path) -> None:
+    path = next(folder_of_videos.rglob("*.mp4"))
+    classifier = of_method("vificlip")
+    one, other = (classifier.explain(video) for video in (path, path.read_bytes()))
+    assert one.prediction == other.prediction and torch.equal(one.frames, other.frames)
+
+
 def test_results_come_as_their_batch_is_done(folder_of_videos: Path) -> None:
     paths, taken = sorted(folder_of_videos.rglob("*.mp4")), 0
 

@@ -2,10 +2,11 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -87,7 +88,8 @@ class Pace:
 def outcomes(
     videos: Iterable[VideoInput],
     views: Views,
-    forward: Callable[[Sequence[Tensor], Sequence[str]], Sequence[T | StillmotionError]],
+    forward: Callable[[Tensor], Tensor],
+    one: Callable[[Tensor, str], T],
     pace: Pace,
     description: str,
 ) -> Iterator[Outcome[T]]:
@@ -95,7 +97,9 @@ def outcomes(
 
     Args:
         videos: any iterable; it is read no further ahead than `pace` asks for.
-        forward: from the views of some videos and their names to a value, or an error, for each.
+        forward: from views, of some videos one after another, to what the model gives for each view.
+        one: from what it gives for the views of one video, and the video's name, to the value; its errors are those of
+            that video alone.
         description: stands beside the progress bar.
     """
     waiting: deque[VideoInput] = deque()
@@ -109,12 +113,18 @@ def outcomes(
     with progress_bar(description, total) as advance:
         for group in _groups(batches(views, pace.workers, keys=keys(), ahead=1), pace.batch):
             given = [waiting.popleft() for _ in group]
-            good = [(name_of(video), read) for video, read in zip(given, group) if isinstance(read, Tensor)]
-            values = iter(forward([read for _, read in good], [name for name, _ in good]) if good else ())
+            good = [read for read in group if isinstance(read, Tensor)]
+            outputs = iter(forward(torch.cat(good)).split([len(read) for read in good]) if good else ())
             for video, read in zip(given, group):
-                value = next(values) if isinstance(read, Tensor) else read
                 advance()
-                yield Outcome(video, None, value) if isinstance(value, StillmotionError) else Outcome(video, value)
+                try:
+                    if isinstance(read, StillmotionError):
+                        raise read
+                    value = one(next(outputs), name_of(video))
+                except StillmotionError as error:
+                    yield Outcome(video, None, error)
+                else:
+                    yield Outcome(video, value)
 
 
 def several(videos: Iterable[VideoInput]) -> Iterable[VideoInput]:
