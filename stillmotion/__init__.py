@@ -8,36 +8,55 @@ from typing import TYPE_CHECKING, Any
 from stillmotion.version import __version__
 
 if TYPE_CHECKING:
+    from stillmotion.api import evaluate as evaluate
+    from stillmotion.api import fit as fit
     from stillmotion.classifier import Classifier as Classifier
-    from stillmotion.classifier import Prediction as Prediction
     from stillmotion.classifier import load as load
+    from stillmotion.data.inputs import VideoInput as VideoInput
+    from stillmotion.data.many import Outcome as Outcome
     from stillmotion.data.video import Video as Video
     from stillmotion.data.video import open_video as open_video
     from stillmotion.errors import StillmotionError as StillmotionError
+    from stillmotion.errors import VideoError as VideoError
+    from stillmotion.eval.report import Report as Report
+    from stillmotion.experiment import Result as Result
     from stillmotion.explain import Explanation as Explanation
     from stillmotion.models.video_clip import VideoCLIP as VideoCLIP
+    from stillmotion.official import load_official as load_official
+    from stillmotion.open_vocabulary import from_backbone as from_backbone
+    from stillmotion.prediction import Prediction as Prediction
     from stillmotion.releases.official import from_official as from_official
 
 _PUBLIC = {
     "Classifier": "classifier",
-    "Prediction": "classifier",
+    "Outcome": "data.many",
+    "Prediction": "prediction",
     "Explanation": "explain",
-    "load": "classifier",
-    "from_official": "releases.official",
-    "open_video": "data.video",
+    "Report": "eval.report",
+    "Result": "experiment",
+    "StillmotionError": "errors",
     "Video": "data.video",
     "VideoCLIP": "models.video_clip",
-    "StillmotionError": "errors",
+    "VideoError": "errors",
+    "VideoInput": "data.inputs",
+    "evaluate": "api",
+    "fit": "api",
+    "from_backbone": "open_vocabulary",
+    "from_official": "releases.official",
+    "load": "classifier",
+    "load_official": "official",
+    "open_video": "data.video",
 }
 
 __all__ = ["__version__", *_PUBLIC]
 
+if not TYPE_CHECKING:  # so that type checkers know what is not there
 
-def __getattr__(name: str) -> Any:
-    # Looked up when first used, so that `stillmotion --help` does not import PyTorch.
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'stillmotion' has no attribute {name!r}")
-    return getattr(import_module(f"stillmotion.{_PUBLIC[name]}"), name)
+    def __getattr__(name: str) -> Any:
+        # Looked up when first used, so that `stillmotion --help` does not import PyTorch.
+        if name not in _PUBLIC:
+            raise AttributeError(f"module 'stillmotion' has no attribute {name!r}")
+        return getattr(import_module(f"stillmotion.{_PUBLIC[name]}"), name)
 
 
 def _one_thread() -> None:

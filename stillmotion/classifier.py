@@ -1,54 +1,40 @@
-"""A model and all it needs to classify a file: five hops from a path to a label."""
+"""A model and all it needs to classify a video: five hops from a path to a label."""
 
 import copy
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stillmotion.backbones.load import load_backbone
-from stillmotion.backbones.weights import load_into
 from stillmotion.checkpoint import load_model, untuned_tower
 from stillmotion.data.dataset import VideoDataset, read_views
+from stillmotion.data.inputs import VideoInput, name_of
+from stillmotion.data.loader import data_workers
 from stillmotion.data.manifest import Manifest, clean_name
+from stillmotion.data.many import Outcome, Pace, Views, outcomes, several
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.transforms import Preprocess
-from stillmotion.errors import StillmotionError, did_you_mean
+from stillmotion.devices import find_device
+from stillmotion.errors import StillmotionError
 from stillmotion.eval.report import check_finite
 from stillmotion.explain import Asked, Explanation, explain
-from stillmotion.methods import METHODS, Method
 from stillmotion.models.video_clip import VideoClassifier, VideoCLIP
+from stillmotion.prediction import Prediction, Vocabulary
 
-
-@dataclass(frozen=True)
-class Prediction:
-    """The best class, its probability, and the probabilities of all classes, most probable first."""
-
-    label: str
-    score: float
-    scores: dict[str, float]
-
-    def top(self, count: int) -> list[tuple[str, float]]:
-        """The `count` most probable classes and their probabilities."""
-        return list(self.scores.items())[:count]
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """Class names in the order of the logits, and their embeddings (K, E) where a model compares videos with them."""
-
-    classes: tuple[str, ...]
-    text: Tensor | None = None
+T = TypeVar("T")
 
 
 class Classifier:
-    """Classifies video files; `classifier("surf.mp4").label`.
+    """Classifies videos; `classifier("surf.mp4").label`.
+
+    A video is a path, the content of a file, an open binary file, uint8 RGB frames (T, H, W, 3), a list of images, or
+    an opened `Video` (`stillmotion.data.inputs.VideoInput`). Frames in memory are all frames of a video: they are
+    sampled and scaled as those of a file are.
 
     `vocabulary` is read once by each call, and replaced whole by `classifier.classes = [...]`, so that threads may
     predict meanwhile.
@@ -58,7 +44,7 @@ class Classifier:
         num_frames: of a view.
         classes, names: class names as the user and as prompts write them; None: alike.
         text: class embeddings (K, E), for a model whose text tower is missing.
-        device: where to run; None: the GPU if there is one.
+        device: where to run, see `stillmotion.devices.find_device`; None: the GPU if there is one.
     """
 
     def __init__(
@@ -73,7 +59,7 @@ class Classifier:
         text: Tensor | None = None,
         device: str | torch.device | None = None,
     ):
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = find_device(device)
         module: Any = model  # Python's types have no name for a torch module that is also a VideoClassifier
         self.model = module.to(self.device).eval()
         # Only a model that compares videos with class names has a vocabulary to set.
@@ -138,50 +124,130 @@ class Classifier:
         sampling = replace(self.sampling, **{k: v for k, v in asked.items() if v is not None})  # type: ignore[arg-type]
         return VideoDataset(manifest, self.num_frames, sampling, self.preprocess)
 
-    def read(self, path: str | Path) -> Tensor:
+    def read(self, video: VideoInput) -> Tensor:
         """The test views of a video, (views * crops, T, 3, H, W). Raises `VideoError`: it cannot be read."""
-        return read_views(Path(path), self.num_frames, self.sampling, self.preprocess)
+        return read_views(video, self.num_frames, self.sampling, self.preprocess)
 
-    @torch.inference_mode()
     def score(self, views: Tensor, vocabulary: Vocabulary | None = None, name: str = "the video") -> Tensor:
         """Class probabilities (K,) of one video from its views (V, T, 3, H, W), averaged after the softmax.
         Raises `StillmotionError`: there are no classes, or the logits are not finite.
 
         `vocabulary`, from `encode`, is for this call alone (None: the classifier's); errors say `name`, the video's.
         """
-        vocabulary = vocabulary or self.vocabulary
-        if not vocabulary.classes:
-            raise StillmotionError('this model has no classes yet; assign classifier.classes, or pass --labels "a, b"')
-        logits = torch.cat([self.model.classify(view[None].to(self.device), vocabulary.text) for view in views])
-        check_finite(logits[None], [name])
-        return logits.float().softmax(dim=-1).mean(dim=0)
+        vocabulary = self._named(vocabulary or self.vocabulary)
+        return _probabilities(self._forward(partial(self.model.classify, text=vocabulary.text), views, 1), name)
 
-    def __call__(self, path: str | Path) -> Prediction:
-        """Classify a video file.
+    def __call__(self, video: VideoInput) -> Prediction:
+        """Classify a video.
         Raises `VideoError`: it cannot be read; `StillmotionError`: there are no classes, or the logits are not finite.
         """
         vocabulary = self.vocabulary  # once: another thread may assign classes meanwhile
-        scores = self.score(self.read(path), vocabulary, str(path))
-        return _prediction(vocabulary, scores)
+        scores = self.score(self.read(video), vocabulary, name_of(video))
+        return Prediction.of(vocabulary.classes, scores)
 
-    def explain(self, video: str | Path, classes: Sequence[str] = ()) -> Explanation:
-        """Show where the model looks in one view of a video, and what each frame says alone for the first of `classes`.
-        Raises `VideoError`: it cannot be read; `StillmotionError`: a class that the model does not have.
+    def explain(self, video: VideoInput, classes: Sequence[str] = ()) -> Explanation:
+        """Show where the model looks in one view of a video, and what each frame says alone.
+        Raises `VideoError`: it cannot be read; `StillmotionError`: a class that the model does not have, or none.
 
-        Each of `classes` (none: the predicted one) has a map, where the model compares patches with class names.
+        `classes` are those to show on the patches, where the model compares these with class names; each frame is
+        scored for the first. None: the predicted class.
         """
         one, vocabulary = copy.copy(self), self.vocabulary
         one.sampling = replace(self.sampling, views=1, crops=1)
         views = one.read(video)[:1]
-        prediction = _prediction(vocabulary, self.score(views, vocabulary, str(video)))
+        prediction = Prediction.of(vocabulary.classes, self.score(views, vocabulary, name_of(video)))
         asked = Asked(vocabulary.classes, vocabulary.text, classes or (prediction.label,))
         return explain(self.model, views.to(self.device), asked, prediction, self.preprocess, self.untuned)
 
+    def predict(
+        self, videos: Iterable[VideoInput], *, batch: int = 8, workers: int | None = None
+    ) -> Iterator[Outcome[Prediction]]:
+        """Classify many videos: an `Outcome` for each, in their order, as soon as its batch is done.
+        Raises `StillmotionError`: there are no classes. What is wrong with one video is in its outcome.
 
-def _prediction(vocabulary: Vocabulary, scores: Tensor) -> Prediction:
-    named = {vocabulary.classes[i]: float(scores[i]) for i in scores.argsort(descending=True).tolist()}
-    label, best = next(iter(named.items()))
-    return Prediction(label, best, named)
+        Args:
+            videos: any iterable of what stands for a video.
+            batch: views in one forward pass, of one or several videos.
+            workers: processes that read videos; None: none on a CPU, where reading and the model take turns, 8 with a
+                GPU.
+        """
+        vocabulary = self._named(self.vocabulary)
+        classify = partial(self.model.classify, text=vocabulary.text)
+
+        def one(logits_VK: Tensor, name: str) -> Prediction:
+            return Prediction.of(vocabulary.classes, _probabilities(logits_VK, name))
+
+        return self._outcomes(videos, classify, one, self._pace(batch, workers), "predicting")
+
+    def embed(self, video: VideoInput) -> Tensor:
+        """Embed a video: (E,) float32, what the model's head is given (`VideoCLIP.encode_video`), averaged over views.
+        Raises `VideoError`: it cannot be read; `StillmotionError`: the embedding is not finite, or a library's model.
+
+        With an open vocabulary it has length 1 and is what is compared with class embeddings: `embed(x) @ text.T`
+        gives cosines, `text` being `classifier.text` scaled to length 1.
+        """
+        return self._embedding(self._forward(self._encoder(), self.read(video), 1), name_of(video))
+
+    def embeddings(
+        self, videos: Iterable[VideoInput], *, batch: int = 8, workers: int | None = None
+    ) -> Iterator[Outcome[Tensor]]:
+        """Embed many videos, as `embed` and in the manner of `predict`."""
+        return self._outcomes(videos, self._encoder(), self._embedding, self._pace(batch, workers), "embedding")
+
+    def _pace(self, batch: int, workers: int | None) -> Pace:
+        return Pace(batch, data_workers(workers, self.device.type))
+
+    def _outcomes(
+        self,
+        videos: Iterable[VideoInput],
+        model: Callable[[Tensor], Tensor],
+        one: Callable[[Tensor, str], T],
+        pace: Pace,
+        description: str,
+    ) -> Iterator[Outcome[T]]:
+        """What `one` makes of the model's outputs (V, ...) for the views of each video, and of its name."""
+
+        def forward(videos: Sequence[Tensor], names: Sequence[str]) -> list[T | StillmotionError]:
+            found: list[T | StillmotionError] = []
+            outputs = self._forward(model, torch.cat(list(videos)), pace.batch).split([len(v) for v in videos])
+            for output, name in zip(outputs, names):
+                try:
+                    found.append(one(output, name))
+                except StillmotionError as error:
+                    found.append(error)
+            return found
+
+        views = Views(self.num_frames, self.sampling, self.preprocess)
+        return outcomes(several(videos), views, forward, pace, description)
+
+    @torch.inference_mode()
+    def _forward(self, model: Callable[[Tensor], Tensor], views: Tensor, batch: int) -> Tensor:
+        return torch.cat([model(part.to(self.device)) for part in views.split(batch)]).float()
+
+    def _encoder(self) -> Callable[[Tensor], Tensor]:
+        if not isinstance(self.model, VideoCLIP):
+            raise StillmotionError(
+                "this model is another library's and gives class scores only; embed with a model of stillmotion's own, "
+                "zero_shot for one"
+            )
+        return self.model.encode_video
+
+    def _embedding(self, embedding_VE: Tensor, name: str) -> Tensor:
+        check_finite(embedding_VE[None], [name])
+        embedding = embedding_VE.mean(dim=0)
+        return (F.normalize(embedding, dim=-1) if self._open is not None else embedding).cpu()
+
+    @staticmethod
+    def _named(vocabulary: Vocabulary) -> Vocabulary:
+        if not vocabulary.classes:
+            raise StillmotionError('this model has no classes yet; assign classifier.classes, or pass --labels "a, b"')
+        return vocabulary
+
+
+def _probabilities(logits_VK: Tensor, name: str) -> Tensor:
+    """Averaged over views after the softmax, (K,)."""
+    check_finite(logits_VK[None], [name])
+    return logits_VK.softmax(dim=-1).mean(dim=0)
 
 
 def load(path: str | Path, *, backbone: str | None = None, device: str | torch.device | None = None) -> Classifier:
@@ -196,67 +262,3 @@ def load(path: str | Path, *, backbone: str | None = None, device: str | torch.d
     classifier = Classifier(model, num_frames=card.method.num_frames, device=device, **how)
     classifier.untuned = partial(untuned_tower, card, Path(path), backbone)
     return classifier
-
-
-def from_backbone(
-    method: str,
-    classes: Sequence[str],
-    *,
-    backbone: str = "ViT-B-16:openai",
-    text_features: Path | None = None,
-    clean_names: bool = False,
-    device: str | torch.device | None = None,
-) -> Classifier:
-    """Build an open-vocabulary classifier from CLIP's own weights, untrained.
-    Raises `StillmotionError`: a method that must be trained, weights without what is needed, or misshapen embeddings.
-
-    Args:
-        method: `zero_shot` or `vificlip`.
-        backbone: its weights, see the table of `stillmotion.backbones.load`.
-        text_features: `.npy` file with class embeddings (K, E) in the order of `classes`, in place of a text tower.
-        clean_names: write names as words in prompts (ApplyEyeMakeup: apply eye makeup).
-    """
-    if method not in METHODS:
-        raise StillmotionError(f"there is no method {method!r}{did_you_mean(method, METHODS)}")
-    built: Method = METHODS[method]()
-    if not built.needs_text or built.new_parameters():
-        raise StillmotionError(
-            f"{method} must be trained before it can classify: stillmotion train {method} --data FOLDER, then pass its "
-            "model.safetensors"
-        )
-    if not classes:
-        raise StillmotionError(f'{method} needs class names; pass --labels "surfing, skiing, ..."')
-    weights = load_backbone(backbone)
-    names = [clean_name(c) for c in classes] if clean_names else list(classes)
-    text = None if text_features is None else read_text_features(text_features, len(names), weights.backbone.embed_dim)
-    model = built.build(weights.backbone, names)
-    load_into(model, weights.state, new=(), source=weights.name)
-    return Classifier(
-        model,
-        preprocess=Preprocess(**asdict(weights.backbone.pixels)),
-        sampling=Sampling(),
-        num_frames=built.num_frames,
-        classes=classes,
-        names=names,
-        text=text,
-        device=device,
-    )
-
-
-def read_text_features(path: Path, classes: int, embed_dim: int) -> Tensor:
-    """Read class embeddings (K, E) from a `.npy` file, normalized.
-    Raises `StillmotionError`: not such a file, another shape, or values that are not finite.
-    """
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise StillmotionError(f"cannot read class embeddings from {path} ({error}); pass a .npy file") from error
-    if array.shape != (classes, embed_dim):
-        raise StillmotionError(
-            f"{path} holds an array of shape {array.shape}, expected ({classes}, {embed_dim}): one row per class name, "
-            "of the width of the CLIP model"
-        )
-    text = torch.from_numpy(array.astype(np.float32))
-    if not bool(torch.isfinite(text).all()):
-        raise StillmotionError(f"{path} holds NaN or infinite values; compute the embeddings again")
-    return F.normalize(text, dim=-1)

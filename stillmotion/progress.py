@@ -1,6 +1,7 @@
 """Progress bars and messages: drawn by rich on a terminal, plain lines or silence elsewhere."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,10 +15,11 @@ console = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
 @contextmanager
-def progress_bar(description: str, total: int) -> Iterator[Callable[..., None]]:
+def progress_bar(description: str, total: int | None) -> Iterator[Callable[..., None]]:
     """Draw a bar on standard error while the block runs, by the first process and on a terminal only.
 
-    Yields what moves the bar on, `advance(steps=1, note=...)`; a note replaces the text behind it.
+    `total` is None where nobody knows it. Yields what moves the bar on, `advance(steps=1, note=...)`; a note replaces
+    the text behind it.
     """
     progress = Progress(
         TextColumn("{task.description}"),
@@ -29,6 +31,7 @@ def progress_bar(description: str, total: int) -> Iterator[Callable[..., None]]:
         console=console,
         disable=not console.is_terminal or not is_main_process(),
         transient=True,
+        redirect_stdout=sys.stdout.isatty(),  # rich would send what is meant for a file or a pipe to the terminal
     )
     task = progress.add_task(description, total=total, note="")
 

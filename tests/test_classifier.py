@@ -16,11 +16,11 @@ from safetensors.torch import load_file, save_file
 
 import stillmotion
 from stillmotion.checkpoint import load_model, read_card
-from stillmotion.classifier import from_backbone
 from stillmotion.data.source import Data
 from stillmotion.errors import StillmotionError, WeightsError
 from stillmotion.experiment import fit
 from stillmotion.methods import EVL, LinearProbe, Method, ViFiCLIP
+from stillmotion.open_vocabulary import from_backbone
 from stillmotion.recipes.base import Place, Recipe
 from stillmotion.train.config import Train
 from tests.videos import write_video

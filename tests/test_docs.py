@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import stillmotion
 from stillmotion.methods import Method
 from tests.conftest import tiny_backbone
 
@@ -74,6 +75,28 @@ def test_readme_code_runs(
     if "vificlip" in block:
         main(["train", "vificlip", *shared, "--warmup", "0"])
     exec(block, {})
+
+
+def test_the_page_on_python_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder_of_videos: Path, video: Path
+) -> None:
+    """From its first block to its last, with small models."""
+    from tests.methods.golden_clip import clip_state
+    from tests.methods.test_vificlip import as_release
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "surf.mp4").write_bytes(video.read_bytes())
+    (tmp_path / "my_videos").symlink_to(folder_of_videos)
+    clip = clip_state(22)
+    torch.save(clip, "ViT-B-16.pt")
+    torch.save({"model": as_release(clip)}, "k400.pth")
+    small = {"backbone": "ViT-B-16.pt", "layers": 2, "epochs": 1, "num_frames": 4, "out": "runs/evl"}
+    stillmotion.fit("evl", data="my_videos", **small)
+    space: dict[str, object] = {}
+    found = blocks("docs/python.md")
+    assert len(found) == 8
+    for block in found:
+        exec(block, space)
 
 
 def test_links_lead_somewhere() -> None:

@@ -25,14 +25,14 @@ def without(*packages: str) -> str:
 
 def test_training_evaluation_and_prediction_need_no_extra() -> None:
     code = "from pathlib import Path\n" + without(
-        "matplotlib", "jinja2", "onnx", "transformers", "tensorboard", "torchmetrics", "pip"
+        "matplotlib", "jinja2", "onnx", "transformers", "tensorboard", "torchmetrics", "pip", "pyarrow"
     )
     code += """
 import stillmotion.experiment, stillmotion.classifier, stillmotion.eval.evaluate, stillmotion.libraries.classifier
 from stillmotion.run_report import write_run_report
 assert write_run_report(Path("none")) is None
 from stillmotion.cli import main
-for words in (["train", "evl", "--help"], ["eval", "--help"], ["predict", "--help"], ["list"]):
+for words in (["train", "evl", "--help"], ["eval", "--help"], ["predict", "--help"], ["embed", "--help"], ["list"]):
     try: main(words)
     except SystemExit as stop: assert not stop.code
 """
@@ -55,6 +55,7 @@ for words in (["train", "evl", "--help"], ["eval", "--help"], ["predict", "--hel
          "transformers"),
         (["transformers"], "from stillmotion.libraries.count import count_foreign; count_foreign('transformers:x')",
          "transformers"),
+        (["pyarrow"], "from stillmotion.cli.results import *; form_of(Path('p.parquet'), PREDICTIONS)", "parquet"),
         (["tensorboard"], "from stillmotion.train.accelerator import *; "
          "make_accelerator(Train(track='tensorboard'), Path('none'))", "tensorboard"),
     ],

@@ -12,6 +12,7 @@ COMMANDS = {
     "train": "train a recipe on labeled videos: stillmotion train evl --data my_videos",
     "sweep": "train many settings of a recipe at once: stillmotion sweep evl --data my_videos --lr 1e-4 1e-3",
     "predict": "classify videos: stillmotion predict runs/evl/model.safetensors surf.mp4",
+    "embed": "one vector per video: stillmotion embed runs/evl/model.safetensors my_videos --out embeddings.npz",
     "explain": "show where a model looks: stillmotion explain runs/evl/model.safetensors surf.mp4 -o page.html",
     "eval": "score a model on labeled videos: stillmotion eval runs/evl/model.safetensors --data test_videos",
     "report": "what a run got wrong, or several side by side, as a page: stillmotion report runs/evl",

@@ -83,11 +83,12 @@ def run(words: Sequence[str]) -> None:
 
 def _read(options: Convert, method: str, given: dict[str, Any]) -> None:
     from stillmotion.data.manifest import read_label_map
+    from stillmotion.official import reading_of
     from stillmotion.releases.base import MissingClip
     from stillmotion.releases.convert import from_release
 
     classes = read_label_map(options.labels) if options.labels else ()
-    reading, places = _reading(method), (options.checkpoint, method, options.out)
+    reading, places = reading_of(method), (options.checkpoint, method, options.out)
     try:
         card, kept = from_release(*places, reading, clip=options.clip, classes=classes, given=given)
     except MissingClip as error:
@@ -104,6 +105,7 @@ def _read(options: Convert, method: str, given: dict[str, Any]) -> None:
 
 def _write(options: Convert, layout: Literal["official", "hf"]) -> None:
     from stillmotion.methods import name_of
+    from stillmotion.official import reading_of
     from stillmotion.progress import say
     from stillmotion.releases.convert import to_release
 
@@ -113,17 +115,8 @@ def _write(options: Convert, layout: Literal["official", "hf"]) -> None:
     say(
         f"what loads it there does not know how this model reads videos ({card.method.num_frames} frames; "
         f"{_described(card)}) nor its class names; `stillmotion convert --method {method}` reads them back, and the "
-        f"release itself reads {_reading(method).num_frames} frames; {_described(_reading(method))}"
+        f"release itself reads {reading_of(method).num_frames} frames; {_described(reading_of(method))}"
     )
-
-
-def _reading(method: str) -> "Reading":
-    from stillmotion.recipes import RECIPES
-    from stillmotion.releases import RELEASES
-    from stillmotion.releases.base import Reading
-
-    recipe = RECIPES[RELEASES[method].recipe]()
-    return Reading(num_frames=recipe.method.num_frames, preprocess=recipe.preprocess(), sampling=recipe.sampling)
 
 
 def _described(reading: "Card | Reading") -> str:

@@ -49,9 +49,6 @@ class Eval(ModelChoice):
 def run(words: Sequence[str]) -> None:
     """Evaluate, print the numbers, and write them."""
     options: Eval = parse(Eval, words, "stillmotion eval")
-    import torch
-    from accelerate import Accelerator
-
     from stillmotion.data.bad import BadVideos
     from stillmotion.data.source import Data, load_test_data
     from stillmotion.eval.evaluate import score
@@ -63,7 +60,7 @@ def run(words: Sequence[str]) -> None:
     data = Data(data=options.data, root=options.root, max_bad=options.max_bad)
     known = options.names()
     named = load_test_data(data, known) if options.by_name() else None
-    accelerator = Accelerator(cpu=options.device == "cpu" or not torch.cuda.is_available())
+    accelerator = options.accelerator()
     # The device of this process, under `accelerate launch`.
     model = open_model(options, named.classes if named else known, str(accelerator.device))
     if not model.classes:  # a converted model, which reads any names: those of the data

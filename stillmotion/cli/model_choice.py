@@ -4,13 +4,15 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import tyro
 
 from stillmotion.errors import StillmotionError
 
 if TYPE_CHECKING:
+    from accelerate import Accelerator
+
     from stillmotion.classifier import Classifier
 
 
@@ -32,8 +34,8 @@ class ModelChoice:
     """Write class names as words in prompts (ApplyEyeMakeup: apply eye makeup); labels stay as they are."""
     stride: int | None = None
     """Frames from one sampled frame to the next, for other libraries' models; None: see docs/ensembles.md."""
-    device: Literal["auto", "cpu"] = "auto"
-    """Where to run."""
+    device: str = "auto"
+    """Where to run: auto (the GPU if there is one), cpu, cuda, cuda:1, ..., or mps."""
 
     def names(self) -> tuple[str, ...] | None:
         """The class names of `labels`."""
@@ -49,6 +51,19 @@ class ModelChoice:
             raise StillmotionError('--labels is empty; separate class names by commas: --labels "surfing, skiing"')
         return names
 
+    def accelerator(self) -> "Accelerator":
+        """Start Accelerate on the chosen device; under `accelerate launch` it joins the other processes.
+        Raises `StillmotionError`: there is no such device.
+        """
+        from accelerate import Accelerator
+
+        from stillmotion.devices import find_device
+
+        where = find_device(self.device)
+        if self.device not in ("auto", "cpu"):
+            os.environ["ACCELERATE_TORCH_DEVICE"] = str(where)
+        return Accelerator(cpu=where.type == "cpu")
+
     def by_name(self) -> bool:
         """Whether the model is named by its kind, so that the classes come from the user or the data."""
         from stillmotion.libraries.classifier import is_foreign
@@ -57,15 +72,20 @@ class ModelChoice:
         return self.model in METHODS or is_foreign(self.model)
 
 
-def open_model(choice: ModelChoice, classes: Sequence[str] | None, device: str | None = None) -> "Classifier":
+def open_model(
+    choice: ModelChoice, classes: Sequence[str] | None, device: str | None = None, named: bool = True
+) -> "Classifier":
     """Load the chosen model for these classes (None: its own), on this device (None: as chosen).
     Raises `StillmotionError`: options that the model does not take, classes that it cannot have, or no such model.
+
+    Without `named` CLIP by class names needs none: it is to embed.
     """
-    from stillmotion.classifier import from_backbone, load
+    from stillmotion.classifier import load
     from stillmotion.libraries.classifier import is_foreign, load_foreign
     from stillmotion.methods import METHODS
+    from stillmotion.open_vocabulary import from_backbone
 
-    model, where = choice.model, device or (None if choice.device == "auto" else choice.device)
+    model, where = choice.model, device or choice.device
     if is_foreign(model):
         if choice.text_features is not None or choice.backbone is not None or choice.clean_names:
             raise StillmotionError(
@@ -79,7 +99,7 @@ def open_model(choice: ModelChoice, classes: Sequence[str] | None, device: str |
     if model in METHODS:
         return from_backbone(
             model,
-            classes or (),
+            classes or (() if named else None),
             backbone=choice.backbone or "ViT-B-16:openai",
             text_features=choice.text_features,
             clean_names=choice.clean_names,

@@ -3,56 +3,62 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING
 
-import tyro
-
-from stillmotion.cli.model_choice import ModelChoice, open_model
+from stillmotion.cli.many import ManyVideos, go_through, open_results
+from stillmotion.cli.model_choice import open_model
 from stillmotion.cli.parse import parse
 from stillmotion.errors import StillmotionError, one_line, printable
-from stillmotion.progress import say
+
+if TYPE_CHECKING:
+    from stillmotion.cli.results import Row
+    from stillmotion.prediction import Prediction
 
 
 @dataclass(frozen=True, kw_only=True)
-class Predict(ModelChoice):
+class Predict(ManyVideos):
     """Classify videos."""
 
-    videos: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Video files."""
     top: int = 5
-    """Classes to print."""
+    """Classes to print; a file has all."""
     json: bool = False
     """Print one JSON object per video: path, label and scores, or path and error."""
+    out: Path | None = None
+    """Write to a .csv, .jsonl or .parquet file, and print the file's name; the same command goes on where it was
+    stopped, and adds what is new."""
 
 
 def run(words: Sequence[str]) -> None:
-    """Classify and print; those that cannot be read are all named, and the others are done."""
+    """Classify, and print or write; those that cannot be read are all named, and the others are done."""
     options: Predict = parse(Predict, words, "stillmotion predict")
-    if not options.videos:
-        raise StillmotionError(f"there are no videos; name some: stillmotion predict {options.model} surf.mp4")
     if options.top < 1:
         raise StillmotionError(f"--top is {options.top}; it must be at least 1")
+    paths = options.paths("predict")
+    from stillmotion.cli.results import PREDICTIONS, form_of
+
+    if options.out is not None:
+        form_of(options.out, PREDICTIONS, paths)  # before the model is read
     classify = open_model(options, options.names())
-    failed = []
-    for path in options.videos:
-        try:
-            prediction = classify(path)
-        except StillmotionError as error:
-            failed.append(error)
-            if options.json:
-                print(json.dumps({"path": str(path), "error": one_line(error)}))
-            if len(options.videos) > 1:
-                say(f"error: {error}")
-            continue
-        best = prediction.top(options.top)
+    results = None if options.out is None else open_results(options.out, PREDICTIONS, classify, True, options)
+
+    def show(path: str, result: "Prediction | StillmotionError") -> None:
         if options.json:
-            print(json.dumps({"path": str(path), "label": best[0][0], "scores": dict(best)}))
-            continue
-        if len(options.videos) > 1:
-            print(printable(path))
-        print("\n".join(f"{100 * score:6.2f} %  {printable(name)}" for name, score in best))
-    if failed and len(options.videos) == 1:
-        raise failed[0]
-    if failed:
-        raise StillmotionError(f"{len(failed)} of {len(options.videos)} videos could not be classified, named above")
+            if isinstance(result, StillmotionError):
+                print(json.dumps({"path": path, "error": one_line(result)}))
+            else:
+                print(json.dumps({"path": path, "label": result.label, "scores": dict(result.top(options.top))}))
+        elif options.out is None and not isinstance(result, StillmotionError):
+            if len(paths) > 1:
+                print(printable(path))
+            best = result.top(options.top)
+            print("\n".join(f"{100 * score:6.2f} %  {printable(name)}" for name, score in best))
+
+    go_through(
+        paths, partial(classify.predict, batch=options.batch_views, workers=options.workers), _row, show, results
+    )
+
+
+def _row(prediction: "Prediction") -> "Row":
+    return {"label": prediction.label, "score": prediction.score, "scores": prediction.scores}

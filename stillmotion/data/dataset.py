@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,11 +12,11 @@ from torch.utils.data import Dataset, default_collate
 
 from stillmotion.data.bad import BadVideo
 from stillmotion.data.frames import Change
+from stillmotion.data.inputs import VideoInput, name_of, open_input
 from stillmotion.data.manifest import Manifest
 from stillmotion.data.sampling import Indices, Sampling
 from stillmotion.data.seeds import item_seed
 from stillmotion.data.transforms import Augment, Preprocess
-from stillmotion.data.video import open_video
 from stillmotion.errors import StillmotionError, VideoError
 
 
@@ -54,22 +53,22 @@ class Batch(NamedTuple):
         )
 
 
-def read_views(path: Path, num_frames: int, sampling: Sampling, preprocess: Preprocess) -> Tensor:
+def read_views(video: VideoInput, num_frames: int, sampling: Sampling, preprocess: Preprocess) -> Tensor:
     """Decode and preprocess all test views of a video: (views * crops, T, 3, H, W) normalized float32.
-    Raises `VideoError`: the file cannot be read.
+    Raises `VideoError`: it cannot be read.
     """
     crops = sampling.crops
-    frames = _decode(path, lambda n: sampling.test(n, num_frames), lambda frames: preprocess.scale(frames, crops))
+    frames = _decode(video, lambda n: sampling.test(n, num_frames), lambda frames: preprocess.scale(frames, crops))
     return torch.cat([preprocess.crop(view, crops) for view in frames.split(num_frames)])
 
 
-def read_train_view(path: Path, num_frames: int, sampling: Sampling, augment: Augment, seed: int) -> Tensor:
+def read_train_view(video: VideoInput, num_frames: int, sampling: Sampling, augment: Augment, seed: int) -> Tensor:
     """Decode one random view of a video: (T, 3, H, W) normalized float32; equal seeds give equal views.
-    Raises `VideoError`: the file cannot be read.
+    Raises `VideoError`: it cannot be read.
     """
     rng = np.random.RandomState(seed)
     # A pair of frames at a time, from the same draws for each.
-    return _decode(path, lambda n: sampling.train(n, num_frames, rng), lambda frames: augment(frames, seed))
+    return _decode(video, lambda n: sampling.train(n, num_frames, rng), lambda frames: augment(frames, seed))
 
 
 class VideoDataset(Dataset[Sample]):
@@ -117,13 +116,13 @@ class VideoDataset(Dataset[Sample]):
         return other
 
 
-def _decode(path: Path, pick: Callable[[int], Indices], change: Change) -> Tensor:
+def _decode(video: VideoInput, pick: Callable[[int], Indices], change: Change) -> Tensor:
     """Decode the frames that `pick` chooses, row after row of its indices, and change each."""
     try:
-        return open_video(path).sample(lambda num_frames: [int(i) for i in pick(num_frames).flatten()], change)[1]
+        return open_input(video).sample(lambda num_frames: [int(i) for i in pick(num_frames).flatten()], change)[1]
     except StillmotionError:
         raise
     # Whatever a hostile file makes FFmpeg and PyAV do.
     except (ValueError, OSError, MemoryError, RuntimeError, LookupError, TypeError) as error:
         reason = str(error) or type(error).__name__
-        raise VideoError(f"{path} cannot be decoded ({reason}); replace or remove it") from error
+        raise VideoError(f"{name_of(video)} cannot be decoded ({reason}); replace or remove it") from error

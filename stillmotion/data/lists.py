@@ -44,6 +44,46 @@ def list_rows(source: Path) -> Iterator[tuple[Path, str, str]]:
                 yield _row(source, i, path or label, "" if lacking else label)
 
 
+def list_paths(source: Path) -> Iterator[Path]:
+    """Path of every line of a list file, with or without labels; relative ones start from the file's folder.
+    Raises `DataError`: no text file, no paths, or a path that no file can have.
+    """
+    count = 0
+    for i, path in enumerate(_paths(source), 1):
+        if path is not None and path.strip():
+            count += 1
+            yield source.parent / _row(source, i, path, "none")[0]
+    if not count:
+        raise DataError(f"{source} lists no videos; write one path per line")
+
+
+def _paths(source: Path) -> Iterator[str | None]:
+    """What each line says of a path: None for a comment or nothing."""
+    if source.suffix.lower() == ".csv":
+        header, *rows = csv_rows(source) or [[]]
+        if "path" not in header:
+            raise DataError(f"{source} has columns {', '.join(header)[:200] or 'none'}; it needs 'path'")
+        yield None
+        yield from (dict(zip(header, row, strict=False)).get("path") for row in rows)
+        return
+    json_lines = source.suffix.lower() in (".jsonl", ".ndjson")
+    for i, line in enumerate(map(str.strip, _text(source).splitlines()), 1):
+        if json_lines and line:
+            try:
+                path = json.loads(line)["path"]
+                if not isinstance(path, str):
+                    raise TypeError
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                raise DataError(f"{source}:{i} is not an object with a 'path'; mend that line") from error
+            yield path
+        elif not line or line.startswith("#"):
+            yield None
+        else:
+            first, _, label = line.rpartition("\t" if "\t" in line else " ")
+            # A video's name at the end is the rest of a path with spaces.
+            yield line if not first or label.lower().endswith(tuple(VIDEO_SUFFIXES)) else first
+
+
 def _row(source: Path, number: int, path: object, label: object) -> tuple[Path, str, str]:
     where = f"{source}:{number}"
     if path is None or label is None or not str(path).strip() or not str(label).strip():

@@ -1,5 +1,6 @@
 """The packets of a video file: opened safely, listed without decoding."""
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,20 +64,21 @@ class PacketIndex:
         return cls(tuple(times) if trusted else (0,) * len(pts), tuple(key_packets), tuple(key_pts), trusted)
 
 
-def open_container(path: Path) -> Any:
-    """Open a file with FFmpeg, as a PyAV container."""
+def open_container(source: Path | bytes) -> Any:
+    """Open a file, or the content of one, with FFmpeg, as a PyAV container."""
     # Some HMDB-51 files have metadata that is not text.
     options = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
-    return av.open(str(path), metadata_errors="ignore", options=options)
+    place: Any = io.BytesIO(source) if isinstance(source, bytes) else str(source)
+    return av.open(place, metadata_errors="ignore", options=options)
 
 
-def video_stream(container: Any, path: Path) -> Any:
+def video_stream(container: Any, name: object) -> Any:
     """The first video track, set to decode on one thread. Raises `VideoError`: none, or no such codec."""
     if not container.streams.video:
-        raise VideoError(f"{path} has no video track (audio only?); remove it or replace it")
+        raise VideoError(f"{name} has no video track (audio only?); remove it or replace it")
     stream = container.streams.video[0]
     if stream.codec_context is None:
-        raise VideoError(f"{path} names a codec that does not exist; it is damaged, replace or remove it")
+        raise VideoError(f"{name} names a codec that does not exist; it is damaged, replace or remove it")
     # One thread: several clips are decoded side by side by data workers, and PyAV can deadlock when a frame-threaded
     # decoder closes early while FFmpeg logs.
     stream.codec_context.thread_type = "NONE"

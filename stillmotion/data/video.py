@@ -9,13 +9,15 @@ A frame's index is its place in that full decode, from 0, in the order of displa
 """
 
 import bisect
+import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 import av.error
@@ -24,20 +26,31 @@ from torch import Tensor
 from stillmotion.data.frames import Change, Kept, check_size, clockwise
 from stillmotion.data.lists import VIDEO_SUFFIXES
 from stillmotion.data.packets import DECODER_OPTIONS, PacketIndex, open_container, packets, video_stream
-from stillmotion.errors import VideoError, did_you_mean
+from stillmotion.errors import VideoError, did_you_mean, printable, reason
+
+MAX_BYTES = 2 * 10**9
+_ADDRESS = re.compile(r"[A-Za-z][\w+.-]+:/")  # of which `Path` leaves one slash
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Video:
-    """An opened video file; `open_video` makes it. It holds no file handle, so it can be kept, copied and sent.
+    """An opened video; `open_video` makes it. It holds no file handle, so it can be kept, copied and sent.
 
-    `fps` is frames per second, 0 when the file does not say; `coded_size` is (height, width) in pixels as stored.
+    `name` is for messages, `path` is None for a video in memory; `fps` is frames per second, 0 when the file does not
+    say; `coded_size` is (height, width) in pixels as stored.
     """
 
-    path: Path
+    name: str
+    path: Path | None
     fps: float
     coded_size: tuple[int, int]
+    _source: Path | bytes
     _index: PacketIndex
+
+    def __repr__(self) -> str:
+        (height, width), count = self.coded_size, len(self._index.shown)
+        about = "" if self._index.trusted else "about "
+        return f"<Video {printable(self.name)}: {about}{count} frames of {width}x{height} at {self.fps:g} per second>"
 
     @cached_property
     def num_frames(self) -> int:
@@ -49,8 +62,8 @@ class Video:
     @cached_property
     def rotation(self) -> int:
         """Clockwise degrees (0, 90, 180 or 270) by which the file asks to turn its frames; `frames` does so."""
-        with open_container(self.path) as container:
-            for frame in _decode_all(container, video_stream(container, self.path)):
+        with open_container(self._source) as container:
+            for frame in _decode_all(container, video_stream(container, self.name)):
                 return clockwise(frame)
         return 0
 
@@ -76,7 +89,7 @@ class Video:
         def pick(num_frames: int) -> list[int]:
             outside = [i for i in chosen if not 0 <= i < num_frames]
             if outside:
-                raise VideoError(f"{self.path}: frame {outside[0]} of {num_frames}; use 0 to {num_frames - 1}")
+                raise VideoError(f"{self.name}: frame {outside[0]} of {num_frames}; use 0 to {num_frames - 1}")
             return chosen
 
         return self.sample(pick)[1]
@@ -97,7 +110,7 @@ class Video:
         indices = [int(i) for i in pick(guess)] if guess else []
         count, kept = self._sequential(set(indices), change)
         if count == 0:
-            raise VideoError(f"{self.path}: no frame can be decoded; the file is damaged, replace or remove it")
+            raise VideoError(f"{self.name}: no frame can be decoded; the file is damaged, replace or remove it")
         if count != guess:  # the file has more or fewer frames than packets: choose again, from the true count
             indices = [int(i) for i in pick(count)]
             if not kept.sizes.keys() >= set(indices):
@@ -112,13 +125,13 @@ class Video:
             key = max(0, bisect.bisect_right(index.key_pts, index.shown[i]) - 1)
             pending_by_start.setdefault(index.key_packets[key], set()).add(index.shown[i])
         numbers = {pts: i for i, pts in enumerate(index.shown)}
-        kept = Kept(self.path, change)
+        kept = Kept(self.name, change)
         pending: set[int] = set()
         waiting = sorted(pending_by_start)
         start_pts = 0
         try:
-            with open_container(self.path) as container:
-                stream = video_stream(container, self.path)
+            with open_container(self._source) as container:
+                stream = video_stream(container, self.name)
                 context = stream.codec_context
                 # How damage is concealed depends on all before it.
                 context.options = DECODER_OPTIONS | {"err_detect": "explode"}
@@ -146,34 +159,40 @@ class Video:
 
     def _sequential(self, wanted: set[int], change: Change | None = None) -> tuple[int, Kept]:
         """Decode everything in order, past damage; returns the frame count and the wanted frames."""
-        kept = Kept(self.path, change)
+        kept = Kept(self.name, change)
         count = 0
-        with open_container(self.path) as container:
-            for frame in _decode_all(container, video_stream(container, self.path)):
+        with open_container(self._source) as container:
+            for frame in _decode_all(container, video_stream(container, self.name)):
                 if count in wanted:
                     kept.add(count, frame)
                 count += 1
         return count, kept
 
 
-def open_video(path: str | Path) -> Video:
+def open_video(source: str | os.PathLike[str] | bytes | BinaryIO) -> Video:
     """Open a video file and list its packets, without decoding it.
-    Raises `VideoError`: no such file, a folder, no right to read it, not a video, no video track, or sizes out of
-    bounds (at most 40 million pixels, and 20 times as long as wide).
+    Raises `VideoError`: no such file, a folder, an address, no right to read it, not a video, no video track, or sizes
+    out of bounds (at most 40 million pixels, and 20 times as long as wide).
+
+    `source` is a path, the content of a file, or an open binary file, which is read to its end (at most 2 GB).
     """
-    path = Path(path)
-    _check_file(path)
+    place: Path | bytes
+    if isinstance(source, (str, os.PathLike)):
+        place, name = _check_file(source), str(source)
+    else:
+        place, name = _in_memory(source)
     try:
-        with open_container(path) as container:
-            stream = video_stream(container, path)
+        with open_container(place) as container:
+            stream = video_stream(container, name)
             context = stream.codec_context
             width, height = context.width, context.height
-            check_size(path, width, height)
+            check_size(name, width, height)
             index = PacketIndex.read(container, stream)
             rate = stream.average_rate or stream.guessed_rate
     except av.error.FFmpegError as error:
-        raise _not_a_video(path, error) from error
-    return Video(path, float(rate) if rate else 0.0, (height, width), index)
+        raise _not_a_video(name, error) from error
+    path = place if isinstance(place, Path) else None
+    return Video(name, path, float(rate) if rate else 0.0, (height, width), place, index)
 
 
 def _decode_all(container: Any, stream: Any) -> Iterator[Any]:
@@ -186,11 +205,17 @@ def _decode_all(container: Any, stream: Any) -> Iterator[Any]:
         yield from context.decode(None)
 
 
-def _check_file(path: Path) -> None:
+def _check_file(source: str | os.PathLike[str]) -> Path:
+    path = Path(source)
     try:
         if path.is_dir():
             raise VideoError(f"{path} is a folder, not a video; pass a file")
         if not path.exists():
+            if _ADDRESS.match(str(source)):
+                raise VideoError(
+                    f"{source} is an address, not a file; download it, or record a part of a stream to a file, and "
+                    "pass that file, or pass frames"
+                )
             near = [p.name for p in islice(path.parent.iterdir(), 5000)] if path.parent.is_dir() else []
             videos = [name for name in near if Path(name).suffix.lower() in VIDEO_SUFFIXES]
             raise VideoError(f"no video {path}{did_you_mean(path.name, videos)}")
@@ -202,10 +227,32 @@ def _check_file(path: Path) -> None:
         raise VideoError(f"cannot read {path} ({error.strerror}); mend its permissions or remove it") from error
     if empty:
         raise VideoError(f"{path} is empty (0 bytes); replace or remove it")
+    return path
 
 
-def _not_a_video(path: Path, error: Exception) -> VideoError:
-    reason = getattr(error, "strerror", None) or type(error).__name__
+def _in_memory(source: bytes | BinaryIO) -> tuple[bytes, str]:
+    """The content of a file, and what to call it."""
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        content, name = bytes(source), "this video in memory"
+    else:
+        name = f"this open file {getattr(source, 'name', '')}".rstrip()
+        try:
+            content = source.read(MAX_BYTES + 1)
+        except (OSError, ValueError) as error:
+            raise VideoError(f"cannot read {name} ({reason(error)}); open it with open(path, 'rb')") from error
+        if not isinstance(content, bytes):
+            raise VideoError(f"{name} gives text; open it with open(path, 'rb')")
+        if not content:
+            raise VideoError(f"{name} is empty, or was read to its end; seek(0) before")
+    if not content:
+        raise VideoError(f"{name} is empty (0 bytes); pass the content of a video file")
+    if len(content) > MAX_BYTES:
+        raise VideoError(f"{name} has more than {MAX_BYTES // 10**9} GB; write it to a file and pass its path")
+    return content, name
+
+
+def _not_a_video(name: str, error: Exception) -> VideoError:
+    why = getattr(error, "strerror", None) or type(error).__name__
     if isinstance(error, av.error.ArgumentError):  # what FFmpeg says of a format that is not allowed
-        reason = "damaged, or in a container that holds no frames itself"
-    return VideoError(f"{path} cannot be read as a video ({reason}); replace or remove it")
+        why = "damaged, or in a container that holds no frames itself"
+    return VideoError(f"{name} cannot be read as a video ({why}); replace or remove it")

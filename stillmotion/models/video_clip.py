@@ -136,6 +136,14 @@ class VideoCLIP(nn.Module):
             return self.text(tokens)
         return self.head.combine(self.text(tokens.flatten(0, 1)).unflatten(0, tokens.shape[:2]))  # type: ignore[operator]
 
+    def encode_video(self, video: Tensor | Features) -> Tensor:
+        """Normalized (B, T, 3, H, W) video, or the image tower's outputs, to (B, E): what the head is given.
+
+        With an open vocabulary it has length 1, as what is compared with class embeddings.
+        """
+        embedding_BE: Tensor = self.temporal(self.visual(video) if isinstance(video, Tensor) else video)
+        return F.normalize(embedding_BE, dim=-1) if self.open_vocabulary else embedding_BE
+
     def classify(self, video: Tensor | Features, text: Tensor | None = None) -> Tensor:
         """Normalized (B, T, 3, H, W) video to (B, K) logits, with class embeddings that were encoded once.
 

@@ -27,33 +27,30 @@ from stillmotion.weights.names import from_openai, matches
 _RESAMPLE = {"bilinear": 2, "bicubic": 3}  # Pillow's numbers, as image processors write them
 
 
-def from_release(
+def read_release(
     checkpoint: Path,
     method: str,
-    out: Path,
     reading: Reading,
     *,
     clip: str | None = None,
     classes: Sequence[str] = (),
     given: dict[str, Any],
-) -> tuple[Card, bool]:
-    """Write a checkpoint of a release as one of ours; returns what it says of itself.
+) -> tuple[Official, Card, bool]:
+    """Read a checkpoint of a release: the model, what it says of itself, and whether it was one of ours before.
 
-    A tower of CLIP that the checkpoint left as it was is not stored again, where `clip` names it.
+    A tower of CLIP that the checkpoint left as it was is known by its fingerprint, where `clip` names it.
 
     Args:
         checkpoint: the release's file, or a Hugging Face folder.
         method: which release it is of.
-        out: the file to write.
         reading: how the release reads videos; a file that was written from a model of ours says how that one does,
-            and the names of its classes, which the result's second half tells.
+            and the names of its classes.
         clip: CLIP weights, for what the release does not hold.
         classes: names of the classes, where the model has a closed set.
         given: what the tensors do not show, see `from_official`.
 
-    Raises `WeightsError`: the checkpoint does not fit the method, or the number of classes; nothing is written.
+    Raises `WeightsError`: the checkpoint does not fit the method, or the number of classes.
     """
-    _refuse_place(out, checkpoint, (".safetensors",))
     opened = open_release(method, checkpoint)
     weights = None if clip is None else load_backbone(clip, image_size=(opened.sizes | given).get("image_size"))
     held = None if weights is None else Opened(weights.state, hidden_sizes(clip_config(weights)))
@@ -76,8 +73,19 @@ def from_release(
         sampling=sampling,
         training={"converted_from": checkpoint.name, "sha256": sha256(source)},
     )
+    return official, card, kept is not None
+
+
+def from_release(checkpoint: Path, method: str, out: Path, reading: Reading, **how: Any) -> tuple[Card, bool]:
+    """Write a checkpoint of a release as one of ours, `out`; returns what it says of itself, and whether it was ours.
+
+    Arguments and errors are as `read_release`'s; a tower that is known by its fingerprint is not stored again. Nothing
+    is written where anything is wrong.
+    """
+    _refuse_place(out, checkpoint, (".safetensors",))
+    official, card, kept = read_release(checkpoint, method, reading, **how)
     save_model(out, official.state, card)
-    return card, kept is not None
+    return card, kept
 
 
 def to_release(model: Path, out: Path, layout: Literal["official", "hf"], clip: str | None = None) -> Card:

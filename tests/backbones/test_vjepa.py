@@ -12,7 +12,6 @@ from safetensors.torch import load_file
 
 import stillmotion
 from stillmotion.backbones.load import backbone_of, load_backbone
-from stillmotion.classifier import Prediction
 from stillmotion.data.source import Data
 from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import StillmotionError, WeightsError
@@ -20,6 +19,7 @@ from stillmotion.experiment import fit
 from stillmotion.explain import Asked, explain
 from stillmotion.methods import EVL, AttentiveProbe, LinearProbe, Step, ViFiCLIP
 from stillmotion.models.features import Reads
+from stillmotion.prediction import Prediction
 from stillmotion.recipes.base import Place, Recipe
 from stillmotion.train.config import Train
 from tests.methods.frozen import assert_predicts_the_same

@@ -37,8 +37,8 @@ def test_help_imports_no_pytorch() -> None:
 def test_the_commands_are_these() -> None:
     """A new command is a decision, not an accident."""
     assert list(COMMANDS) == [
-        "train", "sweep", "predict", "explain", "eval", "report", "ensemble", "encode", "convert", "count", "list",
-        "demo",
+        "train", "sweep", "predict", "embed", "explain", "eval", "report", "ensemble", "encode", "convert", "count",
+        "list", "demo",
     ]  # fmt: skip
 
 
@@ -48,6 +48,7 @@ def test_the_commands_are_these() -> None:
         ["train", "--help"],
         ["train", "evl", "--help"],
         ["predict", "--help"],
+        ["embed", "--help"],
         ["eval", "--help"],
         ["report", "--help"],
         ["ensemble", "--help"],
@@ -179,6 +180,7 @@ def bad_calls(folder: Path, clip: Path, model: Path, video: Path, tmp: Path) -> 
     base = ["train", "evl", "--data", folder, "--backbone", clip, "--out", tmp / "r"]
     (tmp / "text.mp4").write_text("no video")
     (tmp / "empty.mp4").write_bytes(b"")
+    (tmp / "none").mkdir()
     (tmp / "list.txt").write_text(f"{video}\n")
     (tmp / "unknown.txt").write_text(f"{video} 0\n{video} wafe\n")
     (tmp / "map.csv").write_text("0,run\n1,wave\n")
@@ -207,7 +209,7 @@ def bad_calls(folder: Path, clip: Path, model: Path, video: Path, tmp: Path) -> 
         "no video": (["predict", model, tmp / "none.mp4"], "no video"),
         "text as video": (["predict", model, tmp / "text.mp4"], "cannot be read as a video"),
         "empty video": (["predict", model, tmp / "empty.mp4"], "is empty (0 bytes)"),
-        "folder as video": (["predict", model, tmp], "is a folder, not a video"),
+        "folder without videos": (["predict", model, tmp / "none"], "none has no videos in it; names of videos end in"),
         "no names": (["predict", "zero_shot", video, "--backbone", clip], 'pass --labels "surfing, skiing, ..."'),
         "empty names": (["predict", "zero_shot", video, "--backbone", clip, "--labels", " , "], "--labels is empty"),
         "untrained": (["predict", "evl", video, "--labels", "a,b"], "evl must be trained before it can classify"),
@@ -239,7 +241,7 @@ def bad_calls(folder: Path, clip: Path, model: Path, video: Path, tmp: Path) -> 
         "no video",
         "text as video",
         "empty video",
-        "folder as video",
+        "folder without videos",
         "no names",
         "empty names",
         "untrained",
@@ -281,7 +283,7 @@ def test_several_videos_and_bad_ones(
     assert out.splitlines()[0] == str(video) and len(out.splitlines()) == 3, "the good one is classified"
     first, second, last = err.splitlines()
     assert "none.mp4" in first and "empty.mp4 is empty" in second, "all bad ones are named"
-    assert last == "error: 2 of 3 videos could not be classified, named above"
+    assert last == "error: 2 of 3 videos failed, named above"
     code, out, err = run(capsys, *words, "--json")
     lines = [json.loads(line) for line in out.splitlines()]
     assert code == 2

@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from stillmotion.classifier import Prediction
 from stillmotion.cli import main
 from stillmotion.explain import Explanation, Map
+from stillmotion.prediction import Prediction
 from stillmotion.report.explanation import (
     GAP,
     PANEL,

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stillmotion.classifier import Prediction
 from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import StillmotionError
 from stillmotion.explain import QUERY, ROLLOUT, TOWER, Asked, Explanation, explain
@@ -27,6 +26,7 @@ from stillmotion.methods import (
 )
 from stillmotion.models.features import last_out
 from stillmotion.models.video_clip import VideoCLIP
+from stillmotion.prediction import Prediction
 from tests.conftest import tiny_backbone
 
 NAMES = ("walk left", "walk right", "sit down")

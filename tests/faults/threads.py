@@ -11,7 +11,8 @@ from pathlib import Path
 
 import torch
 
-from stillmotion.classifier import Classifier, from_backbone
+from stillmotion.classifier import Classifier
+from stillmotion.open_vocabulary import from_backbone
 from tests.faults import Row, Trial, World, fork, main
 
 NAMES = (("run", "walk", "jump"), ("a cat", "a dog"), ("one", "two", "three", "four", "five"))

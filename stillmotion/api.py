@@ -1,0 +1,149 @@
+"""Training and evaluation as calls: the options of the command line, by the same names."""
+
+import copy
+import time
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import torch
+import typeguard
+
+from stillmotion import experiment
+from stillmotion.classifier import Classifier, load
+from stillmotion.data.bad import BadVideo, BadVideos
+from stillmotion.data.source import Data, load_test_data
+from stillmotion.errors import DataError, StillmotionError, VideoError, did_you_mean
+from stillmotion.eval.report import Report, Scores
+from stillmotion.experiment import Result
+from stillmotion.methods import name_of
+from stillmotion.recipes import find
+from stillmotion.recipes.base import HERE, Recipe
+from stillmotion.train.loop import Stopped
+
+T = TypeVar("T")
+
+
+def fit(recipe: str | Recipe[Any], *, data: str | Path, **options: Any) -> Result:
+    """Train a model as `stillmotion train RECIPE --data DATA` does, and evaluate it on the validation clips.
+    Raises `StillmotionError`: an option that the recipe does not have, a value that it cannot have, or whatever else
+    can be mended; `KeyboardInterrupt`: the run was stopped and saved, and the same call goes on from there.
+
+    Args:
+        recipe: a name that the command line takes, or a `Recipe`.
+        data: a folder with one folder per class, or a list file.
+        options: those of the command line with `_` for `-`: `epochs=10`, `lr=2e-4`, `init="motion"`,
+            `backbone="ViT-B-16.pt"`, `val="held_out.txt"`, `out="runs/mine"`. Paths may be text.
+
+    Returns:
+        The run: `report` has the numbers, `folder.model` is the file for `load`.
+    """
+    found = find(recipe) if isinstance(recipe, str) else recipe
+    name = recipe.replace(":", ".") if isinstance(recipe, str) else name_of(found.method)
+    videos = Data(data=Path(data))
+    known = {*_names(found), *_names(videos), *_names(HERE)} - {"data", "published"}
+    for key in options:
+        if key not in known:
+            raise StillmotionError(f"{name} has no option {key!r}{did_you_mean(key, known)}")
+    settings, videos, place = _replaced(found, options), _replaced(videos, options), _replaced(HERE, options)
+    try:
+        return experiment.fit(settings, videos, place, name)
+    except Stopped as stop:
+        raise KeyboardInterrupt(str(stop)) from stop
+
+
+def evaluate(
+    model: str | Path | Classifier,
+    *,
+    data: str | Path,
+    root: str | Path | None = None,
+    views: int | None = None,
+    crops: Literal[1, 3] | None = None,
+    batch: int = 8,
+    workers: int | None = None,
+    max_bad: float = 0.01,
+) -> Report:
+    """Score a model on labeled videos, each exactly once, as `stillmotion eval` does.
+    Raises `DataError`: unknown labels, or too many videos that cannot be read; `StillmotionError`: scores that are not
+    finite.
+
+    Args:
+        model: a `Classifier`, or the path of a trained `model.safetensors`.
+        data: a folder with one folder per class (or a val or test folder of those), or a list file.
+        root: folder that relative paths in a list file start from; None: the list file's own.
+        views, crops: temporal views and spatial crops, averaged; None: as the model was trained to be tested.
+        batch, workers: as `Classifier.predict`.
+        max_bad: part of the videos that may be unreadable, in [0, 1].
+    """
+    classifier = copy.copy(model) if isinstance(model, Classifier) else load(model)
+    source = Data(data=Path(data), root=None if root is None else Path(root), max_bad=max_bad)
+    if not classifier.classes:  # a model that reads any names: those of the data
+        classifier = classifier.with_classes(load_test_data(source, None).classes)
+    manifest = load_test_data(source, classifier.classes)
+    classifier.sampling = classifier.dataset(manifest, views, crops).sampling
+    bad, started = BadVideos(None, len(manifest), max_bad), time.perf_counter()
+    indices, probabilities = [], []
+    outcomes = classifier.predict([clip.path for clip in manifest.clips], batch=batch, workers=workers)
+    for index, outcome in enumerate(outcomes):
+        if isinstance(outcome.error, VideoError):
+            bad.add(BadVideo(outcome.name, str(outcome.error)))
+            continue
+        scores = outcome.get().scores
+        indices.append(index)
+        probabilities.append([scores[name] for name in classifier.classes])
+    if not indices:
+        raise DataError(f"none of the {len(manifest)} videos could be read; mend or replace them")
+    found = Scores(
+        indices=torch.tensor(indices),
+        labels=torch.tensor([manifest.clips[i].label for i in indices]),
+        probabilities=torch.tensor(probabilities),
+        bad=tuple(bad.found.values()),
+        total=len(manifest),
+        seconds=time.perf_counter() - started,
+    )
+    return Report.of(found, classifier.classes)
+
+
+def _names(config: Any) -> list[str]:
+    """Names of all values of a dataclass, at any depth."""
+    names = []
+    for field in fields(config):
+        value = getattr(config, field.name)
+        names += _names(value) if is_dataclass(value) else [field.name]
+    return names
+
+
+def _replaced(config: T, options: Mapping[str, Any]) -> T:
+    """The same dataclass with its own among the options, at any depth."""
+    hints, changed = get_type_hints(type(config)), dict[str, Any]()
+    for field in fields(config):  # type: ignore[arg-type]
+        value = getattr(config, field.name)
+        if is_dataclass(value):
+            changed[field.name] = _replaced(value, options)
+        elif field.name in options:
+            changed[field.name] = _checked(field.name, options[field.name], hints[field.name])
+    return replace(config, **changed)  # type: ignore[type-var]
+
+
+def _checked(name: str, value: Any, hint: Any) -> Any:
+    if isinstance(value, list):
+        value = tuple(value)
+    if isinstance(value, str) and Path in (hint, *get_args(hint)):
+        value = Path(value)
+    try:
+        typeguard.check_type(value, hint, collection_check_strategy=typeguard.CollectionCheckStrategy.ALL_ITEMS)
+    except typeguard.TypeCheckError as error:
+        raise StillmotionError(f"{name} is {value!r}; it must be {_words(hint)}") from error
+    return value
+
+
+def _words(hint: Any) -> str:
+    """A type as people say it."""
+    if get_origin(hint) is Literal:
+        return " or ".join(map(repr, get_args(hint)))
+    if hint is type(None):
+        return "None"
+    if get_args(hint) and get_origin(hint) is not tuple:
+        return " or ".join(map(_words, get_args(hint)))
+    return getattr(hint, "__name__", str(hint)) if not get_args(hint) else f"a sequence of {_words(get_args(hint)[0])}"

@@ -1,0 +1,47 @@
+"""Devices by name: those that are here, and one line for the others."""
+
+import pytest
+import torch
+
+from stillmotion.devices import find_device
+from stillmotion.errors import StillmotionError
+
+
+def gpus(monkeypatch: pytest.MonkeyPatch, count: int, built: str | None = "13.0") -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.setattr(torch.version, "cuda", built)
+
+
+def test_what_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus(monkeypatch, 0)
+    assert [str(find_device(name)) for name in (None, "auto", "cpu", torch.device("meta"))] == ["cpu"] * 3 + ["meta"]
+    gpus(monkeypatch, 2)
+    assert [str(find_device(n)) for n in (None, "auto", "cpu", "cuda", "cuda:1")] == [
+        "cuda",
+        "cuda",
+        "cpu",
+        "cuda",
+        "cuda:1",
+    ]
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert str(find_device("mps")) == "mps"
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "built", "message"),
+    [
+        ("gpu", 1, "13.0", "device 'gpu' is unknown; choose auto, cpu, cuda, cuda:0, cuda:1, ..., or mps"),
+        ("cuda:", 1, "13.0", "is unknown"),
+        ("cuda:1", 1, "13.0", "device 'cuda:1' is not here; this machine has cuda:0$"),
+        ("cuda:4", 4, "13.0", "this machine has cuda:0 to cuda:3$"),
+        ("cuda", 0, "13.0", "PyTorch finds no GPU; use cpu or auto"),
+        ("cuda:0", 0, None, "this PyTorch is built without CUDA; use cpu or auto"),
+        ("mps", 0, None, "it is Apple's GPU; use cpu or auto"),
+    ],
+)
+def test_what_is_not(monkeypatch: pytest.MonkeyPatch, name: str, count: int, built: str | None, message: str) -> None:
+    gpus(monkeypatch, count, built)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(StillmotionError, match=message):
+        find_device(name)
