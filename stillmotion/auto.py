@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from stillmotion.candidates import Candidate, choose, drop_worse
+from stillmotion.average import average, averaged
+from stillmotion.candidates import Candidate, average_of, choose, drop_worse
 from stillmotion.checkpoint import Card, load_model
 from stillmotion.data.bad import BadVideos
 from stillmotion.data.dataset import VideoDataset
@@ -19,7 +20,7 @@ from stillmotion.files import write_json
 from stillmotion.models.features import Reads
 from stillmotion.models.order import ORDERS, frame_order
 from stillmotion.progress import say
-from stillmotion.recipes.auto import CANDIDATES
+from stillmotion.recipes.auto import CANDIDATES, COMBINATIONS
 from stillmotion.recipes.base import HERE, Place, Recipe
 from stillmotion.source import Caches, FeatureSource
 from stillmotion.train.accelerator import make_accelerator
@@ -105,8 +106,9 @@ def auto(options: Auto, data: Data, place: Place = HERE) -> Choice:
 
     The backbone runs once over every clip. On a fold the candidates are trained together, so that a clip is read from
     the cache once for all. Those that are worse than the best of the first fold beyond doubt (a sign test on the clips
-    that one of the two gets right) are not trained on the others. Of those whose mean is within one standard error of
-    the best mean the one with the fewest trained parameters wins (Breiman et al., 1984, section 3.4.3).
+    that one of the two gets right) are not trained on the others. Averages of two that are left are candidates too. Of
+    those whose mean is within one standard error of the best mean the one with the fewest trained parameters wins
+    (Breiman et al., 1984, section 3.4.3).
     """
     out = place.out or Path("runs") / "auto"
     place = replace(place, out=out)
@@ -116,7 +118,7 @@ def auto(options: Auto, data: Data, place: Place = HERE) -> Choice:
     clips = load_data(data, options.seed, caches.digests)
     parts = folds(clips[0], options.folds, options.seed, data.group)
     encode(list(recipes.values()), clips, data, place, caches)
-    candidates = [Candidate(name, recipe) for name, recipe in recipes.items()]
+    candidates = [Candidate(name, (recipe,)) for name, recipe in recipes.items()]
     for number, part in enumerate(parts, start=1):
         left = [candidate for candidate in candidates if not candidate.dropped]
         if number > 1 and len(left) == 1:
@@ -126,12 +128,31 @@ def auto(options: Auto, data: Data, place: Place = HERE) -> Choice:
         _train_fold(left, part, data, place, caches, number)
         if number == 1 and not options.all_folds:
             drop_worse(left)
-    winner = choose([candidate for candidate in candidates if not candidate.dropped])
+    kept = {candidate.name: candidate for candidate in candidates if not candidate.dropped}
+    together = [average_of([kept[n] for n in names]) for names in COMBINATIONS if kept.keys() >= {*names}]
+    winner = choose([*kept.values(), *together])
     say(f"training {winner.name} on all {len(clips[0])} training clips")
-    (result,) = fit_together([Job(recipe=winner.recipe, clips=clips, data=data, place=place)], caches, keep=True)
-    choice = Choice(candidates, winner, result, other_orders(result, winner.recipe, clips, place, caches))
+    recipe, result = train_winner(winner, clips, data, place, caches)
+    orders = other_orders(result, recipe, clips, place, caches)
+    choice = Choice([*candidates, *together], winner, result, orders)
     write_json(out / "auto.json", choice.to_dict())
     return choice
+
+
+def train_winner(
+    winner: Candidate, clips: tuple[Manifest, Manifest], data: Data, place: Place, caches: Caches
+) -> tuple[Recipe[Any], Result]:
+    """Train the winner on all training clips, and score it once; an average is trained part by part."""
+    assert place.out is not None
+    if len(winner.recipes) == 1:
+        job = Job(recipe=winner.recipes[0], clips=clips, data=data, place=place)
+        return job.recipe, fit_together([job], caches, keep=True)[0]
+    jobs = []
+    for number, recipe in enumerate(winner.recipes, start=1):
+        there = replace(place, out=place.out / "parts" / str(number))
+        jobs.append(Job(recipe=recipe, clips=clips, data=data, place=there))
+    job = Job(recipe=averaged(winner.recipes), clips=clips, data=data, place=place)
+    return job.recipe, average(job, fit_together(jobs, caches, keep=True))
 
 
 def usable(recipes: Mapping[str, Recipe[Any]], place: Place, caches: Caches) -> dict[str, Recipe[Any]]:
@@ -208,6 +229,6 @@ def _train_fold(
     for candidate in candidates:
         where = place.out / "folds" / str(number) / candidate.name.replace(" ", "_")
         there = replace(place, out=where)
-        jobs.append(Job(recipe=candidate.recipe, clips=clips, data=known_bad, place=there, save=False))
+        jobs.append(Job(recipe=candidate.recipes[0], clips=clips, data=known_bad, place=there, save=False))
     for candidate, result in zip(candidates, fit_together(jobs, caches, keep=True)):
-        candidate.results.append(result)
+        candidate.add(result)

@@ -1,13 +1,15 @@
-"""What is chosen among: candidates with their results on folds, which are dropped early, and which one wins."""
+"""What is chosen among: candidates with their scores on folds, which are dropped early, and which one wins."""
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from scipy.stats import binomtest
 from torch import Tensor
 
+from stillmotion.eval.report import Scores
 from stillmotion.experiment import Result
 from stillmotion.progress import say
 from stillmotion.recipes.base import Recipe
@@ -18,17 +20,26 @@ LEVEL = 0.01
 
 @dataclass
 class Candidate:
-    """One row of the table: a recipe, and its results on the folds that it was trained on."""
+    """One row of the table: recipes (several are averaged), and the scores on the folds that they were trained on."""
 
     name: str
-    recipe: Recipe[Any]
-    results: list[Result] = field(default_factory=list)
+    recipes: tuple[Recipe[Any], ...]
+    scores: list[Scores] = field(default_factory=list)
+    parameters: int = 0
+    """How many train."""
+    seconds: float = 0.0
+    """Time spent in optimizer steps, over the folds."""
     dropped: bool = False
+
+    def add(self, result: Result) -> None:
+        """Take the result on the next fold."""
+        self.scores.append(result.scores)
+        self.parameters, self.seconds = result.trained_parameters, self.seconds + result.seconds
 
     @property
     def folds(self) -> list[float]:
         """Top-1 on every fold, in [0, 1]."""
-        return [result.report.top1 for result in self.results]
+        return [float(right(scores).double().mean()) for scores in self.scores]
 
     @property
     def mean(self) -> float:
@@ -38,40 +49,49 @@ class Candidate:
     @property
     def spread(self) -> float | None:
         """Standard deviation over the folds; None: it was trained on one alone."""
-        return statistics.stdev(self.folds) if len(self.results) > 1 else None
-
-    @property
-    def parameters(self) -> int:
-        """How many train."""
-        return self.results[0].trained_parameters
+        return statistics.stdev(self.folds) if len(self.scores) > 1 else None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        seconds = sum(result.seconds for result in self.results)
-        numbers = {"mean": self.mean, "spread": self.spread, "parameters": self.parameters, "seconds": seconds}
+        numbers = {"mean": self.mean, "spread": self.spread, "parameters": self.parameters, "seconds": self.seconds}
         return {"name": self.name, **numbers, "folds": self.folds, "dropped": self.dropped}
+
+
+def right(scores: Scores) -> Tensor:
+    """Which clips are right, (N,) bool."""
+    return scores.probabilities.argmax(dim=1) == scores.labels
+
+
+def average_of(parts: Sequence[Candidate]) -> Candidate:
+    """The candidate whose class probabilities are the mean of those of others, on the folds that all of these have."""
+    scores = [
+        replace(found[0], probabilities=torch.stack([s.probabilities for s in found]).mean(dim=0))
+        for found in zip(*(part.scores for part in parts))
+    ]
+    return Candidate(
+        name=" + ".join(part.name for part in parts),
+        recipes=tuple(recipe for part in parts for recipe in part.recipes),
+        scores=scores,
+        parameters=sum(part.parameters for part in parts),
+        seconds=sum(part.seconds for part in parts),
+    )
 
 
 def drop_worse(candidates: Sequence[Candidate]) -> None:
     """Drop those that lose to the best one on the clips of the last fold beyond doubt."""
     best = max(candidates, key=lambda c: c.folds[-1])
-    right = {c.name: _right(c.results[-1]) for c in candidates}
     for candidate in candidates:
-        won = int((right[best.name] & ~right[candidate.name]).sum())
-        lost = int((right[candidate.name] & ~right[best.name]).sum())
+        one, other = right(best.scores[-1]), right(candidate.scores[-1])
+        won, lost = int((one & ~other).sum()), int((other & ~one).sum())
         if won + lost and binomtest(won, won + lost, alternative="greater").pvalue < LEVEL:
             candidate.dropped = True
             say(f"{candidate.name} is dropped: {best.name} is right on {won} clips where it is wrong, wrong on {lost}")
 
 
-def _right(result: Result) -> Tensor:
-    return result.scores.probabilities.argmax(dim=1) == result.scores.labels
-
-
 def choose(candidates: Sequence[Candidate]) -> Candidate:
     """The cheapest candidate within one standard error of the best mean."""
     best = max(candidates, key=lambda c: c.mean)
-    error = (best.spread or 0.0) / len(best.folds) ** 0.5
+    error = (best.spread or 0.0) / len(best.scores) ** 0.5
     return min((c for c in candidates if c.mean >= best.mean - error), key=lambda c: (c.parameters, -c.mean))
 
 
@@ -81,7 +101,6 @@ def table(candidates: Sequence[Candidate], winner: Candidate) -> list[tuple[str,
     for c in candidates:
         spread = "" if c.spread is None else f"{100 * c.spread:.1f}"
         mark = " *" if c is winner else ""
-        seconds = f"{sum(result.seconds for result in c.results):.0f} s"
-        numbers = (f"{100 * c.mean:.1f} %", spread, str(len(c.folds)), f"{c.parameters:,}", seconds)
+        numbers = (f"{100 * c.mean:.1f} %", spread, str(len(c.folds)), f"{c.parameters:,}", f"{c.seconds:.0f} s")
         rows.append((c.name + mark, *numbers))
     return rows

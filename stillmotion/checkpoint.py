@@ -19,7 +19,7 @@ from stillmotion.data.sampling import Sampling
 from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import WeightsError, did_you_mean, one_line
 from stillmotion.files import atomic_write
-from stillmotion.methods import METHODS, Method, name_of
+from stillmotion.methods import ASSEMBLED, METHODS, Method, describe
 from stillmotion.models.features import FRAMES
 from stillmotion.models.video_clip import VideoCLIP
 from stillmotion.version import __version__
@@ -27,7 +27,7 @@ from stillmotion.weights.names import matches
 from stillmotion.weights.readers import read_safetensors
 
 # The largest number that a card may hold, by the end of its name: it is read before anything of that size is made.
-LARGEST = {"layers": 512, "blocks": 512, "depth": 512, "views": 256, "num_frames": 1024, "stride": 100_000}
+LARGEST = {"parts": 16, "layers": 512, "blocks": 512, "depth": 512, "views": 256, "num_frames": 1024, "stride": 100_000}
 LARGEST_OTHER = 1 << 17
 _check_type = partial(typeguard.check_type, collection_check_strategy=typeguard.CollectionCheckStrategy.ALL_ITEMS)
 
@@ -60,8 +60,9 @@ class Card:
     def to_json(self) -> str:
         """Write the card as JSON."""
         content = {f.name: getattr(self, f.name) for f in fields(self)}
-        content |= {"format": FORMAT, "version": __version__, "method": name_of(self.method)}
-        content |= {"method_config": asdict(self.method), "backbone": self.backbone.to_dict()}
+        content |= {"format": FORMAT, "version": __version__, "backbone": self.backbone.to_dict()}
+        config = describe(self.method)
+        content |= {"method": config.pop("name"), "method_config": config}
         content |= {"preprocess": asdict(self.preprocess), "sampling": asdict(self.sampling)}
         return json.dumps(content, allow_nan=False)
 
@@ -71,13 +72,8 @@ class Card:
         Raises `WeightsError`: it is damaged, or for a method or an option that this version does not have.
         """
         try:
-            if raw["method"] not in METHODS:
-                raise WeightsError(
-                    f"{source} holds method {raw['method']!r:.80}, which stillmotion.methods.METHODS does not have; "
-                    "import the module that adds it, on the command line by STILLMOTION_IMPORT=my_module"
-                )
             card = cls(
-                method=of_plain_values(METHODS[raw["method"]], raw["method_config"]),
+                method=_method(raw["method"], raw["method_config"], source),
                 preprocess=of_plain_values(Preprocess, raw["preprocess"]),
                 sampling=of_plain_values(Sampling, raw["sampling"]),
                 backbone=backbone_of(raw["backbone"], source),
@@ -97,6 +93,24 @@ class Card:
                 "stillmotion, or train or convert it again"
             ) from error
         return card
+
+
+def _method(name: str, config: dict[str, Any], source: str) -> Method:
+    if name in ASSEMBLED:
+        parts = [{**part} for part in config["parts"]]
+        if len(parts) > LARGEST["parts"] or any(part["name"] in ASSEMBLED for part in parts):
+            raise ValueError(f"{name} of {len(parts)} parts, or of averages; at most {LARGEST['parts']} are read")
+        made = tuple(_method(part.pop("name"), part, source) for part in parts)
+        rest = {k: v for k, v in config.items() if k != "parts"}
+        found: Method = of_plain_values(ASSEMBLED[name], rest | {"parts": made})
+        return found
+    if name not in METHODS:
+        raise WeightsError(
+            f"{source} holds method {name!r:.80}, which stillmotion.methods.METHODS does not have; import the module "
+            "that adds it, on the command line by STILLMOTION_IMPORT=my_module"
+        )
+    method: Method = of_plain_values(METHODS[name], config)
+    return method
 
 
 def of_plain_values(kind: type[Any], content: Mapping[str, Any]) -> Any:

@@ -143,6 +143,7 @@ def write_demo_page(options: Demo, rows: list[Row], videos: Path, folders: Mappi
     model = folders[FULL] / "model.safetensors"
     clips = [example(predictions, place) for place in [*mistakes(predictions)[:MISTAKES], *right(predictions)]]
     flags = f"--init motion --epochs {options.epochs} --eval-every 2 --seed {options.seed}"
+    flags += "" if options.backbone == "auto" else f" --backbone {options.backbone}"
     made = origin()
     write_page(
         options.out / "report.html",

@@ -18,6 +18,7 @@ from stillmotion.data.bad import BadVideos
 from stillmotion.data.dataset import VideoDataset
 from stillmotion.data.loader import data_workers
 from stillmotion.data.manifest import Manifest
+from stillmotion.data.short import say_if_short
 from stillmotion.data.transforms import Augment, Preprocess
 from stillmotion.errors import StillmotionError, did_you_mean
 from stillmotion.features.dataset import FeatureDataset
@@ -135,6 +136,7 @@ class PixelSource:
                 "leave it out"
             )
         preprocess, T = preprocess_of(recipe, weights), recipe.method.num_frames
+        say_if_short(train.clips, T)
         augment = Augment(recipe.augment, preprocess, recipe.flip)
         one_view = replace(recipe.sampling, views=1, crops=1)
         self.train = VideoDataset(train, T, one_view, preprocess, augment, recipe.train.seed)
@@ -181,6 +183,7 @@ class FeatureSource:
         self.store = caches.open(self.spec)
         name, one_view = f"{recipe.augment}-flip{recipe.flip:g}-", replace(recipe.sampling, views=1, crops=1)
         train, val = (m.clips for m in clips)
+        say_if_short(train, recipe.method.num_frames)
         train_views = views_of(train, one_view, bad, caches.digests, recipe.cached_views, name)
         val_views = views_of(val, recipe.sampling, bad, caches.digests)
         self.views = [view for clip in (*train_views, *val_views) for view in clip]

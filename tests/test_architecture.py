@@ -47,9 +47,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "experiment": BASE
     | {"data", "models", "backbones", "train", "eval", "recipes", "source", "checkpoint", "assemble"},
     "sweep": BASE | {"data", "recipes", "experiment"},
-    "candidates": BASE | {"recipes", "experiment"},
+    "candidates": BASE | {"eval", "recipes", "experiment"},
+    "average": BASE | {"eval", "methods", "recipes", "train", "checkpoint", "experiment"},
     "auto": BASE
-    | {"data", "models", "train", "eval", "recipes", "source", "checkpoint", "assemble", "experiment", "candidates"},
+    | {"data", "models", "train", "eval", "recipes", "source", "checkpoint", "average", "experiment", "candidates"},
     "origin": BASE,
     "report": BASE | {"data", "eval", "explain", "classifier"},
     "run_report": BASE | {"classifier", "report"},

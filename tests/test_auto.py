@@ -8,16 +8,16 @@ from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+import stillmotion
 from stillmotion.auto import Auto, auto
 from stillmotion.backbones.backbone import Backbone
 from stillmotion.backbones.load import load_backbone
-from stillmotion.candidates import Candidate, choose, drop_worse
+from stillmotion.candidates import Candidate, average_of, choose, drop_worse
 from stillmotion.cli import main
 from stillmotion.data.folds import folds
 from stillmotion.data.manifest import read_manifest
@@ -25,10 +25,13 @@ from stillmotion.data.source import Data
 from stillmotion.errors import DataError, StillmotionError
 from stillmotion.eval import order
 from stillmotion.eval.order import FULL, OrderTest
+from stillmotion.eval.report import Scores
 from stillmotion.features.encode import Encoder
+from stillmotion.methods import EVL, Average
 from stillmotion.models.affinity import neighbor_affinity
 from stillmotion.models.features import Reads
 from stillmotion.models.order import ORDERS, frame_order, needed, reorder
+from stillmotion.recipes.auto import COMBINATIONS
 from stillmotion.recipes.base import Place
 from stillmotion.train import loop
 from tests.conftest import write_tiny_clip
@@ -97,16 +100,15 @@ def test_folds_hold_every_clip_out_once_and_keep_groups_whole(folder_of_videos: 
         folds(one, 3)
 
 
-def result(right: str, parameters: int = 1) -> Any:
-    """Results on clips of class 0, right (1) or wrong (0)."""
-    marks = torch.tensor([[float(x), 1 - float(x)] for x in right])
-    scores = SimpleNamespace(probabilities=marks, labels=torch.zeros(len(right), dtype=torch.int64))
-    report = SimpleNamespace(top1=right.count("1") / len(right))
-    return SimpleNamespace(scores=scores, report=report, trained_parameters=parameters, seconds=1.0)
-
-
-def candidate(name: str, parameters: int, *results: str) -> Candidate:
-    return Candidate(name, None, [result(marks, parameters) for marks in results])  # type: ignore[arg-type]
+def candidate(name: str, parameters: int, *folds: str) -> Candidate:
+    """One with clips of class 0 that are right (1) or wrong (0)."""
+    scores = []
+    for marks in folds:
+        p = torch.tensor([[float(x), 1 - float(x)] for x in marks])
+        scores.append(
+            Scores(indices=torch.arange(len(p)), labels=torch.zeros(len(p), dtype=torch.int64), probabilities=p)
+        )
+    return Candidate(name, (), scores, parameters, 1.0)
 
 
 def test_who_loses_beyond_doubt_is_dropped() -> None:
@@ -125,8 +127,19 @@ def test_the_cheapest_within_a_standard_error_wins() -> None:
     far = candidate("far", 1, "1110000000", "1110000000", "1110000000")
     assert best.mean == pytest.approx(0.8) and best.spread == pytest.approx(0.1)
     assert choose([far, near, best]) is near
-    assert choose([far, replace(near, results=[result("1111000000", 5)] * 3), best]) is best
+    low = candidate("low", 5, "1111000000", "1111000000", "1111000000")
+    assert choose([far, low, best]) is best
     assert candidate("one", 1, "10").spread is None
+
+
+def test_an_average_of_two_is_a_candidate() -> None:
+    """Of probabilities, so that the surer one decides."""
+    one, other = candidate("a", 3, "10"), candidate("b", 4, "01")
+    one.scores[0].probabilities[:] = torch.tensor([[0.9, 0.1], [0.45, 0.55]])
+    other.scores[0].probabilities[:] = torch.tensor([[0.2, 0.8], [0.7, 0.3]])
+    both = average_of([one, other])
+    assert (both.name, both.parameters, both.seconds, both.folds) == ("a + b", 7, 2.0, [1.0])
+    assert torch.allclose(both.scores[0].probabilities, torch.tensor([[0.55, 0.45], [0.575, 0.425]]))
 
 
 def test_what_order_adds_is_said() -> None:
@@ -158,7 +171,8 @@ def test_auto(
     choice = auto(options, data, place)
     assert len(encoded) == 12 + 2 * 2, "the backbone runs once over every clip, and twice to measure each half"
     written = json.loads((tmp_path / "a" / "auto.json").read_text())
-    assert [c["name"] for c in written["candidates"]] == list(NAMES)
+    averages = [" + ".join(names) for names in COMBINATIONS]
+    assert [c["name"] for c in written["candidates"]] == [*NAMES, *averages]
     assert all(len(c["folds"]) == 2 and c["seconds"] > 0 and not c["dropped"] for c in written["candidates"])
     assert written["winner"] == choice.winner.name
     results = json.loads((tmp_path / "a" / "results.json").read_text())
@@ -237,6 +251,33 @@ def test_a_backbone_that_mixes_frames_is_tested_on_videos(
     videos = auto(options, data, Place(out=tmp_path / "a", cache=cache))
     assert scored == ["VideoDataset"] * 3
     assert videos.order == features.order
+
+
+def test_an_average_that_wins_is_one_file(
+    folder_of_videos: Path, deep_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = sys.modules["stillmotion.auto"]
+    monkeypatch.setattr(module, "choose", lambda found: found[-1])
+    options = replace(OPTIONS, backbone=str(deep_clip), candidates=("attentive_probe", "step"))
+    data, place = Data(data=folder_of_videos), Place(out=tmp_path / "a", cache=tmp_path / "cache")
+    choice = auto(options, data, place)
+    assert choice.winner.name == "attentive_probe + step"
+    classifier = stillmotion.load(tmp_path / "a" / "model.safetensors", device="cpu")
+    parts = [stillmotion.load(tmp_path / "a" / "parts" / n / "model.safetensors", device="cpu") for n in "12"]
+    video = next(folder_of_videos.rglob("*.mp4"))
+    views = classifier.read(video)
+    apart = torch.stack([part.score(views) for part in parts]).mean(dim=0)
+    assert (classifier.score(views) - apart).abs().max() <= 1e-6
+    main(["eval", str(tmp_path / "a" / "model.safetensors"), "--data", str(folder_of_videos), "--no-cached",
+          "--device", "cpu", "--out", str(tmp_path / "e")])  # fmt: skip
+    held = {json.loads(line)["path"]: json.loads(line)["probabilities"]
+            for line in (tmp_path / "e" / "eval_predictions.jsonl").read_text().splitlines()}  # fmt: skip
+    for line in (tmp_path / "a" / "predictions.jsonl").read_text().splitlines():
+        found = json.loads(line)
+        assert found["probabilities"] == pytest.approx(held[found["path"]], abs=2e-3)  # features are kept in float16
+    assert auto(options, data, place).result.report.top1 == choice.result.report.top1
+    with pytest.raises(StillmotionError, match="an average is of two probes or more"):
+        Average(parts=(EVL(),))
 
 
 def test_auto_on_the_command_line(

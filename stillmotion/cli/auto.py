@@ -14,6 +14,7 @@ def run(words: Sequence[str]) -> None:
 
     from stillmotion.auto import Auto, auto
     from stillmotion.candidates import table
+    from stillmotion.run_report import write_run_report
     from stillmotion.train.loop import Stopped
 
     def options(*, data: Data, auto: Auto = Auto(), place: Place = HERE) -> tuple[Auto, Data, Place]:  # noqa: B008
@@ -33,5 +34,6 @@ def run(words: Sequence[str]) -> None:
     Console(width=110).print(view)
     print(f"{choice.winner.name}, on held-out clips: {choice.result.report}")
     print(f"order: {choice.order}")
-    model = choice.result.folder.model
+    model, page = choice.result.folder.model, write_run_report(choice.result.folder.path)
+    print(f"{page}\n" if page else "", end="")
     print(f"{model}\nstillmotion predict {model} VIDEO")

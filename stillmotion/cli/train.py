@@ -18,6 +18,7 @@ TrainOptions = tuple[Recipe[Any], Data, Place]
 def run(words: Sequence[str]) -> None:
     """Train and say where the model is."""
     from stillmotion.experiment import fit
+    from stillmotion.run_report import write_run_report
     from stillmotion.train.loop import Stopped
 
     if words[:1] == ["auto"]:
@@ -29,6 +30,8 @@ def run(words: Sequence[str]) -> None:
     except Stopped as stop:
         raise KeyboardInterrupt(str(stop)) from stop
     print(result.report)
+    page = write_run_report(result.folder.path)
+    print(f"{page}\n" if page else "", end="")
     print(f"{result.folder.model}\nstillmotion predict {result.folder.model} VIDEO")
 
 

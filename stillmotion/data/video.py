@@ -195,6 +195,19 @@ def open_video(source: str | os.PathLike[str] | bytes | BinaryIO) -> Video:
     return Video(name, path, float(rate) if rate else 0.0, (height, width), place, index)
 
 
+def announced_frames(path: Path) -> int:
+    """Frames that a file's header announces, by count or by length and rate; 0 where it says neither. Reads no more.
+    Raises `VideoError`: as `open_video`.
+    """
+    _check_file(path)
+    try:
+        with open_container(path) as container:
+            stream, seconds = video_stream(container, path), (container.duration or 0) / 1e6
+            return int(stream.frames or round(seconds * float(stream.average_rate or 0)))
+    except av.error.FFmpegError as error:
+        raise _not_a_video(str(path), error) from error
+
+
 def _decode_all(container: Any, stream: Any) -> Iterator[Any]:
     context = stream.codec_context
     with suppress(av.error.FFmpegError):  # cut short

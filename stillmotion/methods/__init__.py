@@ -1,9 +1,13 @@
 """One file per method, and the one table of them."""
 
+from dataclasses import fields
+from typing import Any
+
 from stillmotion.errors import StillmotionError
 from stillmotion.methods.a5 import A5
 from stillmotion.methods.actionclip import ActionCLIP
 from stillmotion.methods.attentive_probe import AttentiveProbe
+from stillmotion.methods.average import Average
 from stillmotion.methods.base import Method
 from stillmotion.methods.evl import EVL
 from stillmotion.methods.linear_probe import LinearProbe
@@ -23,15 +27,17 @@ METHODS: dict[str, type[Method]] = {
     "actionclip": ActionCLIP,
     "a5": A5,
 }
+ASSEMBLED: dict[str, type[Method]] = {"average": Average}
+"""What is made of trained models, and is not trained itself; files know it by these names."""
 
 
 def name_of(method: Method) -> str:
-    """The name of a method in `METHODS`, by which files know it.
+    """The name of a method in `METHODS` or `ASSEMBLED`, by which files know it.
 
     Raises:
         StillmotionError: it is not there.
     """
-    for name, kind in METHODS.items():
+    for name, kind in (METHODS | ASSEMBLED).items():
         if kind is type(method):
             return name
     kind_name = type(method).__name__
@@ -41,7 +47,14 @@ def name_of(method: Method) -> str:
     )
 
 
+def describe(method: Method) -> dict[str, Any]:
+    """A method's name and fields, and those of its parts, as files hold them."""
+    values = {f.name: getattr(method, f.name) for f in fields(method)}
+    parts = {"parts": [describe(part) for part in values["parts"]]} if isinstance(method, Average) else {}
+    return {"name": name_of(method), **values, **parts}
+
+
 __all__ = [
-    "A5", "EVL", "METHODS", "XCLIP", "ActionCLIP", "AttentiveProbe", "LinearProbe", "Method", "Step", "ViFiCLIP",
-    "ZeroShot", "name_of",
+    "A5", "ASSEMBLED", "EVL", "METHODS", "XCLIP", "ActionCLIP", "AttentiveProbe", "Average", "LinearProbe", "Method",
+    "Step", "ViFiCLIP", "ZeroShot", "describe", "name_of",
 ]  # fmt: skip

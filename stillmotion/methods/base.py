@@ -80,9 +80,13 @@ class Probe(Method):
     def build(self, backbone: Backbone, class_names: Sequence[str]) -> VideoCLIP:
         """Build tower, reader and head for these classes."""
         backbone.check(self.reads())
-        reader, width = self.reader(backbone), backbone.width if self.reads().out else backbone.embed_dim
-        head = LinearHead(width, len(class_names), self.dropout)
+        reader, head, _ = self.on(backbone, len(class_names))
         return VideoCLIP(backbone.visual(self.reads()), reader, head)
+
+    def on(self, backbone: Backbone, classes: int) -> tuple[nn.Module, LinearHead, int]:
+        """Build the reader, a head for so many classes, and the width of the embedding between them."""
+        reader, width = self.reader(backbone), backbone.width if self.reads().out else backbone.embed_dim
+        return reader, LinearHead(width, classes, self.dropout), width
 
     def new_parameters(self) -> tuple[str, ...]:
         """Reader and head are new."""

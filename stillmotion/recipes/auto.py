@@ -30,3 +30,11 @@ CANDIDATES: dict[str, Maker] = {
     "evl identity": evl,
     "evl motion": evl_motion,
 }
+
+COMBINATIONS: tuple[tuple[str, ...], ...] = (
+    ("attentive_probe", "step"),
+    ("evl without modules", "step"),
+    ("evl without modules", "evl motion"),
+    ("attentive_probe", "evl motion"),
+)
+"""Averages worth looking at, of heads that are trained anyway: one that sees no order, and one that does."""

@@ -11,7 +11,7 @@ import tyro
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Augmentation, Preprocess
 from stillmotion.errors import StillmotionError, at_least
-from stillmotion.methods import Method, name_of
+from stillmotion.methods import Method, describe
 from stillmotion.recipes.published import Published
 from stillmotion.train.config import Train
 
@@ -67,8 +67,7 @@ class Recipe(Generic[M]):
         """What decides a run, JSON-ready; published numbers do not."""
         content = plain(replace(self, published=()))
         del content["published"]
-        content["method"] = {"name": name_of(self.method), **content["method"]}
-        return content
+        return content | {"method": json.loads(json.dumps(describe(self.method), default=str))}
 
 
 Maker = Callable[[], Recipe[Any]]

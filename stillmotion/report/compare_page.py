@@ -12,6 +12,7 @@ from stillmotion.report.figures import COLORS, DASHES, curves_figures
 from stillmotion.report.page import NOTHING, Bar, Cell, Table, accuracy, facts, write_page
 from stillmotion.report.runs import Run
 
+MINUS = "\N{MINUS SIGN}"
 MOST_PAIRED = 4
 """Runs of which every pair is compared; of more, each with the best one."""
 
@@ -126,8 +127,8 @@ def difference_table(differences: Sequence[Difference]) -> Table:
             low, high = (100 * end for end in d.paired.interval())
             rows.append(
                 (
-                    f"{d.first} \N{MINUS SIGN} {d.second}",
-                    f"{100 * d.paired.difference:+.1f} points ({low:+.1f} to {high:+.1f})",
+                    f"{d.first} {MINUS} {d.second}",
+                    _signed(f"{100 * d.paired.difference:+.1f} points ({low:+.1f} to {high:+.1f})"),
                     str(d.paired.videos),
                     str(d.paired.only_first),
                     str(d.paired.only_second),
@@ -137,6 +138,10 @@ def difference_table(differences: Sequence[Difference]) -> Table:
             )
     head = ("pair", "difference (95 % interval)", "common videos", "only the first right", "only the second right")
     return Table((*head, "p (McNemar, exact)", "in words"), rows)
+
+
+def _signed(numbers: str) -> str:
+    return numbers.replace("-", MINUS)
 
 
 def verdict(d: Difference) -> str:

@@ -52,6 +52,11 @@ class Confusion:
         return len(self.classes) <= 40
 
     @property
+    def narrow(self) -> bool:
+        """Whether it can be read beside something else."""
+        return self.margin + 34 * len(self.classes) <= 700 or not self.labeled
+
+    @property
     def side(self) -> float:
         """Of a cell, in pixels."""
         return 34 if self.labeled else max(2.0, 900 / len(self.classes))
@@ -59,7 +64,7 @@ class Confusion:
     @property
     def margin(self) -> int:
         """For the names, in pixels."""
-        return 26 + round(7.4 * min(18, max(map(len, self.classes)))) if self.labeled else 8
+        return 26 + round(7.4 * min(20, max(map(len, self.classes)))) if self.labeled else 8
 
 
 def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str], order: Sequence[int]) -> Confusion:

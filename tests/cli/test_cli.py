@@ -114,6 +114,15 @@ def test_train_predict_and_eval(
     assert "on 12 videos" in out
     saved = json.loads((tmp_path / "eval.json").read_text())
     assert (saved["scored"], saved["videos"]) == (12, 12)
+    assert saved["top1_interval"][0] <= saved["top1"] <= saved["top1_interval"][1]
+    assert [sum(saved["support"]), len(saved["precision"]), len(saved["recall"])] == [12, 2, 2]
+    assert out.splitlines()[-1] == str(tmp_path / "eval_report.html")
+    page = (tmp_path / "eval_report.html").read_text(encoding="utf-8")
+    assert f"{round(12 * saved['top1'])} of 12 videos right" in page
+    assert "show attention" in page or saved["top1"] == 1
+    assert json.loads((tmp_path / "eval_origin.json").read_text())["machine"]["cores"] >= 1
+    code, out, _ = run(capsys, "eval", model, "--data", folder_of_videos, "--out", tmp_path / "bare", "--no-report")
+    assert not (tmp_path / "bare" / "eval_report.html").exists()
     config = json.loads((model.parent / "config.json").read_text())
     assert config["recipe"]["method"]["name"] == "evl"
     assert config["recipe"]["train"]["seed"] == 0

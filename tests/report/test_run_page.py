@@ -100,6 +100,16 @@ def test_no_mistakes_bad_videos_and_many_classes(tmp_path: Path) -> None:
     assert "The folder does not say" not in words, "its path is a fact"
 
 
+def test_names_are_escaped(tmp_path: Path) -> None:
+    names = ("<script>alert(1)</script>", "a & b", "\"'}</style>")
+    write_scores(tmp_path, ["<b>.mp4", "y.mp4", "z.mp4"], [0, 1, 2], [1, 2, 0], names)
+    html = write_run_page(read_run(tmp_path)).read_text(encoding="utf-8")
+    assert "<script" not in html
+    assert "<b>.mp4" not in html
+    assert "a &amp; b" in html
+    assert html.count("</style>") == 1
+
+
 def test_a_search_and_the_order_of_frames(folder: Path) -> None:
     (folder / "auto.json").write_text(json.dumps(AUTO))
     words = text(write_run_page(read_run(folder)))
@@ -159,7 +169,7 @@ def test_a_model_shows_where_it_looks(folder: Path) -> None:
     assert len(model.asked) == 3
     assert model.untuned is not None, "the caller's model is left alone"
     assert "show attention" in words
-    assert "The map: where it looks." in words
+    assert "The map: where it looks; it says" in words
     assert "attention 40 % alone 33 %" in words
     assert page.read_text(encoding="utf-8").count("data:image/png;base64,") == 2
 
