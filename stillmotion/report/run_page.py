@@ -6,10 +6,11 @@ from typing import Any
 
 from stillmotion.classifier import Classifier, load
 from stillmotion.errors import StillmotionError
+from stillmotion.eval.order import in_words
 from stillmotion.progress import duration
 from stillmotion.report.examples import example, mistakes, with_frames
 from stillmotion.report.figures import COLORS, DASHES, curves_figures
-from stillmotion.report.order_test import in_words, order_table
+from stillmotion.report.order_test import order_table
 from stillmotion.report.page import Bar, Table, confusion, facts, per_class, write_page
 from stillmotion.report.runs import TRAINED, Run
 from stillmotion.report.similar import side_by_side, similarity
@@ -115,20 +116,15 @@ def _auto(auto: Mapping[str, Any]) -> dict[str, Any]:
 
 def candidates(auto: Mapping[str, Any]) -> Table:
     """The candidates of a search, the best mean first, the winner marked."""
-    found = sorted(auto["candidates"], key=lambda c: -c["mean"])
-    rows = [
-        (
-            str(c["name"]) + (" (chosen)" if c["name"] == auto.get("winner") else ""),
-            Bar(
-                f"{100 * c['mean']:.1f} % ± {100 * c['spread']:.1f}",
-                c["mean"],
-                (max(0.0, c["mean"] - c["spread"]), min(1.0, c["mean"] + c["spread"])),
-            ),
-            ", ".join(f"{100 * fold:.0f}" for fold in c.get("folds", ())),
-            f"{c['parameters']:,}",
-            duration(c["seconds"]),
-        )
-        for c in found
-    ]
+    found = sorted(auto["candidates"], key=lambda c: (bool(c.get("dropped")), -c["mean"]))
+    rows = []
+    for c in found:
+        spread, mark = c["spread"], " (chosen)" if c["name"] == auto.get("winner") else ""
+        mark = " (dropped after one fold)" if c.get("dropped") else mark
+        share = f"{100 * c['mean']:.1f} %" + ("" if spread is None else f" ± {100 * spread:.1f}")
+        around = None if spread is None else (max(0.0, c["mean"] - spread), min(1.0, c["mean"] + spread))
+        folds = ", ".join(f"{100 * fold:.0f}" for fold in c.get("folds", ()))
+        bar = Bar(share, c["mean"], around)
+        rows.append((f"{c['name']}{mark}", bar, folds, f"{c['parameters']:,}", duration(c["seconds"])))
     best = next((i for i, c in enumerate(found) if c["name"] == auto.get("winner")), None)
     return Table(("candidate", "accuracy, mean ± spread", "folds, %", "parameters", "time"), rows, best)

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from stillmotion.report.order_test import in_words, needing, order_table
+from stillmotion.eval.order import in_words, needing
+from stillmotion.report.order_test import order_table
 from stillmotion.report.page import Bar
 from tests.report.folders import AUTO
 
