@@ -54,7 +54,7 @@ def from_backbone(
     text = None if text_features is None else read_text_features(text_features, len(names), weights.backbone.embed_dim)
     model = built.build(weights.backbone, names)
     load_into(model, weights.state, new=(), source=weights.name)
-    return Classifier(
+    classifier = Classifier(
         model,
         preprocess=Preprocess(**asdict(weights.backbone.pixels)),
         sampling=Sampling(),
@@ -64,6 +64,8 @@ def from_backbone(
         text=text,
         device=device,
     )
+    classifier.untuned = lambda: None  # nothing was
+    return classifier
 
 
 def read_text_features(path: Path, classes: int, embed_dim: int) -> Tensor:
