@@ -7,7 +7,7 @@ class names has `compared`. What a model does not have is named in `Explanation.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ from stillmotion.errors import StillmotionError, did_you_mean
 from stillmotion.models.class_attention import ClassAttention
 from stillmotion.models.features import Features, last_out
 from stillmotion.models.video_clip import CosineHead, VideoClassifier
+from stillmotion.prediction import Prediction
 from stillmotion.progress import progress_bar
 
 TOWER, ROLLOUT, QUERY, BEFORE = "tower", "rollout", "query", " before tuning"
@@ -26,18 +27,6 @@ ABOUT = {
     ROLLOUT: "attention of each frame's class token through all blocks (rollout)",
     QUERY: "attention of the video query over the patches of all frames, mean of layers and heads",
 }
-
-
-class Scored(Protocol):
-    """What an explanation keeps of a `Prediction`."""
-
-    @property
-    def label(self) -> str:
-        """The most probable class."""
-
-    @property
-    def scores(self) -> dict[str, float]:
-        """Probabilities of all classes, most probable first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +77,7 @@ class Explanation:
     missing: dict[str, str]
     label: str
     frame_scores: Tensor
-    prediction: Scored
+    prediction: Prediction
 
     @property
     def not_shown(self) -> list[str]:
@@ -115,7 +104,7 @@ def explain(
     model: VideoClassifier,
     video: Tensor,
     asked: Asked,
-    prediction: Scored,
+    prediction: Prediction,
     preprocess: Preprocess,
     untuned: Callable[[], nn.Module | None] | None = None,
 ) -> Explanation:

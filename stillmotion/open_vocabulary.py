@@ -64,7 +64,7 @@ def from_backbone(
         text=text,
         device=device,
     )
-    classifier.untuned = lambda: None
+    classifier.untuned = lambda: None  # nothing was
     return classifier
 
 

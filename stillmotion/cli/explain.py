@@ -37,8 +37,8 @@ def run(words: Sequence[str]) -> None:
     classifier = open_model(options, options.names())
     explanation = classifier.explain(options.video, options.classes)
     write_explanation(options.out, explanation, f"{options.model}, {options.video.name}")
-    best = explanation.prediction.label
-    print(f"{100 * explanation.prediction.scores[best]:6.2f} %  {printable(best)}")
+    best = explanation.prediction
+    print(f"{100 * best.score:6.2f} %  {printable(best.label)}")
     for line in explanation.not_shown:
         print(f"not shown: {printable(line)}")
     print(f"wrote {printable(options.out)}")

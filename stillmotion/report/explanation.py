@@ -92,10 +92,10 @@ def explanation_figures(explanation: Explanation, height: int = 160) -> Figures:
         shares = tuple(shown.weights.sum(dim=(1, 2)).tolist()) if shown.sums == "video" else ()
         image = _uri(_row(overlay(explanation.frames, shown.weights, scale, side)))
         strips.append(Strip(image, name, shown.about, *scale.ends, shares))
-    best, scores = explanation.prediction.label, explanation.prediction.scores
+    best = explanation.prediction
     return Figures(
-        title=f"{best}, {100 * scores[best]:.1f} %",
-        top=list(scores.items())[:5],
+        title=f"{best.label}, {100 * best.score:.1f} %",
+        top=best.top(5),
         strips=strips,
         heads=[_heads(explanation, name) for name in (TOWER, QUERY) if name in explanation.maps],
         bar=_uri(np.tile((255 * COLORS(np.linspace(0, 1, 256))[None, :, :3]).astype(np.uint8), (8, 1, 1)), "png"),
@@ -217,8 +217,8 @@ def poster(explanation: Explanation, title: str) -> Figure:
     frames, names = explanation.frames[chosen], order(explanation)
     side, n = (224, round(224 * frames.shape[-1] / frames.shape[-2])), len(chosen)
     figure = Figure(figsize=(1.9 * n + 2.6, 2.0 * (len(names) + 1) + 1.7), layout="constrained")
-    best = explanation.prediction.label
-    figure.suptitle(f"{title}: {best}, {100 * explanation.prediction.scores[best]:.1f} %", fontsize=15)
+    best = explanation.prediction
+    figure.suptitle(f"{title}: {best.label}, {100 * best.score:.1f} %", fontsize=15)
     grid = figure.subplots(len(names) + 2, n, squeeze=False, height_ratios=[1.0] * (len(names) + 1) + [0.35])
     for t, picture in enumerate(_plain(frames, side)):
         grid[0][t].imshow(picture)

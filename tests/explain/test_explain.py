@@ -129,7 +129,7 @@ def test_other_classes_of_an_open_vocabulary(tiny_clip: Path, video: Path) -> No
     every = classifier.explain(video, ["a", "b", "c"]).maps
     total = sum(every[f"class: {name}"].weights for name in "abc")
     assert total.abs().max() <= 1e-5
-    assert found.missing["tower before tuning"].startswith("this model is not from a trained file")
+    assert found.missing["tower before tuning"].startswith("this model left the image tower as it was")
 
 
 def test_the_tower_from_before_is_the_backbones(trained: dict[str, Path], tiny_clip: Path) -> None:
@@ -144,3 +144,10 @@ def test_an_unreadable_video(trained: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "broken.mp4").write_bytes(b"nothing")
     with pytest.raises(stillmotion.errors.VideoError):
         stillmotion.load(trained["evl"], device="cpu").explain(tmp_path / "broken.mp4")
+
+
+def test_whatever_a_classifier_takes(trained: dict[str, Path], video: Path) -> None:
+    classifier = stillmotion.load(trained["evl"], device="cpu")
+    expected = classifier.explain(video).maps
+    for given in (stillmotion.open_video(video), video.read_bytes()):
+        assert all(torch.equal(m.weights, expected[n].weights) for n, m in classifier.explain(given).maps.items())
