@@ -11,6 +11,7 @@ import torch
 import typeguard
 
 from stillmotion import experiment
+from stillmotion.auto import Auto, auto
 from stillmotion.classifier import Classifier, load
 from stillmotion.data.bad import BadVideo, BadVideos
 from stillmotion.data.source import Data, load_test_data
@@ -31,7 +32,7 @@ def fit(recipe: str | Recipe[Any], *, data: str | Path, **options: Any) -> Resul
     can be mended; `KeyboardInterrupt`: the run was stopped and saved, and the same call goes on from there.
 
     Args:
-        recipe: a name that the command line takes, or a `Recipe`.
+        recipe: a name that the command line takes (`auto` gives the run of the winner), or a `Recipe`.
         data: a folder with one folder per class, or a list file.
         options: those of the command line with `_` for `-`: `epochs=10`, `lr=2e-4`, `init="motion"`,
             `backbone="ViT-B-16.pt"`, `val="held_out.txt"`, `out="runs/mine"`. Paths may be text.
@@ -39,7 +40,7 @@ def fit(recipe: str | Recipe[Any], *, data: str | Path, **options: Any) -> Resul
     Returns:
         The run: `report` has the numbers, `folder.model` is the file for `load`.
     """
-    found = find(recipe) if isinstance(recipe, str) else recipe
+    found: Any = recipe if not isinstance(recipe, str) else Auto() if recipe == "auto" else find(recipe)
     name = recipe.replace(":", ".") if isinstance(recipe, str) else name_of(found.method)
     videos = Data(data=Path(data))
     known = {*_names(found), *_names(videos), *_names(HERE)} - {"data", "published"}
@@ -48,6 +49,8 @@ def fit(recipe: str | Recipe[Any], *, data: str | Path, **options: Any) -> Resul
             raise StillmotionError(f"{name} has no option {key!r}{did_you_mean(key, known)}")
     settings, videos, place = _replaced(found, options), _replaced(videos, options), _replaced(HERE, options)
     try:
+        if isinstance(settings, Auto):
+            return auto(settings, videos, place).result
         return experiment.fit(settings, videos, place, name)
     except Stopped as stop:
         raise KeyboardInterrupt(str(stop)) from stop

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -86,6 +87,16 @@ def test_recipes_that_are_not_there(tiny_clip: Path) -> None:
         stillmotion.fit("evi", data="nowhere")
     with pytest.raises(DataError, match="no data at nowhere"):
         stillmotion.fit("evl", data="nowhere", backbone=str(tiny_clip))
+
+
+def test_the_choice_among_recipes_gives_the_run_of_the_winner(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr("stillmotion.api.auto", lambda *how: asked.append(how) or SimpleNamespace(result="the run"))
+    assert stillmotion.fit("auto", data="my_videos", folds=4, val="held_out", out="runs/x") == "the run"
+    (options, data, place) = asked[0]
+    assert (options.folds, data.data, data.val, place.out) == (4, *map(Path, ("my_videos", "held_out", "runs/x")))
+    with pytest.raises(StillmotionError, match="auto has no option 'layers'"):
+        stillmotion.fit("auto", data="my_videos", layers=2)
 
 
 def test_a_stopped_run_is_a_keyboard_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "open_vocabulary": BASE | {"data", "backbones", "methods", "classifier"},
     "releases": BASE | {"data", "models", "backbones", "weights", "methods", "checkpoint"},
     "official": BASE | {"recipes", "releases", "classifier"},
-    "api": BASE | {"data", "train", "eval", "methods", "recipes", "classifier", "experiment"},
+    "api": BASE | {"data", "train", "eval", "methods", "recipes", "classifier", "experiment", "auto"},
     "libraries": BASE | {"data", "weights", "models", "backbones", "classifier"},
     "count": BASE | {"models", "backbones", "train", "methods"},
     "source": BASE | {"data", "models", "backbones", "features", "recipes", "checkpoint"},
