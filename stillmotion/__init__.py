@@ -9,7 +9,7 @@ from stillmotion.version import __version__
 
 if TYPE_CHECKING:
     from stillmotion.api import evaluate as evaluate
-    from stillmotion.api import fit as fit
+    from stillmotion.api import train as train
     from stillmotion.classifier import Classifier as Classifier
     from stillmotion.classifier import load as load
     from stillmotion.data.inputs import VideoInput as VideoInput
@@ -40,7 +40,7 @@ _PUBLIC = {
     "VideoError": "errors",
     "VideoInput": "data.inputs",
     "evaluate": "api",
-    "fit": "api",
+    "train": "api",
     "from_backbone": "open_vocabulary",
     "from_official": "releases.official",
     "load": "classifier",

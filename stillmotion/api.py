@@ -21,12 +21,12 @@ from stillmotion.experiment import Result
 from stillmotion.methods import name_of
 from stillmotion.recipes import find
 from stillmotion.recipes.base import HERE, Recipe
-from stillmotion.train.loop import Stopped
+from stillmotion.training.loop import Callback, Stopped
 
 T = TypeVar("T")
 
 
-def fit(recipe: str | Recipe[Any], *, data: str | Path, **options: Any) -> Result:
+def train(recipe: str | Recipe[Any], *, data: str | Path, callback: Callback | None = None, **options: Any) -> Result:
     """Train a model as `stillmotion train RECIPE --data DATA` does, and evaluate it on the validation clips.
     Raises `StillmotionError`: an option that the recipe does not have, a value that it cannot have, or whatever else
     can be mended; `KeyboardInterrupt`: the run was stopped and saved, and the same call goes on from there.
@@ -34,6 +34,8 @@ def fit(recipe: str | Recipe[Any], *, data: str | Path, **options: Any) -> Resul
     Args:
         recipe: a name that the command line takes (`auto` gives the run of the winner), or a `Recipe`.
         data: a folder with one folder per class, or a list file.
+        callback: called with every line of the metrics: `{"step": 3, "loss": 0.7, ...}` behind each step, and
+            `{"step": 8, "epoch": 1, "top1": 0.6, ...}` behind each evaluation.
         options: those of the command line with `_` for `-`: `epochs=10`, `lr=2e-4`, `init="motion"`,
             `backbone="ViT-B-16.pt"`, `val="held_out.txt"`, `out="runs/mine"`. Paths may be text.
 
@@ -50,8 +52,8 @@ def fit(recipe: str | Recipe[Any], *, data: str | Path, **options: Any) -> Resul
     settings, videos, place = _replaced(found, options), _replaced(videos, options), _replaced(HERE, options)
     try:
         if isinstance(settings, Auto):
-            return auto(settings, videos, place).result
-        return experiment.fit(settings, videos, place, name)
+            return auto(settings, videos, place, callback).result
+        return experiment.fit(settings, videos, place, name, callback=callback)
     except Stopped as stop:
         raise KeyboardInterrupt(str(stop)) from stop
 

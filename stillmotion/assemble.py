@@ -18,10 +18,10 @@ from stillmotion.progress import say
 from stillmotion.recipes.base import HERE, Place, Recipe
 from stillmotion.source import preprocess_of
 from stillmotion.start import start_from
-from stillmotion.train.batches import BatchPlan
-from stillmotion.train.learner import Learner
-from stillmotion.train.objective import make_objective
-from stillmotion.train.tuning import explain, rules
+from stillmotion.training.batches import BatchPlan
+from stillmotion.training.learner import Learner
+from stillmotion.training.objective import make_objective
+from stillmotion.training.tuning import explain, rules
 
 Names = tuple[str, ...]
 

@@ -23,7 +23,8 @@ from stillmotion.progress import say
 from stillmotion.recipes.auto import CANDIDATES, COMBINATIONS
 from stillmotion.recipes.base import HERE, Place, Recipe
 from stillmotion.source import Caches, FeatureSource
-from stillmotion.train.accelerator import make_accelerator
+from stillmotion.training.accelerator import make_accelerator
+from stillmotion.training.loop import Callback
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +100,7 @@ class Choice:
         }
 
 
-def auto(options: Auto, data: Data, place: Place = HERE) -> Choice:
+def auto(options: Auto, data: Data, place: Place = HERE, callback: Callback | None = None) -> Choice:
     """Choose a head for labeled clips by folds of the training clips, train it on all of them, test it once.
     Raises `StillmotionError`: anything that the user can mend; `Stopped`: a signal asked to stop; the same call goes on
     from there, and what is finished is kept.
@@ -109,6 +110,8 @@ def auto(options: Auto, data: Data, place: Place = HERE) -> Choice:
     that one of the two gets right) are not trained on the others. Averages of two that are left are candidates too. Of
     those whose mean is within one standard error of the best mean the one with the fewest trained parameters wins
     (Breiman et al., 1984, section 3.4.3).
+
+    `callback` is called with every line of the metrics of the training on all clips.
     """
     out = place.out or Path("runs") / "auto"
     place = replace(place, out=out)
@@ -132,7 +135,7 @@ def auto(options: Auto, data: Data, place: Place = HERE) -> Choice:
     together = [average_of([kept[n] for n in names]) for names in COMBINATIONS if kept.keys() >= {*names}]
     winner = choose([*kept.values(), *together])
     say(f"training {winner.name} on all {len(clips[0])} training clips")
-    recipe, result = train_winner(winner, clips, data, place, caches)
+    recipe, result = train_winner(winner, clips, data, place, caches, callback)
     orders = other_orders(result, recipe, clips, place, caches)
     choice = Choice([*candidates, *together], winner, result, orders)
     write_json(out / "auto.json", choice.to_dict())
@@ -140,19 +143,24 @@ def auto(options: Auto, data: Data, place: Place = HERE) -> Choice:
 
 
 def train_winner(
-    winner: Candidate, clips: tuple[Manifest, Manifest], data: Data, place: Place, caches: Caches
+    winner: Candidate,
+    clips: tuple[Manifest, Manifest],
+    data: Data,
+    place: Place,
+    caches: Caches,
+    callback: Callback | None,
 ) -> tuple[Recipe[Any], Result]:
     """Train the winner on all training clips, and score it once; an average is trained part by part."""
     assert place.out is not None
     if len(winner.recipes) == 1:
         job = Job(recipe=winner.recipes[0], clips=clips, data=data, place=place)
-        return job.recipe, fit_together([job], caches, keep=True)[0]
+        return job.recipe, fit_together([job], caches, True, callback)[0]
     jobs = []
     for number, recipe in enumerate(winner.recipes, start=1):
         there = replace(place, out=place.out / "parts" / str(number))
         jobs.append(Job(recipe=recipe, clips=clips, data=data, place=there))
     job = Job(recipe=averaged(winner.recipes), clips=clips, data=data, place=place)
-    return job.recipe, average(job, fit_together(jobs, caches, keep=True))
+    return job.recipe, average(job, fit_together(jobs, caches, True, callback))
 
 
 def usable(recipes: Mapping[str, Recipe[Any]], place: Place, caches: Caches) -> dict[str, Recipe[Any]]:

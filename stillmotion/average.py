@@ -14,7 +14,7 @@ from stillmotion.files import write_json
 from stillmotion.methods import Average
 from stillmotion.progress import is_main_process
 from stillmotion.recipes.base import Recipe
-from stillmotion.train.run_folder import RunFolder
+from stillmotion.training.run_folder import RunFolder
 
 
 def averaged(recipes: Sequence[Recipe[Any]]) -> Recipe[Any]:

@@ -22,7 +22,7 @@ from stillmotion.methods.step import StepAttention
 from stillmotion.methods.xclip import CrossFrameBlock
 from stillmotion.models.features import last_out
 from stillmotion.models.query_attention import QueryAttention
-from stillmotion.train.tuning import rules
+from stillmotion.training.tuning import rules
 
 T = TypeVar("T")
 

@@ -21,13 +21,14 @@ from stillmotion.eval.evaluate import score
 from stillmotion.eval.report import Report, Scores, read_predictions, write_predictions
 from stillmotion.files import Digests, write_json
 from stillmotion.models.features import Reads
+from stillmotion.origin import write_origin
 from stillmotion.progress import say
 from stillmotion.recipes.base import HERE, Place, Recipe, declared, plain
 from stillmotion.source import Caches, FeatureSource, PixelSource, Source, feature_folder, fill_together, runtime_of
-from stillmotion.train.accelerator import make_accelerator
-from stillmotion.train.learner import Learner
-from stillmotion.train.loop import Callback, Trainer, train_together
-from stillmotion.train.run_folder import RunFolder
+from stillmotion.training.accelerator import make_accelerator
+from stillmotion.training.learner import Learner
+from stillmotion.training.loop import Callback, Trainer, train_together
+from stillmotion.training.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,8 @@ class _Run:
             self.config = configuration(recipe, job.data, place)
             defaults = configuration(*map(declared, (recipe, job.data, place)))
             self.folder = RunFolder(place.out, self.config | own, place.overwrite, keep, defaults | own)
+            if self.accelerator.is_main_process and not self.folder.finished:
+                write_origin(place.out / "origin.json")
         self.close = self.folder.close
         self.bad = BadVideos(self.folder.bad_videos, sum(map(len, job.clips)), job.data.max_bad)
         self.seen: dict[int, Scores] = {}

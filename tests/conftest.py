@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from stillmotion.backbones.backbone import Backbone
 from stillmotion.backbones.clip import describe
 from stillmotion.backbones.config import CLIPConfig, TextConfig, VisionConfig
-from stillmotion.train.tuning import Tune, freeze, rules
+from stillmotion.training.tuning import Tune, freeze, rules
 from tests.videos import write_video
 
 WEIZMANN = os.environ.get("STILLMOTION_WEIZMANN")

@@ -14,7 +14,7 @@ import stillmotion
 from stillmotion.cli import main
 from stillmotion.errors import DataError, StillmotionError
 from stillmotion.recipes import RECIPES
-from stillmotion.train.loop import Stopped
+from stillmotion.training.loop import Stopped
 from tests.methods import test_vificlip
 from tests.methods.golden_clip import clip_state
 from tests.test_many import of_method
@@ -40,7 +40,7 @@ def test_a_call_is_the_command(folder_of_videos: Path, tiny_clip: Path, tmp_path
         "group": "(source.)",
         "backbone": str(tiny_clip),
     }
-    result = stillmotion.fit("evl", data=folder_of_videos, out=str(tmp_path / "call"), **SMALL, **options)
+    result = stillmotion.train("evl", data=folder_of_videos, out=str(tmp_path / "call"), **SMALL, **options)
     words = ["train", "evl", "--data", folder_of_videos, "--out", tmp_path / "command"]
     for key, value in {**SMALL, **options}.items():
         words += [f"--{key.replace('_', '-')}", *(value if isinstance(value, list) else [value])]
@@ -56,7 +56,7 @@ def test_a_recipe_of_ones_own_and_the_name_of_the_folder(
     folder_of_videos: Path, tiny_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    result = stillmotion.fit(RECIPES["linear_probe"](), data=str(folder_of_videos), backbone=str(tiny_clip), **SMALL)
+    result = stillmotion.train(RECIPES["linear_probe"](), data=str(folder_of_videos), backbone=str(tiny_clip), **SMALL)
     assert result.folder.path == Path("runs/linear_probe") and result.folder.model.is_file()
 
 
@@ -78,25 +78,25 @@ def test_a_recipe_of_ones_own_and_the_name_of_the_folder(
 )
 def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:
     with pytest.raises(StillmotionError) as error:
-        stillmotion.fit("evl", data="nowhere", **options)
+        stillmotion.train("evl", data="nowhere", **options)
     assert message in str(error.value)
 
 
 def test_recipes_that_are_not_there(tiny_clip: Path) -> None:
     with pytest.raises(StillmotionError, match="did you mean 'evl'"):
-        stillmotion.fit("evi", data="nowhere")
+        stillmotion.train("evi", data="nowhere")
     with pytest.raises(DataError, match="no data at nowhere"):
-        stillmotion.fit("evl", data="nowhere", backbone=str(tiny_clip))
+        stillmotion.train("evl", data="nowhere", backbone=str(tiny_clip))
 
 
 def test_the_choice_among_recipes_gives_the_run_of_the_winner(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr("stillmotion.api.auto", lambda *how: asked.append(how) or SimpleNamespace(result="the run"))
-    assert stillmotion.fit("auto", data="my_videos", folds=4, val="held_out", out="runs/x") == "the run"
+    assert stillmotion.train("auto", data="my_videos", folds=4, val="held_out", out="runs/x") == "the run"
     (options, data, place) = asked[0]
     assert (options.folds, data.data, data.val, place.out) == (4, *map(Path, ("my_videos", "held_out", "runs/x")))
     with pytest.raises(StillmotionError, match="auto has no option 'layers'"):
-        stillmotion.fit("auto", data="my_videos", layers=2)
+        stillmotion.train("auto", data="my_videos", layers=2)
 
 
 def test_a_stopped_run_is_a_keyboard_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,12 +105,12 @@ def test_a_stopped_run_is_a_keyboard_interrupt(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr("stillmotion.experiment.fit", stop)
     with pytest.raises(KeyboardInterrupt, match="after step 3"):
-        stillmotion.fit("evl", data="nowhere")
+        stillmotion.train("evl", data="nowhere")
 
 
 def test_an_evaluation_is_that_of_the_command(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
     out, options = tmp_path / "run", {"backbone": str(tiny_clip), "warmup": 0.0}
-    result = stillmotion.fit("vificlip", data=folder_of_videos, out=out, **SMALL, **options)
+    result = stillmotion.train("vificlip", data=folder_of_videos, out=out, **SMALL, **options)
     words = ["eval", result.folder.model, "--data", folder_of_videos, "--out", tmp_path / "e", "--device", "cpu"]
     main([str(w) for w in [*words, "--views", 2, "--crops", 3]])
     expected = json.loads((tmp_path / "e" / "eval.json").read_text())
@@ -187,7 +187,7 @@ for outcome in classifier.predict([Path("surf.mp4"), "ski.mp4"], batch=8, worker
     assert_type(outcome.get().top(2), list[tuple[str, float]])
 for found in classifier.embeddings(stillmotion.open_video(name) for name in ("surf.mp4",)):
     assert_type(found.get(), torch.Tensor)
-assert_type(stillmotion.fit("evl", data="my_videos", epochs=3).report, stillmotion.Report)
+assert_type(stillmotion.train("evl", data="my_videos", epochs=3).report, stillmotion.Report)
 assert_type(stillmotion.evaluate(classifier, data="my_videos").top1, float)
 assert_type(stillmotion.load_official("evl", "k400.pth", classes=["a"]), stillmotion.Classifier)
 classifier({"a": 1})  # WRONG

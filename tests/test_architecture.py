@@ -26,11 +26,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": {"errors"},
     "weights": BASE,
     "backbones": BASE | {"models", "weights"},
-    "train": BASE | {"data"},
+    "training": BASE | {"data"},
     "eval": BASE | {"data"},
     "features": BASE | {"data", "models", "backbones"},
-    "methods": {"errors", "models", "backbones", "train"},
-    "recipes": BASE | {"data", "methods", "train"},
+    "methods": {"errors", "models", "backbones", "training"},
+    "recipes": BASE | {"data", "methods", "training"},
     "checkpoint": BASE | {"data", "models", "backbones", "weights", "methods"},
     "start": BASE | {"models", "weights", "methods", "checkpoint"},
     "prediction": {"errors"},
@@ -39,25 +39,25 @@ MAY_IMPORT: dict[str, set[str]] = {
     "open_vocabulary": BASE | {"data", "backbones", "methods", "classifier"},
     "releases": BASE | {"data", "models", "backbones", "weights", "methods", "checkpoint"},
     "official": BASE | {"recipes", "releases", "classifier"},
-    "api": BASE | {"data", "train", "eval", "methods", "recipes", "classifier", "experiment", "auto"},
+    "api": BASE | {"data", "training", "eval", "methods", "recipes", "classifier", "experiment", "auto"},
     "libraries": BASE | {"data", "weights", "models", "backbones", "classifier"},
-    "count": BASE | {"models", "backbones", "train", "methods"},
+    "count": BASE | {"models", "backbones", "training", "methods"},
     "source": BASE | {"data", "models", "backbones", "features", "recipes", "checkpoint"},
-    "assemble": BASE | {"data", "models", "backbones", "train", "eval", "recipes", "source", "checkpoint", "start"},
+    "assemble": BASE | {"data", "models", "backbones", "training", "eval", "recipes", "source", "checkpoint", "start"},
     "experiment": BASE
-    | {"data", "models", "backbones", "train", "eval", "recipes", "source", "checkpoint", "assemble"},
+    | {"data", "models", "backbones", "training", "eval", "recipes", "source", "checkpoint", "assemble", "origin"},
     "sweep": BASE | {"data", "recipes", "experiment"},
     "candidates": BASE | {"eval", "recipes", "experiment"},
-    "average": BASE | {"eval", "methods", "recipes", "train", "checkpoint", "experiment"},
+    "average": BASE | {"eval", "methods", "recipes", "training", "checkpoint", "experiment"},
     "auto": BASE
-    | {"data", "models", "train", "eval", "recipes", "source", "checkpoint", "average", "experiment", "candidates"},
+    | {"data", "models", "training", "eval", "recipes", "source", "checkpoint", "average", "experiment", "candidates"},
     "origin": BASE,
     "report": BASE | {"data", "eval", "explain", "classifier"},
     "run_report": BASE | {"classifier", "report"},
     "demo": BASE | {"actors", "auto", "classifier", "data", "eval", "experiment", "origin", "recipes", "report"},
 }
 # Rooms that serve every method and name none, but where a docstring gives a source.
-SHARED = ("train", "features", "weights", "models", "backbones", "eval", "explain", "report")
+SHARED = ("training", "features", "weights", "models", "backbones", "eval", "explain", "report")
 TOP = {"__init__", "__main__", "cli"}
 
 

@@ -33,7 +33,7 @@ from stillmotion.models.features import Reads
 from stillmotion.models.order import ORDERS, frame_order, needed, reorder
 from stillmotion.recipes.auto import COMBINATIONS
 from stillmotion.recipes.base import Place
-from stillmotion.train import loop
+from stillmotion.training import loop
 from tests.conftest import write_tiny_clip
 
 

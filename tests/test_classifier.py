@@ -22,7 +22,7 @@ from stillmotion.experiment import fit
 from stillmotion.methods import EVL, LinearProbe, Method, ViFiCLIP
 from stillmotion.open_vocabulary import from_backbone
 from stillmotion.recipes.base import Place, Recipe
-from stillmotion.train.config import Train
+from stillmotion.training.config import Train
 from tests.videos import write_video
 
 METHODS: dict[str, Method] = {

@@ -53,7 +53,7 @@ def test_the_combination_trains_and_loads(
     with pytest.raises(stillmotion.StillmotionError, match="cross_frame_prompts"):
         stillmotion.load("run/model.safetensors")
     from stillmotion.recipes.base import Recipe
-    from stillmotion.train.config import Train
+    from stillmotion.training.config import Train
 
     recipe = Recipe(method=sys.modules["my_module"].CrossFramePrompts(), train=Train())
     with pytest.raises(stillmotion.StillmotionError, match=r"METHODS\['my_method'\] = CrossFramePrompts"):
@@ -72,6 +72,7 @@ def test_readme_code_runs(
     write_video(tmp_path / "surf.mp4")
     shared = ["--data", str(folder_of_videos), "--backbone", str(tiny_clip), "--epochs", "1", "--num-frames", "4"]
     main(["train", "evl", *shared, "--layers", "2"])
+    main(["train", "auto", *shared, "--candidates", "linear_probe", "--folds", "2"])
     if "vificlip" in block:
         main(["train", "vificlip", *shared, "--warmup", "0"])
     exec(block, {})
@@ -91,7 +92,7 @@ def test_the_page_on_python_runs(
     torch.save(clip, "ViT-B-16.pt")
     torch.save({"model": as_release(clip)}, "k400.pth")
     small = {"backbone": "ViT-B-16.pt", "layers": 2, "epochs": 1, "num_frames": 4, "out": "runs/evl"}
-    stillmotion.fit("evl", data="my_videos", **small)
+    stillmotion.train("evl", data="my_videos", **small)
     space: dict[str, object] = {}
     found = blocks("docs/python.md")
     assert len(found) == 8

@@ -33,11 +33,11 @@ from stillmotion.methods.actionclip import ShiftBlock
 from stillmotion.models.features import Reads
 from stillmotion.models.video_clip import LinearHead, MeanPool, VideoCLIP
 from stillmotion.recipes.base import Place, Recipe
-from stillmotion.train.batches import BatchPlan
-from stillmotion.train.config import Train
-from stillmotion.train.learner import Learner
-from stillmotion.train.objective import CrossEntropy
-from stillmotion.train.tuning import Tune
+from stillmotion.training.batches import BatchPlan
+from stillmotion.training.config import Train
+from stillmotion.training.learner import Learner
+from stillmotion.training.objective import CrossEntropy
+from stillmotion.training.tuning import Tune
 
 
 @pytest.mark.parametrize(("every", "scored"), [(1, 3), (2, 2), (0, 1)])

@@ -15,7 +15,7 @@ def run(words: Sequence[str]) -> None:
     from stillmotion.auto import Auto, auto
     from stillmotion.candidates import table
     from stillmotion.run_report import write_run_report
-    from stillmotion.train.loop import Stopped
+    from stillmotion.training.loop import Stopped
 
     def options(*, data: Data, auto: Auto = Auto(), place: Place = HERE) -> tuple[Auto, Data, Place]:  # noqa: B008
         """Choose a head for your clips by folds of the training clips, train it, and test it on held-out ones."""

@@ -15,7 +15,7 @@ def run(words: Sequence[str]) -> None:
     from rich.table import Table
 
     from stillmotion.demo import Demo, demo, table
-    from stillmotion.train.loop import Stopped
+    from stillmotion.training.loop import Stopped
 
     options: Demo = parse(Demo, words, "stillmotion demo")
     try:

@@ -19,7 +19,7 @@ def run(words: Sequence[str]) -> None:
     from rich.table import Table
 
     from stillmotion.sweep import sweep
-    from stillmotion.train.loop import Stopped
+    from stillmotion.training.loop import Stopped
 
     if not words or words[0].startswith("-"):
         read_options("sweep", words)

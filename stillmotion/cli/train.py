@@ -19,7 +19,7 @@ def run(words: Sequence[str]) -> None:
     """Train and say where the model is."""
     from stillmotion.experiment import fit
     from stillmotion.run_report import write_run_report
-    from stillmotion.train.loop import Stopped
+    from stillmotion.training.loop import Stopped
 
     if words[:1] == ["auto"]:
         auto.run(words[1:])

@@ -4,8 +4,10 @@ All of it treats videos as independent draws. Clips of one recording are not, so
 """
 
 from dataclasses import dataclass
-from math import comb, sqrt
+from math import sqrt
 from statistics import NormalDist
+
+from scipy.stats import binomtest
 
 Interval = tuple[float, float]
 CONFIDENCE = 0.95
@@ -18,10 +20,8 @@ def wilson(right: int, total: int, confidence: float = CONFIDENCE) -> Interval:
     """
     if not total:
         return 0.0, 1.0
-    z, p = _z(confidence), right / total
-    middle = (p + z * z / (2 * total)) / (1 + z * z / total)
-    half = z * sqrt(p * (1 - p) / total + z * z / (4 * total * total)) / (1 + z * z / total)
-    return (middle - half if right else 0.0), (middle + half if right < total else 1.0)
+    ends = binomtest(right, total).proportion_ci(confidence, method="wilson")
+    return float(ends.low), float(ends.high)
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Paired:
         """
         first, second = ((count + 1) / (self.videos + 2) for count in (self.only_first, self.only_second))
         d = first - second
-        half = _z(confidence) * sqrt((first + second - d * d) / (self.videos + 2))
+        half = NormalDist().inv_cdf((1 + confidence) / 2) * sqrt((first + second - d * d) / (self.videos + 2))
         return max(-1.0, d - half), min(1.0, d + half)
 
     @property
@@ -54,9 +54,5 @@ class Paired:
 
         It is the sign test on the videos that one model alone gets right (McNemar 1947).
         """
-        n, few = self.only_first + self.only_second, min(self.only_first, self.only_second)
-        return min(1.0, 2 * sum(comb(n, k) for k in range(few + 1)) / 2**n)
-
-
-def _z(confidence: float) -> float:
-    return NormalDist().inv_cdf((1 + confidence) / 2)
+        n = self.only_first + self.only_second
+        return float(binomtest(self.only_first, n).pvalue) if n else 1.0

@@ -16,7 +16,7 @@ from stillmotion.models.features import Features
 from stillmotion.models.layers import Block, Transformer, initialize
 from stillmotion.models.positions import check_frames, interpolate
 from stillmotion.models.video_clip import CosineHead, MeanPool, VideoCLIP
-from stillmotion.train.tuning import Tune
+from stillmotion.training.tuning import Tune
 
 Pool = Literal["meanP", "Transf", "Transf_cls", "LSTM", "Conv_1D"]
 MAX_FRAMES = 77  # rows of the release's frame position table

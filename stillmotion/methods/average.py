@@ -12,7 +12,7 @@ from stillmotion.errors import StillmotionError
 from stillmotion.methods.base import Method, Probe
 from stillmotion.models.features import Features, Reads
 from stillmotion.models.video_clip import VideoCLIP
-from stillmotion.train.tuning import Tune
+from stillmotion.training.tuning import Tune
 
 
 class Readers(nn.Module):

@@ -10,7 +10,7 @@ from stillmotion.backbones.backbone import Backbone
 from stillmotion.errors import StillmotionError, at_least
 from stillmotion.models.features import FRAMES, Reads
 from stillmotion.models.video_clip import LinearHead, VideoCLIP
-from stillmotion.train.tuning import Tune
+from stillmotion.training.tuning import Tune
 
 
 @dataclass(frozen=True, kw_only=True)

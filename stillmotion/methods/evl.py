@@ -16,7 +16,7 @@ from stillmotion.models.layers import LayerNorm, QuickGELU
 from stillmotion.models.positions import check_frames, interpolate
 from stillmotion.models.query_attention import QueryAttention
 from stillmotion.models.relative_table import RelativeTable
-from stillmotion.train.tuning import Tune
+from stillmotion.training.tuning import Tune
 
 Init = Literal["release", "identity", "motion"]
 Tokens = Literal["all", "class_tokens", "frame_means", "time_means"]

@@ -15,7 +15,7 @@ from stillmotion.methods.base import Method
 from stillmotion.models.layers import Block
 from stillmotion.models.tokenizer import tokenize
 from stillmotion.models.video_clip import CosineHead, MeanPool, VideoCLIP
-from stillmotion.train.tuning import Tune
+from stillmotion.training.tuning import Tune
 
 # The release embeds class names once, so its token table never trains; and its image and text variants freeze
 # `logit_scale`, because they select by the words "image_encoder" and "text_encoder".

@@ -14,7 +14,7 @@ from stillmotion.models.features import Features, Reads, last_out
 from stillmotion.models.layers import Activation, Attention, Block, LayerNorm, QuickGELU, attend, initialize
 from stillmotion.models.positions import check_frames, interpolate
 from stillmotion.models.video_clip import CosineHead, VideoCLIP
-from stillmotion.train.tuning import Tune
+from stillmotion.training.tuning import Tune
 
 
 class CrossFrameBlock(Block):

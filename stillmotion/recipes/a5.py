@@ -15,7 +15,7 @@ from stillmotion.data.sampling import Sampling
 from stillmotion.methods import A5
 from stillmotion.recipes.base import Maker, Recipe, row
 from stillmotion.recipes.published import Published, printed
-from stillmotion.train.config import Train
+from stillmotion.training.config import Train
 
 TRAIN = Train(lr=1e-4, weight_decay=0.01, batch_size=64, epochs=20, schedule="constant")
 

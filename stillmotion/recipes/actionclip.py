@@ -22,7 +22,7 @@ from stillmotion.data.sampling import Sampling
 from stillmotion.methods import ActionCLIP
 from stillmotion.recipes.base import Maker, Recipe, row
 from stillmotion.recipes.published import Published, printed
-from stillmotion.train.config import Train
+from stillmotion.training.config import Train
 
 TRAIN = Train(
     lr=5e-6, weight_decay=0.2, betas=(0.9, 0.98), batch_size=128, epochs=50, warmup=5, schedule="warmup_cosine"

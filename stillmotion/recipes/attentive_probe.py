@@ -2,7 +2,7 @@
 
 from stillmotion.methods import AttentiveProbe
 from stillmotion.recipes.base import Recipe
-from stillmotion.train.config import Train
+from stillmotion.training.config import Train
 
 
 def attentive_probe() -> Recipe[AttentiveProbe]:

@@ -13,7 +13,7 @@ from stillmotion.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Augmentatio
 from stillmotion.errors import StillmotionError, at_least
 from stillmotion.methods import Method, describe
 from stillmotion.recipes.published import Published
-from stillmotion.train.config import Train
+from stillmotion.training.config import Train
 
 M = TypeVar("M", bound=Method)
 

@@ -14,7 +14,7 @@ from stillmotion.data.sampling import Sampling
 from stillmotion.methods import EVL
 from stillmotion.recipes.base import Maker, Recipe, row
 from stillmotion.recipes.published import Published, printed
-from stillmotion.train.config import Train
+from stillmotion.training.config import Train
 
 B16, L14, L14_336 = "ViT-B-16", "ViT-L-14", "ViT-L-14-336"
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from stillmotion.methods import LinearProbe
 from stillmotion.recipes.base import Recipe
-from stillmotion.train.config import Train
+from stillmotion.training.config import Train
 
 
 def linear_probe() -> Recipe[LinearProbe]:

@@ -7,7 +7,7 @@ from stillmotion.data.sampling import Sampling
 from stillmotion.methods import Method
 from stillmotion.recipes.base import Recipe
 from stillmotion.recipes.published import Published
-from stillmotion.train.config import Train
+from stillmotion.training.config import Train
 
 M = TypeVar("M", bound=Method)
 

@@ -24,7 +24,7 @@ from stillmotion.recipes.vifi_xclip import (
     of_a_paper,
     of_own_clips,
 )
-from stillmotion.train.config import Train
+from stillmotion.training.config import Train
 
 Tuned = Literal["full", "image", "text"]
 Values = tuple[float, ...]

@@ -23,7 +23,7 @@ from stillmotion.recipes.vifi_xclip import (
     of_a_paper,
     of_own_clips,
 )
-from stillmotion.train.config import Train
+from stillmotion.training.config import Train
 
 Values = tuple[float, ...]
 

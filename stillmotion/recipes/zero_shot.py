@@ -3,7 +3,7 @@
 from stillmotion.methods import ZeroShot
 from stillmotion.recipes.base import Recipe
 from stillmotion.recipes.published import NOVEL, printed
-from stillmotion.train.config import Train
+from stillmotion.training.config import Train
 
 
 def zero_shot() -> Recipe[ZeroShot]:

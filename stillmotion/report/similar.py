@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
 
 Matrix = NDArray[np.float64]
 
@@ -22,29 +24,17 @@ def similarity(confusion: Sequence[Sequence[int]], probabilities: Matrix, labels
 
 
 def side_by_side(alike: Matrix) -> list[int]:
-    """An order of K classes in which similar ones are neighbors: agglomerative clustering with average linkage, where
-    two clusters are joined at the ends that are most alike (Gruvaeus and Wainer 1972).
+    """An order of K classes in which similar ones are neighbors: agglomerative clustering with average linkage, its
+    leaves in the order of the largest similarity of neighbors (Bar-Joseph, Gifford and Jaakkola 2001).
 
     Args:
-        alike: (K, K), symmetric; its diagonal is not read. Classes like no other keep their order.
+        alike: (K, K), symmetric; its diagonal is not read. Without any similarity classes keep their order.
     """
-    rows: list[list[int]] = [[i] for i in range(len(alike))]
-    linkage = np.array(alike, dtype=np.float64)
-    linkage[np.tril_indices(len(linkage))] = -np.inf  # pairs (a, b) with a < b alone
-    size = np.ones(len(linkage))
-    for _ in range(len(rows) - 1):
-        a, b = map(int, np.unravel_index(int(linkage.argmax()), linkage.shape))
-        ends = [(x, y) for y in (rows[b], rows[b][::-1]) for x in (rows[a], rows[a][::-1])]
-        left, right = max(ends, key=lambda pair: alike[pair[0][-1], pair[1][0]])
-        rows[a], rows[b] = [*left, *right], []
-        _merge(linkage, size, a, b)
-    return next(filter(None, rows), [])
-
-
-def _merge(linkage: Matrix, size: NDArray[np.float64], a: int, b: int) -> None:
-    """Make cluster a the union of a and b, whose linkage to others is the mean over its classes; b is gone."""
-    whole = np.maximum(linkage, linkage.T)  # what is gone is -inf both ways
-    mean = (size[a] * whole[a] + size[b] * whole[b]) / (size[a] + size[b])
-    size[a] += size[b]
-    linkage[:a, a], linkage[a, a + 1 :] = mean[:a], mean[a + 1 :]
-    linkage[b, :] = linkage[:, b] = -np.inf
+    apart = np.array(alike, dtype=np.float64)
+    np.fill_diagonal(apart, 0)
+    if len(apart) < 3 or not apart.any():
+        return list(range(len(apart)))
+    apart = apart.max() - apart
+    np.fill_diagonal(apart, 0)
+    found: list[int] = leaves_list(linkage(squareform(apart), "average", optimal_ordering=True)).tolist()
+    return found

@@ -21,7 +21,7 @@ from stillmotion.errors import StillmotionError, WeightsError
 from stillmotion.experiment import fit
 from stillmotion.methods import EVL, XCLIP, LinearProbe, ViFiCLIP, ZeroShot
 from stillmotion.recipes.base import Place, Recipe
-from stillmotion.train.config import Train
+from stillmotion.training.config import Train
 from tests.methods.frozen import assert_predicts_the_same
 
 # open_clip's model, and the smallest tower of the same kind in the place of its own.

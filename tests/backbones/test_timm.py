@@ -23,7 +23,7 @@ from stillmotion.models.affinity import neighbor_affinity
 from stillmotion.models.class_attention import ClassAttention
 from stillmotion.models.features import Reads
 from stillmotion.recipes.base import Place, Recipe
-from stillmotion.train.config import Train
+from stillmotion.training.config import Train
 from tests.methods.frozen import assert_predicts_the_same
 
 TINY: dict[str, Any] = {"depth": 3, "embed_dim": 64, "num_heads": 2}

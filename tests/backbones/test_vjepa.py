@@ -21,7 +21,7 @@ from stillmotion.methods import EVL, AttentiveProbe, LinearProbe, Step, ViFiCLIP
 from stillmotion.models.features import Reads
 from stillmotion.prediction import Prediction
 from stillmotion.recipes.base import Place, Recipe
-from stillmotion.train.config import Train
+from stillmotion.training.config import Train
 from tests.methods.frozen import assert_predicts_the_same
 
 transformers = pytest.importorskip("transformers")

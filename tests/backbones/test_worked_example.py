@@ -11,7 +11,7 @@ from stillmotion.errors import StillmotionError, WeightsError
 from stillmotion.experiment import fit
 from stillmotion.methods import EVL, AttentiveProbe, LinearProbe, Step
 from stillmotion.recipes.base import Place, Recipe
-from stillmotion.train.config import Train
+from stillmotion.training.config import Train
 from tests.methods.frozen import assert_predicts_the_same
 from tests.test_docs import blocks
 

@@ -10,7 +10,7 @@ from stillmotion.data.source import Data
 from stillmotion.errors import StillmotionError
 from stillmotion.methods import METHODS, LinearProbe
 from stillmotion.recipes.base import Recipe
-from stillmotion.train.config import Train
+from stillmotion.training.config import Train
 
 VALUES = [
     ("--lr", "nan", "lr is nan; it must be a finite number"),

@@ -12,7 +12,7 @@ from stillmotion.data.seeds import item_seed, view_of_epoch
 from stillmotion.data.transforms import Augment, Preprocess
 from stillmotion.features.dataset import FeatureDataset
 from stillmotion.features.encode import View
-from stillmotion.train.objective import CrossEntropy
+from stillmotion.training.objective import CrossEntropy
 
 N, CLIPS = 4, 300
 

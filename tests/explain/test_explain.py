@@ -17,7 +17,7 @@ from stillmotion.methods import EVL, LinearProbe, Method, ViFiCLIP
 from stillmotion.models.features import FRAMES
 from stillmotion.open_vocabulary import from_backbone
 from stillmotion.recipes.base import Place, Recipe
-from stillmotion.train.config import Train
+from stillmotion.training.config import Train
 
 PROMPTS = {"vision_prompts": 2, "text_prompts": 2, "vision_depth": 2, "text_depth": 2}
 CASES: dict[str, Method] = {

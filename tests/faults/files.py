@@ -18,7 +18,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
-from stillmotion.train.loop import Trainer
+from stillmotion.training.loop import Trainer
 from tests.faults import Row, Run, Trial, World, command, limit, main
 
 ROOM, SECONDS = 1 << 30, 10.0

@@ -12,7 +12,7 @@ from stillmotion.experiment import Result, fit
 from stillmotion.features.encode import Encoder
 from stillmotion.methods import EVL, Method
 from stillmotion.recipes.base import Place, Recipe
-from stillmotion.train.config import Train
+from stillmotion.training.config import Train
 
 TRAIN = Train(lr=1e-3, epochs=2, batch_size=4, device="cpu", workers=0)
 

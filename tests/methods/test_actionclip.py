@@ -13,8 +13,8 @@ from stillmotion.methods import ActionCLIP
 from stillmotion.methods.actionclip import ConvPool, ShiftBlock
 from stillmotion.models.video_clip import VideoCLIP
 from stillmotion.releases import actionclip
-from stillmotion.train.config import Train
-from stillmotion.train.objective import Contrastive, make_objective
+from stillmotion.training.config import Train
+from stillmotion.training.objective import Contrastive, make_objective
 from tests.conftest import select, tiny_backbone
 from tests.golden.recipe import load, video, weight
 from tests.methods.golden_clip import clip_state, close, token_ids

@@ -26,7 +26,7 @@ from stillmotion.methods import (
     ZeroShot,
 )
 from stillmotion.recipes.base import Place, Recipe
-from stillmotion.train.config import Train
+from stillmotion.training.config import Train
 from tests.conftest import select, tiny_backbone
 
 PROMPTS = {"vision_prompts": 2, "text_prompts": 2, "vision_depth": 2, "text_depth": 2}

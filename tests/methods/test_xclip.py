@@ -11,7 +11,7 @@ from stillmotion.errors import StillmotionError, WeightsError
 from stillmotion.methods import XCLIP
 from stillmotion.methods.xclip import VideoPromptHead
 from stillmotion.releases import xclip
-from stillmotion.train.tuning import param_groups, rules
+from stillmotion.training.tuning import param_groups, rules
 from stillmotion.weights import hugging_face
 from tests.conftest import select, tiny_backbone
 from tests.golden.recipe import load, video, weight

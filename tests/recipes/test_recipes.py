@@ -18,9 +18,9 @@ from stillmotion.methods import EVL
 from stillmotion.recipes import OWN_CLIPS, PUBLISHED, RECIPES, Maker
 from stillmotion.recipes.published import Published, in_words
 from stillmotion.source import preprocess_of
-from stillmotion.train.objective import make_objective
-from stillmotion.train.schedule import schedule
-from stillmotion.train.tuning import param_groups, rules
+from stillmotion.training.objective import make_objective
+from stillmotion.training.schedule import schedule
+from stillmotion.training.tuning import param_groups, rules
 from tests.conftest import select, tiny_backbone, tiny_config
 from tests.golden.recipe import load
 from tests.recipes.numbers import EXPECTED

@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from stillmotion.train.batches import BatchPlan
+from stillmotion.training.batches import BatchPlan
 
 SETTINGS = list(product((7, 8, 20), (1, 4, 8, 64), (None, 1, 3), (1, 2, 3)))
 

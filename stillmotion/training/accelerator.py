@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from stillmotion.errors import StillmotionError, missing
-from stillmotion.train.config import Train
+from stillmotion.training.config import Train
 
 
 def make_accelerator(train: Train, folder: Path | None = None) -> Accelerator:

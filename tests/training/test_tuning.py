@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from stillmotion.errors import StillmotionError
-from stillmotion.train.tuning import Tune, param_groups, rules
+from stillmotion.training.tuning import Tune, param_groups, rules
 from tests.conftest import select
 
 

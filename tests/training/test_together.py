@@ -22,9 +22,9 @@ from stillmotion.features.store import FeatureStore
 from stillmotion.methods import EVL, AttentiveProbe, LinearProbe, ViFiCLIP
 from stillmotion.recipes.base import Place, Recipe
 from stillmotion.sweep import sweep
-from stillmotion.train import loop
-from stillmotion.train.best import Best
-from stillmotion.train.config import Train
+from stillmotion.training import loop
+from stillmotion.training.best import Best
+from stillmotion.training.config import Train
 
 TRAIN = Train(lr=1e-3, epochs=3, batch_size=4, device="cpu", save_minutes=1e9)
 

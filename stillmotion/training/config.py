@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stillmotion.errors import StillmotionError, at_least, check_fields
-from stillmotion.train.schedule import ScheduleName
+from stillmotion.training.schedule import ScheduleName
 
 Precision = Literal["fp32", "bf16", "fp16"]
 

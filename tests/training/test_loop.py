@@ -20,9 +20,9 @@ from stillmotion.experiment import fit
 from stillmotion.methods import EVL, LinearProbe, ViFiCLIP
 from stillmotion.recipes.base import Place, Recipe
 from stillmotion.recipes.published import Published
-from stillmotion.train.config import Train
-from stillmotion.train.loop import Stopped
-from stillmotion.train.run_folder import RunFolder
+from stillmotion.training.config import Train
+from stillmotion.training.loop import Stopped
+from stillmotion.training.run_folder import RunFolder
 from tests.videos import write_video
 
 TRAIN = Train(lr=1e-3, epochs=2, batch_size=4, device="cpu", workers=0)
@@ -75,9 +75,9 @@ def test_accumulation_equals_the_whole_batch(folder_of_videos: Path, tiny_clip: 
 COMMAND = """
 import sys
 from pathlib import Path
-from tests.train.test_loop import evl_run
+from tests.training.test_loop import evl_run
 from stillmotion.experiment import fit
-import stillmotion.train.loop as loop
+import stillmotion.training.loop as loop
 folder, clip, out, kill_at = sys.argv[1:5]
 if int(kill_at) >= 0:
     import os, signal
@@ -117,7 +117,7 @@ def test_killed_at_any_step_the_final_weights_are_bit_identical(
 def test_stopping_saves_and_the_next_call_goes_on(
     folder_of_videos: Path, tiny_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from stillmotion.train import loop
+    from stillmotion.training import loop
 
     step = loop.Trainer._step
 
@@ -154,7 +154,7 @@ def test_two_processes_give_the_step_of_one(folder_of_videos: Path, tiny_clip: P
     script = tmp_path / "job.py"
     script.write_text(
         "import sys\nfrom pathlib import Path\n"
-        "from tests.train.test_loop import shared_run\nfrom stillmotion.experiment import fit\n"
+        "from tests.training.test_loop import shared_run\nfrom stillmotion.experiment import fit\n"
         "if __name__ == '__main__':\n"
         "    fit(*shared_run(*map(Path, sys.argv[1:4])))\n"
     )

@@ -9,10 +9,10 @@ from stillmotion.data.dataset import Batch
 from stillmotion.data.loader import batches, data_workers
 from stillmotion.errors import DataError
 from stillmotion.progress import duration, progress_bar, say
-from stillmotion.train.best import Best
-from stillmotion.train.learner import Learner
-from stillmotion.train.run_folder import RunFolder
-from stillmotion.train.signals import stop_signals
+from stillmotion.training.best import Best
+from stillmotion.training.learner import Learner
+from stillmotion.training.run_folder import RunFolder
+from stillmotion.training.signals import stop_signals
 
 Evaluate = Callable[[int], dict[str, float]]
 Callback = Callable[[dict[str, float]], None]

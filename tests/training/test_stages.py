@@ -137,7 +137,7 @@ def test_the_same_method_goes_on_with_all_that_it_learned(
     from stillmotion.methods import EVL
     from stillmotion.recipes.base import Place, Recipe
     from stillmotion.source import Caches
-    from stillmotion.train.config import Train
+    from stillmotion.training.config import Train
 
     train(tmp_path / "a", "evl", folder_of_videos, "--backbone", tiny_clip, "--layers", 2, "--lr", 0.01)
     path = tmp_path / "a" / "model.safetensors"

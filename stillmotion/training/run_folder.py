@@ -7,6 +7,9 @@ state.pt              everything needed to continue, replaced whole
 model.safetensors     the trained model
 results.json          its numbers on the validation clips
 predictions.jsonl     the probabilities behind them, one line per video
+origin.json           the command, versions, machine and date
+auto.json             how `auto` chose, where it did
+report.html           all of it as a page
 """
 
 import contextlib
@@ -35,7 +38,7 @@ things lie, for backbone, clips, classes and the file to start from are compared
 
 _FILES = (
     *("config.json", "metrics.jsonl", "bad_videos.jsonl", "state.pt"),
-    *("model.safetensors", "results.json", "predictions.jsonl"),
+    *("model.safetensors", "results.json", "predictions.jsonl", "origin.json", "auto.json", "report.html"),
 )
 
 
@@ -172,7 +175,8 @@ class RunFolder:
 
     def _previous(self) -> Json | None:
         file = self.path / "config.json"
-        begun = [n for n in _FILES if n not in (file.name, self.bad_videos.name) and (self.path / n).exists()]
+        late = (file.name, self.bad_videos.name, "origin.json", "report.html")
+        begun = [n for n in _FILES if n not in late and (self.path / n).exists()]
         if not begun:  # a run that ended before its first step left nothing to go on with
             return None
         if not file.is_file():

@@ -17,8 +17,8 @@ from stillmotion.experiment import fit
 from stillmotion.files import write_json
 from stillmotion.methods import EVL
 from stillmotion.recipes.base import Place, Recipe, declared
-from stillmotion.train.config import Train
-from stillmotion.train.run_folder import RunFolder
+from stillmotion.training.config import Train
+from stillmotion.training.run_folder import RunFolder
 
 CONFIG: dict[str, Any] = {
     "recipe": {
@@ -45,7 +45,7 @@ def begun(path: Path, config: dict[str, Any] = CONFIG) -> None:
 
 HOLDER = """
 import sys; from pathlib import Path
-from stillmotion.train.run_folder import RunFolder
+from stillmotion.training.run_folder import RunFolder
 folder = RunFolder(Path(sys.argv[1]), {"a": 1})
 print("locked", flush=True); sys.stdin.read()
 """

@@ -1,7 +1,7 @@
 """Twenty steps of every objective, against the losses they had when they were checked: any change of a recipe shows.
 
-STILLMOTION_WRITE_GOLDEN=1 pytest tests/train/test_golden_losses.py writes the curves anew; say in the change why they
-moved.
+STILLMOTION_WRITE_GOLDEN=1 pytest tests/training/test_golden_losses.py writes the curves anew; say in the change why
+they moved.
 """
 
 import json
@@ -14,7 +14,7 @@ from stillmotion.data.source import Data
 from stillmotion.experiment import fit
 from stillmotion.methods import EVL, XCLIP, ActionCLIP, Method, ViFiCLIP
 from stillmotion.recipes.base import Place, Recipe
-from stillmotion.train.config import Train
+from stillmotion.training.config import Train
 from tests.golden.recipe import HERE
 
 CURVES = HERE / "losses.json"

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from stillmotion.train.schedule import overlaid_cosine, schedule, warmup_cosine
+from stillmotion.training.schedule import overlaid_cosine, schedule, warmup_cosine
 from tests.golden.recipe import load
 
 GOLDEN = load("sampling")

@@ -12,7 +12,7 @@ from torchvision.transforms import v2
 from stillmotion.data.dataset import Batch
 from stillmotion.data.seeds import drawn_from
 from stillmotion.errors import StillmotionError
-from stillmotion.train.config import Train
+from stillmotion.training.config import Train
 
 
 class Objective(Protocol):

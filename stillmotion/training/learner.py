@@ -12,11 +12,11 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from stillmotion.data.dataset import Batch
 from stillmotion.errors import StillmotionError
-from stillmotion.train.batches import BatchPlan
-from stillmotion.train.config import Train
-from stillmotion.train.objective import Objective, step_seed
-from stillmotion.train.schedule import schedule
-from stillmotion.train.tuning import Tune, freeze, param_groups, rules
+from stillmotion.training.batches import BatchPlan
+from stillmotion.training.config import Train
+from stillmotion.training.objective import Objective, step_seed
+from stillmotion.training.schedule import schedule
+from stillmotion.training.tuning import Tune, freeze, param_groups, rules
 
 
 class Learner:
