@@ -1,15 +1,19 @@
 """What a run is made of: the backbone's weights, the model, what trains it, what tells it apart, and its card."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 
 from stillmotion.backbones.load import absolute
 from stillmotion.backbones.weights import TOWERS, Tower, Weights, load_into
 from stillmotion.checkpoint import Card, fingerprints
 from stillmotion.data.manifest import Manifest
+from stillmotion.data.source import Data
+from stillmotion.data.text_features import read_text_features
 from stillmotion.errors import StillmotionError
 from stillmotion.eval.report import Report
 from stillmotion.files import Digests, sha256, short_digest
@@ -21,15 +25,16 @@ from stillmotion.start import start_from
 from stillmotion.training.batches import BatchPlan
 from stillmotion.training.learner import Learner
 from stillmotion.training.objective import make_objective
-from stillmotion.training.tuning import explain, rules
+from stillmotion.training.tuning import Tune, explain, rules
 
 Names = tuple[str, ...]
 
 
 def make_learner(
-    recipe: Recipe[Any], weights: Weights, clips: Manifest, names: Names, place: Place, accelerator: Accelerator
+    recipe: Recipe[Any], weights: Weights, clips: Manifest, data: Data, place: Place, accelerator: Accelerator
 ) -> Learner:
-    """Build a run's model and what trains it; `names` are the classes as prompts write them."""
+    """Build a run's model and what trains it, on these clips, which came from `data`."""
+    names = data.names(clips.classes)
     train, method = recipe.train, recipe.method
     objective = make_objective(method.objective, len(clips.classes), train, accelerator.num_processes)
     model = build(recipe, weights, clips.classes, names, place)
@@ -43,8 +48,10 @@ def make_learner(
         for part in explain(model, trained, method.new_parameters(), train.lr, train.weight_decay, train.decay):
             how = f"lr {part.lr:.3g}, weight decay {part.weight_decay:g}" if part.lr else "frozen"
             say(f"{part.name:28} {part.parameters:>12,} parameters in {part.tensors:>3} tensors: {how}")
-    tokens = model.prompt(names) if method.needs_text else None
-    if tokens is not None and not any(name.startswith("text.") for name in trained):
+    tokens = class_embeddings(data, clips.classes, weights, method.tune()) if method.needs_text else None
+    if method.needs_text and tokens is None:
+        tokens = model.prompt(names)
+    if tokens is not None and not tokens.is_floating_point() and not any(name.startswith("text.") for name in trained):
         with torch.no_grad():  # encoded once, where the text tower does not train
             tokens = model.eval().encode_text(tokens)
     rank, world = accelerator.process_index, accelerator.num_processes
@@ -52,12 +59,31 @@ def make_learner(
     return Learner(model, method.tune(), objective, train, plan, accelerator, tokens)
 
 
+def class_embeddings(data: Data, classes: Names, weights: Weights, tunes: Sequence[Tune]) -> Tensor | None:
+    """Class embeddings (K, E) that stand for a text tower; None: it is there.
+    Raises `StillmotionError`: not such a file, or the method trains the text tower.
+    """
+    if data.text_features is None:
+        return None
+    if any(tune.pattern.startswith("text") for tune in tunes):
+        raise StillmotionError(
+            f"{data.text_features} stands for a text tower, which then does not train; train the image tower alone "
+            "(vificlip --tuned image)"
+        )
+    return read_text_features(data.text_features, len(classes), weights.backbone.embed_dim)
+
+
 def identity(
-    recipe: Recipe[Any], weights: Weights, parts: tuple[Manifest, Manifest], start: Path | None, digests: Digests
+    recipe: Recipe[Any],
+    weights: Weights,
+    parts: tuple[Manifest, Manifest],
+    files: Sequence[Path | None],
+    digests: Digests,
 ) -> dict[str, Any]:
     """What a run goes on only with, beside its configuration, by content and not by place: it may lie elsewhere.
 
-    A clip is known by what features are known by, or by its file's size where no features are kept.
+    A clip is known by what features are known by, or by its file's size where no features are kept; `files` are the one
+    to start from, and the one of class embeddings.
     """
 
     def content(path: Path) -> str | int:
@@ -67,7 +93,7 @@ def identity(
             return 0  # is counted as a bad video where it is decoded
 
     towers: tuple[Tower, ...] = TOWERS if recipe.method.needs_text else TOWERS[:1]
-    found: dict[str, Any] = {"start": sha256(start)} if start else {}
+    found: dict[str, Any] = {name: sha256(file) for name, file in zip(("start", "text"), files) if file}
     clips = [[(c.path.name, part.classes[c.label], content(c.path)) for c in part.clips] for part in parts]
     found |= {"clips": short_digest(clips), "classes": short_digest(parts[0].classes)}
     return found | {"backbone": [weights.fingerprint(t)[:16] for t in towers]}

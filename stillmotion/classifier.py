@@ -18,6 +18,7 @@ from stillmotion.data.loader import data_workers
 from stillmotion.data.manifest import Manifest, clean_name
 from stillmotion.data.many import Outcome, Pace, Views, outcomes, several
 from stillmotion.data.sampling import Sampling
+from stillmotion.data.text_features import read_text_features
 from stillmotion.data.transforms import Preprocess
 from stillmotion.devices import find_device
 from stillmotion.errors import StillmotionError
@@ -239,15 +240,30 @@ def _probabilities(logits_VK: Tensor, name: str) -> Tensor:
     return logits_VK.softmax(dim=-1).mean(dim=0)
 
 
-def load(path: str | Path, *, backbone: str | None = None, device: str | torch.device | None = None) -> Classifier:
+def load(
+    path: str | Path,
+    *,
+    backbone: str | None = None,
+    device: str | torch.device | None = None,
+    classes: Sequence[str] = (),
+    text_features: Path | None = None,
+) -> Classifier:
     """Load a trained model from the `model.safetensors` of a run.
     Raises `WeightsError`: the file or its backbone is missing, damaged, or do not fit.
 
-    `backbone` says where to find the weights that the file does not hold, instead of where they came from; `device`
-    where to run (None: the GPU if there is one).
+    Args:
+        backbone: where to find the weights that the file does not hold, instead of where they came from.
+        device: where to run; None: the GPU if there is one.
+        classes, text_features: class names and a `.npy` file of their embeddings (K, E), for a model that was trained
+            with such embeddings and has no text tower; no names: those it was trained on.
     """
     model, card = load_model(Path(path), backbone)
     how = {name: getattr(card, name) for name in ("preprocess", "sampling", "classes", "names")}
+    if text_features is not None:
+        if not model.open_vocabulary or model.text is not None:
+            raise StillmotionError("class embeddings go with a model without a text tower; this one needs none")
+        how |= {"classes": tuple(classes) or card.classes, "names": None}
+        how["text"] = read_text_features(text_features, len(how["classes"]), card.backbone.embed_dim)
     classifier = Classifier(model, num_frames=card.method.num_frames, device=device, **how)
     classifier.untuned = partial(untuned_tower, card, Path(path), backbone)
     return classifier

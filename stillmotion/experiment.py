@@ -85,7 +85,7 @@ def fit(
     """
     refuse_untrained(recipe)
     caches = make_caches(recipe, place)
-    caches.weights(recipe, place.start_from)  # before many files are read
+    caches.weights(recipe, place.start_from, data.text_features)  # before many files are read
     clips = load_data(data, recipe.train.seed, caches.digests)
     place = replace(place, out=place.out or Path("runs") / name)
     return fit_together([Job(recipe=recipe, clips=clips, data=data, place=place)], caches, keep, callback)[0]
@@ -128,9 +128,10 @@ class _Run:
         assert place.out is not None
         self.job, self.recipe = job, recipe
         self.accelerator = make_accelerator(recipe.train, place.out)
-        self.weights = caches.weights(recipe, place.start_from)
+        files = (place.start_from, job.data.text_features)
+        self.weights = caches.weights(recipe, *files)
         with self.accelerator.main_process_first():
-            own = identity(recipe, self.weights, job.clips, place.start_from, caches.digests)
+            own = identity(recipe, self.weights, job.clips, files, caches.digests)
             self.config = configuration(recipe, job.data, place)
             defaults = configuration(*map(declared, (recipe, job.data, place)))
             self.folder = RunFolder(place.out, self.config | own, place.overwrite, keep, defaults | own)
@@ -143,8 +144,7 @@ class _Run:
     def prepare(self, caches: Caches) -> None:
         """Build what trains, and where its batches come from."""
         train, val = self.job.clips
-        names = self.job.data.names(train.classes)
-        self.learner = make_learner(self.recipe, self.weights, train, names, self.job.place, self.accelerator)
+        self.learner = make_learner(self.recipe, self.weights, train, self.job.data, self.job.place, self.accelerator)
         if self.recipe.method.frozen:
             self.source = FeatureSource(self.recipe, self.weights, self.job.clips, caches, self.accelerator, self.bad)
             self.learner.model.visual = nn.Identity()  # batches are its outputs; its memory is free for them

@@ -4,16 +4,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from stillmotion.backbones.load import load_backbone
 from stillmotion.backbones.weights import load_into
 from stillmotion.classifier import Classifier
 from stillmotion.data.manifest import clean_name
 from stillmotion.data.sampling import Sampling
+from stillmotion.data.text_features import read_text_features
 from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import StillmotionError, did_you_mean
 from stillmotion.methods import METHODS, Method
@@ -66,22 +64,3 @@ def from_backbone(
     )
     classifier.untuned = lambda: None  # nothing was
     return classifier
-
-
-def read_text_features(path: Path, classes: int, embed_dim: int) -> Tensor:
-    """Read class embeddings (K, E) from a `.npy` file, normalized.
-    Raises `StillmotionError`: not such a file, another shape, or values that are not finite.
-    """
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise StillmotionError(f"cannot read class embeddings from {path} ({error}); pass a .npy file") from error
-    if array.shape != (classes, embed_dim):
-        raise StillmotionError(
-            f"{path} holds an array of shape {array.shape}, expected ({classes}, {embed_dim}): one row per class name, "
-            "of the width of the CLIP model"
-        )
-    text = torch.from_numpy(array.astype(np.float32))
-    if not bool(torch.isfinite(text).all()):
-        raise StillmotionError(f"{path} holds NaN or infinite values; compute the embeddings again")
-    return F.normalize(text, dim=-1)

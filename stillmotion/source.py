@@ -64,10 +64,10 @@ class Caches:
             self._open[spec.key] = FeatureStore(self.folder, spec, self.memory)
         return self._open[spec.key]
 
-    def weights(self, recipe: Recipe[Any], start: Path | None = None) -> Weights:
+    def weights(self, recipe: Recipe[Any], start: Path | None = None, text: Path | None = None) -> Weights:
         """The weights of a recipe's backbone, those inside a trained file `start` where one is given.
-        Raises `StillmotionError`: the method reads class names and the weights have no text tower, or its frames make
-        no whole number of steps of time.
+        Raises `StillmotionError`: the method reads class names, and neither have the weights a text tower nor is there
+        a file `text` of class embeddings; or its frames make no whole number of steps of time.
         """
         which = (recipe.backbone, recipe.image_size, start)
         if which not in self._weights:
@@ -76,10 +76,11 @@ class Caches:
                 read_card(start)
             self._weights[which] = load_backbone(str(start or recipe.backbone), image_size=recipe.image_size, base=base)
         weights = self._weights[which]
-        if recipe.method.needs_text and weights.backbone.text is None:
+        if recipe.method.needs_text and weights.backbone.text is None and text is None:
             raise StillmotionError(
                 f"{weights.name} holds an image tower only, this method compares videos with class names; pass "
-                "--backbone with weights that have a text tower (a local CLIP file, or ViT-B-16:openai)"
+                "--backbone with weights that have a text tower (a local CLIP file, or ViT-B-16:openai), or class "
+                "embeddings (--text-features)"
             )
         weights.backbone.steps(recipe.method.num_frames)  # refuses what makes no whole number of them
         return weights

@@ -106,7 +106,8 @@ def open_model(
             device=where,
         )
     if choice.text_features is not None:
-        raise StillmotionError("--text-features goes with zero_shot or vificlip; a trained model has its own classes")
+        text, names = choice.text_features, classes or ()
+        return load(model, backbone=choice.backbone, device=where, classes=names, text_features=text)
     loaded = load(model, backbone=choice.backbone, device=where)
     wanted = classes if classes is not None else loaded.classes if choice.clean_names else ()
     return loaded.with_classes(wanted, clean=choice.clean_names) if wanted else loaded

@@ -37,6 +37,9 @@ class Data:
     """Folder that relative paths in list files start from; None: the list file's own."""
     clean_names: bool = False
     """Write class names as words in prompts (ApplyEyeMakeup: apply eye makeup)."""
+    text_features: Path | None = None
+    """A .npy file of class embeddings (classes, width) in the order of the classes, in place of a text tower, for
+    methods that compare videos with class names; the text tower does not train then."""
     max_bad: float = 0.01
     """Part of the videos that may be unreadable before the run fails."""
     duplicates: Duplicates = "error"

@@ -28,7 +28,7 @@ from stillmotion.progress import is_main_process
 
 Json = dict[str, Any]
 FREE = (
-    *("place", "data.data", "data.val", "data.root", "data.labels", "data.max_bad"),
+    *("place", "data.data", "data.val", "data.root", "data.labels", "data.text_features", "data.max_bad"),
     *("recipe.train.workers", "recipe.train.save_minutes", "recipe.train.device"),
     *("recipe.train.track", "recipe.train.tensorboard"),
     "recipe.backbone",
