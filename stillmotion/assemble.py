@@ -35,6 +35,7 @@ def make_learner(
 ) -> Learner:
     """Build a run's model and what trains it, on these clips, which came from `data`."""
     names = data.names(clips.classes)
+    tokens = class_embeddings(data, clips.classes, weights, recipe.method.tune()) if recipe.method.needs_text else None
     train, method = recipe.train, recipe.method
     objective = make_objective(method.objective, len(clips.classes), train, accelerator.num_processes)
     model = build(recipe, weights, clips.classes, names, place)
@@ -48,7 +49,6 @@ def make_learner(
         for part in explain(model, trained, method.new_parameters(), train.lr, train.weight_decay, train.decay):
             how = f"lr {part.lr:.3g}, weight decay {part.weight_decay:g}" if part.lr else "frozen"
             say(f"{part.name:28} {part.parameters:>12,} parameters in {part.tensors:>3} tensors: {how}")
-    tokens = class_embeddings(data, clips.classes, weights, method.tune()) if method.needs_text else None
     if method.needs_text and tokens is None:
         tokens = model.prompt(names)
     if tokens is not None and not tokens.is_floating_point() and not any(name.startswith("text.") for name in trained):
