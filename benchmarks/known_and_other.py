@@ -4,7 +4,7 @@
     python benchmarks/known_and_other.py --quick
 
 Five of the ten actions are among the 120 names of NTU RGB+D, whose class embeddings by CLIP's own text tower stand for
-a text tower. ViFi-CLIP's image tower is tuned on three of them with the first six actors; the three others are held out.
+a text tower. ViFi-CLIP's image tower is tuned on three of them with six actors; the three others are held out.
 The other two actions were never trained. Accuracies are among the five names and among all 120.
 """
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from stillmotion.average import average, averaged
 from stillmotion.candidates import Candidate, average_of, choose, drop_worse
@@ -45,8 +45,8 @@ class Auto:
     """Passes over the training clips; None: as each recipe has it."""
     seed: int = 0
     """Of the split, the folds and training."""
-    device: Literal["auto", "cpu"] = "auto"
-    """Where to run: the GPU if there is one, or the CPU."""
+    device: str = "auto"
+    """Where to run: cpu, cuda, cuda:1, ..., mps; auto: the GPU if there is one."""
     workers: int | None = None
     """Processes that decode; None: 0 on a CPU, 8 with a GPU."""
     save_minutes: float = 2.0

@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": {"errors"},
     "weights": BASE,
     "backbones": BASE | {"models", "weights"},
-    "training": BASE | {"data"},
+    "training": BASE | {"data", "devices"},
     "eval": BASE | {"data"},
     "features": BASE | {"data", "models", "backbones"},
     "methods": {"errors", "models", "backbones", "training"},

@@ -5,6 +5,8 @@ import torch
 
 from stillmotion.devices import find_device
 from stillmotion.errors import StillmotionError
+from stillmotion.training.accelerator import make_accelerator
+from stillmotion.training.config import Train
 
 
 def gpus(monkeypatch: pytest.MonkeyPatch, count: int, built: str | None = "13.0") -> None:
@@ -45,3 +47,10 @@ def test_what_is_not(monkeypatch: pytest.MonkeyPatch, name: str, count: int, bui
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(StillmotionError, match=message):
         find_device(name)
+
+
+@pytest.mark.parametrize(("device", "said"), [("gpu", "device 'gpu' is unknown"), ("cuda:7", "is not here")])
+def test_training_says_which_device_is_not_there(device: str, said: str) -> None:
+    with pytest.raises(StillmotionError, match=said):
+        make_accelerator(Train(device=device))
+    assert make_accelerator(Train(device="cpu")).device.type == "cpu"

@@ -1,12 +1,13 @@
 """Where a run takes place: Accelerate, told of devices, precision and trackers."""
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
-import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
+from stillmotion.devices import find_device
 from stillmotion.errors import StillmotionError, missing
 from stillmotion.training.config import Train
 
@@ -14,16 +15,18 @@ from stillmotion.training.config import Train
 def make_accelerator(train: Train, folder: Path | None = None) -> Accelerator:
     """Start Accelerate for a run; under `accelerate launch` it joins the other processes.
     Trackers write into `folder`; None: there are none.
-    Raises `StillmotionError`: this machine has not the precision, or the tracker is not installed.
+    Raises `StillmotionError`: this machine has not the device or the precision, or the tracker is not installed.
     """
     tracker = train.track if folder else None
     if tracker and find_spec(tracker) is None:
         raise missing(tracker, f"--track {tracker}")
     precision = "no" if train.precision == "fp32" else train.precision
-    cpu = train.device == "cpu" or not torch.cuda.is_available()
+    device = find_device(train.device)
+    if train.device not in ("auto", "cpu"):
+        os.environ["ACCELERATE_TORCH_DEVICE"] = str(device)
     AcceleratorState._reset_state()  # it is one for the process, and refuses the precision of a second run
     try:
-        return Accelerator(cpu=cpu, mixed_precision=precision, log_with=tracker, project_dir=folder)
+        return Accelerator(cpu=device.type == "cpu", mixed_precision=precision, log_with=tracker, project_dir=folder)
     except (ValueError, RuntimeError) as error:
         raise StillmotionError(
             f"cannot use precision {train.precision} here ({error}); try --precision fp32"

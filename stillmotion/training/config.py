@@ -53,8 +53,8 @@ class Train:
     """Evaluations in a row without a better top-1 that end the run early; None: all epochs."""
     save_minutes: float = 2.0
     """Minutes between saved states to resume from; 0: every step."""
-    device: Literal["auto", "cpu"] = "auto"
-    """Where to run: the GPU if there is one, or the CPU."""
+    device: str = "auto"
+    """Where to run: cpu, cuda, cuda:1, ..., mps; auto: the GPU if there is one."""
     track: Literal["tensorboard", "wandb", "mlflow", "trackio"] | None = None
     """Tell a tracker too (JSON lines are always written)."""
 
