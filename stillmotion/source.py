@@ -190,8 +190,9 @@ class FeatureSource:
         self.views = [view for clip in (*train_views, *val_views) for view in clip]
         self._train_views = sum(map(len, train_views))
         names = recipe.method.reads().names(weights.backbone.layers)
-        self.train = FeatureDataset(self.store, train, train_views, names, train=True, seed=recipe.train.seed)
-        self.val = FeatureDataset(self.store, val, val_views, names, train=False)
+        seed, summary = recipe.train.seed, recipe.method.summary(weights.backbone)
+        self.train = FeatureDataset(self.store, train, train_views, names, True, seed, summary=summary)
+        self.val = FeatureDataset(self.store, val, val_views, names, False, summary=summary)
 
     @property
     def kind(self) -> object:

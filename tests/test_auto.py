@@ -153,7 +153,7 @@ def test_what_order_adds_is_said() -> None:
 
 
 OPTIONS = Auto(num_frames=4, epochs=2, folds=2, device="cpu", workers=0, save_minutes=1e9)
-NAMES = ("linear_probe", "step", "attentive_probe", "evl without modules", "evl identity", "evl motion")
+NAMES = ("linear_probe", "change_probe", "step", "attentive_probe", "evl without modules", "evl identity", "evl motion")
 
 
 def test_auto(
@@ -255,10 +255,10 @@ def test_an_average_that_wins_is_one_file(
 ) -> None:
     module = sys.modules["stillmotion.auto"]
     monkeypatch.setattr(module, "choose", lambda found: found[-1])
-    options = replace(OPTIONS, backbone=str(deep_clip), candidates=("attentive_probe", "step"))
+    options = replace(OPTIONS, backbone=str(deep_clip), candidates=("attentive_probe", "change_probe"))
     data, place = Data(data=folder_of_videos), Place(out=tmp_path / "a", cache=tmp_path / "cache")
     choice = auto(options, data, place)
-    assert choice.winner.name == "attentive_probe + step"
+    assert choice.winner.name == "attentive_probe + change_probe"
     classifier = stillmotion.load(tmp_path / "a" / "model.safetensors", device="cpu")
     parts = [stillmotion.load(tmp_path / "a" / "parts" / n / "model.safetensors", device="cpu") for n in "12"]
     video = next(folder_of_videos.rglob("*.mp4"))

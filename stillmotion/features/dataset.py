@@ -12,6 +12,7 @@ from stillmotion.data.seeds import view_of_epoch
 from stillmotion.features.encode import View
 from stillmotion.features.store import FeatureStore
 from stillmotion.files import short_digest
+from stillmotion.models.features import Features, Summary
 from stillmotion.models.order import needed, reorder
 
 
@@ -23,6 +24,7 @@ class FeatureDataset(Dataset[Sample]):
         outputs: names of the outputs to read.
         train: take one view in each epoch, every one of them once in as many epochs; else all views.
         videos: the same clips, decoded where they are not in the cache; None: those count as bad videos.
+        summary: all that a model reads of a view's features, where it is always the same; it is kept in memory.
     """
 
     collate = staticmethod(Batch.of)
@@ -37,11 +39,12 @@ class FeatureDataset(Dataset[Sample]):
         train: bool,
         seed: int = 0,
         videos: VideoDataset | None = None,
+        summary: Summary | None = None,
     ):
         self.store, self.clips, self.views = store, clips, views
-        self.outputs, self.train, self.seed, self.videos = outputs, train, seed, videos
+        self.outputs, self.train, self.seed, self.videos, self.summary = outputs, train, seed, videos, summary
         items = [[clip.label, *(item for view in found for item in view.items())] for clip, found in zip(clips, views)]
-        self.content = (store.folder, outputs, train, seed, short_digest(items))
+        self.content = (store.folder, outputs, train, seed, short_digest(items), summary and summary.name)
         """Equal for data sets that hold the same."""
 
     def __len__(self) -> int:
@@ -54,12 +57,21 @@ class FeatureDataset(Dataset[Sample]):
             if self.videos is not None:
                 return self.videos[key]
             return Sample(index, clip.label, None, BadVideo(str(clip.path), f"{clip.path} could not be encoded"))
-        features = [self.store.read(item, self._stored) for item in items]
-        if self.order is not None:
-            features = [reorder(view, self.order) for view in features]
+        features = [self._read(item) for item in items]
         # Frame embeddings are few, and heads compute with them in float32.
         views = [{name: x.float() if name == "frames" else x for name, x in view.items()} for view in features]
         return Sample(index, clip.label, views)
+
+    def _read(self, item: str) -> Features:
+        if self.summary is None or self.store.memory is None:
+            return self._made(item)
+        key = (self.store.folder, item, self.summary.name, self.order)
+        return self.store.memory.get(key, lambda: self._made(item))
+
+    def _made(self, item: str) -> Features:
+        view = self.store.read(item, self._stored)
+        view = view if self.order is None else reorder(view, self.order)
+        return view if self.summary is None else self.summary.make(view)
 
     def reordered(self, order: str) -> "FeatureDataset":
         """The same clips with their frames in another order, one of `models.order.ORDERS`, for a backbone that sees

@@ -162,8 +162,10 @@ class FeatureStore:
         """
         if self.memory is None:
             return {name: self._read(item, name) for name in outputs}
-        held = self.memory
-        return {n: held.get((self.folder, item, n), lambda n=n: self._read(item, n)) for n in outputs}  # type: ignore[misc]
+        found = Features()
+        for name in outputs:
+            found |= self.memory.get((self.folder, item, name), lambda n=name: {n: self._read(item, n)})  # type: ignore[misc]
+        return found
 
     def _read(self, item: str, name: str) -> Tensor:
         part = next((p for p in self._places.get(item, ()) if name in p.outputs), None)

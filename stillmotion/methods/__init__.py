@@ -9,6 +9,7 @@ from stillmotion.methods.actionclip import ActionCLIP
 from stillmotion.methods.attentive_probe import AttentiveProbe
 from stillmotion.methods.average import Average
 from stillmotion.methods.base import Method
+from stillmotion.methods.change_probe import ChangeProbe
 from stillmotion.methods.evl import EVL
 from stillmotion.methods.linear_probe import LinearProbe
 from stillmotion.methods.step import Step
@@ -23,6 +24,7 @@ METHODS: dict[str, type[Method]] = {
     "evl": EVL,
     "attentive_probe": AttentiveProbe,
     "step": Step,
+    "change_probe": ChangeProbe,
     "xclip": XCLIP,
     "actionclip": ActionCLIP,
     "a5": A5,
@@ -55,6 +57,6 @@ def describe(method: Method) -> dict[str, Any]:
 
 
 __all__ = [
-    "A5", "ASSEMBLED", "EVL", "METHODS", "XCLIP", "ActionCLIP", "AttentiveProbe", "Average", "LinearProbe", "Method",
-    "Step", "ViFiCLIP", "ZeroShot", "describe", "name_of",
+    "A5", "ASSEMBLED", "EVL", "METHODS", "XCLIP", "ActionCLIP", "AttentiveProbe", "Average", "ChangeProbe",
+    "LinearProbe", "Method", "Step", "ViFiCLIP", "ZeroShot", "describe", "name_of",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ from torch import nn
 
 from stillmotion.backbones.backbone import Backbone
 from stillmotion.errors import StillmotionError, at_least
-from stillmotion.models.features import FRAMES, Reads
+from stillmotion.models.features import FRAMES, Reads, Summary
 from stillmotion.models.video_clip import LinearHead, VideoCLIP
 from stillmotion.training.tuning import Tune
 
@@ -44,6 +44,10 @@ class Method:
             StillmotionError: sizes or outputs that the backbone does not have.
         """
         raise NotImplementedError
+
+    def summary(self, backbone: Backbone) -> Summary | None:
+        """What stands for all that the model reads of a clip's features, computed once; None: they do themselves."""
+        return None
 
     def tune(self) -> tuple[Tune, ...]:
         """Name patterns of what trains; none for a method that needs no training. By itself, what is new."""

@@ -6,8 +6,9 @@ affinity.11   (B, T - 1, 2, P, P)     how patches of neighboring frames attend t
 affinity.11.shuffled                  the same where the frames are in another order (`models/order.py`)
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -48,6 +49,16 @@ class Reads:
 
 
 FRAMES = Reads(frames=True)
+
+
+class Summary(NamedTuple):
+    """What a reader without parameters makes of one view's features, without batch axis: it may be kept in their place.
+
+    `name` tells it from others.
+    """
+
+    name: str
+    make: Callable[[Features], Features]
 
 
 def resolve(blocks: Sequence[int], layers: int) -> tuple[int, ...]:

@@ -82,8 +82,9 @@ class CosineHead(nn.Module):
 class LinearHead(nn.Sequential):
     """Closed-set logits: norm, dropout, linear. Takes no text."""
 
-    def __init__(self, width: int, num_classes: int, dropout: float = 0.5):
-        super().__init__(nn.LayerNorm(width), nn.Dropout(dropout), nn.Linear(width, num_classes))
+    def __init__(self, width: int, num_classes: int, dropout: float = 0.5, norm: bool = True):
+        first = nn.LayerNorm(width) if norm else nn.Identity()
+        super().__init__(first, nn.Dropout(dropout), nn.Linear(width, num_classes))
 
     def forward(self, video_BD: Tensor, text: Tensor | None, features: Features) -> Tensor:  # type: ignore[override]
         return super().forward(video_BD)

@@ -7,11 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from stillmotion.errors import StillmotionError, did_you_mean
-from stillmotion.recipes import a5, actionclip, attentive_probe, evl, linear_probe, step, vificlip, xclip, zero_shot
+from stillmotion.recipes import (
+    a5,
+    actionclip,
+    attentive_probe,
+    change_probe,
+    evl,
+    linear_probe,
+    step,
+    vificlip,
+    xclip,
+    zero_shot,
+)
 from stillmotion.recipes.base import Maker, Recipe
 
 OWN_CLIPS: tuple[Maker, ...] = (
-    evl.evl, step.step, attentive_probe.attentive_probe, a5.a5,
+    evl.evl, step.step, attentive_probe.attentive_probe, change_probe.change_probe, a5.a5,
     vificlip.vificlip, xclip.xclip, actionclip.actionclip,
     linear_probe.linear_probe, linear_probe.single_frame, zero_shot.zero_shot,
 )  # fmt: skip

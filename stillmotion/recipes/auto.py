@@ -5,6 +5,7 @@ from dataclasses import replace
 from stillmotion.methods import EVL
 from stillmotion.recipes.attentive_probe import attentive_probe
 from stillmotion.recipes.base import Maker, Recipe
+from stillmotion.recipes.change_probe import change_probe
 from stillmotion.recipes.evl import evl
 from stillmotion.recipes.linear_probe import linear_probe
 from stillmotion.recipes.step import step
@@ -24,6 +25,7 @@ def evl_motion() -> Recipe[EVL]:
 
 CANDIDATES: dict[str, Maker] = {
     "linear_probe": linear_probe,
+    "change_probe": change_probe,
     "step": step,
     "attentive_probe": attentive_probe,
     "evl without modules": evl_appearance,
@@ -32,9 +34,9 @@ CANDIDATES: dict[str, Maker] = {
 }
 
 COMBINATIONS: tuple[tuple[str, ...], ...] = (
-    ("attentive_probe", "step"),
+    ("attentive_probe", "change_probe"),
+    ("evl without modules", "change_probe"),
     ("evl without modules", "step"),
     ("evl without modules", "evl motion"),
-    ("attentive_probe", "evl motion"),
 )
 """Averages worth looking at, of heads that are trained anyway: one that sees no order, and one that does."""

@@ -19,7 +19,7 @@ from stillmotion.errors import StillmotionError
 from stillmotion.experiment import Job, fit, fit_together, make_caches
 from stillmotion.features.memory import Memory
 from stillmotion.features.store import FeatureStore
-from stillmotion.methods import EVL, AttentiveProbe, LinearProbe, ViFiCLIP
+from stillmotion.methods import EVL, AttentiveProbe, ChangeProbe, LinearProbe, ViFiCLIP
 from stillmotion.recipes.base import Place, Recipe
 from stillmotion.sweep import sweep
 from stillmotion.training import loop
@@ -37,6 +37,7 @@ def recipes(clip: Path) -> dict[str, Recipe[Any]]:
         "lr": replace(evl, train=replace(TRAIN, lr=1e-2)),
         "seed": replace(evl, train=replace(TRAIN, seed=1, batch_size=3, micro_batch=2)),
         "linear": replace(evl, method=LinearProbe(num_frames=4, dropout=0.3), train=replace(TRAIN, epochs=5)),
+        "change": replace(evl, method=ChangeProbe(num_frames=4, blocks=2)),
         "attentive": replace(evl, method=AttentiveProbe(num_frames=4), augment="crop", cached_views=2),
     }
 
@@ -80,9 +81,9 @@ def test_together_each_has_the_bits_that_it_has_alone(
     made = jobs(tiny_clip, folder_of_videos, tmp_path / "together")
     results = fit_together(made, make_caches(made[0].recipe, made[0].place))
     assert same(alone, trained(tmp_path / "together"))
-    assert len(alone) == 5 and not torch.equal(alone["evl"]["head.2.weight"], alone["lr"]["head.2.weight"])
+    assert len(alone) == 6 and not torch.equal(alone["evl"]["head.2.weight"], alone["lr"]["head.2.weight"])
     assert len(reads) > 40 and set(reads.values()) == {1}, "every tensor is read from disk once, for all and for ever"
-    for name, result in zip(alone, results):
+    for name, result in zip(recipes(tiny_clip), results):
         assert json.loads((tmp_path / "alone" / name / "results.json").read_text())["top1"] == result.report.top1
 
 
@@ -128,7 +129,7 @@ def test_memory_forgets_what_was_not_asked_for_longest() -> None:
     memory, read = Memory(budget=3 * 4), list[str]()
 
     def get(name: str) -> None:
-        memory.get(name, lambda: (read.append(name), torch.ones(1))[1])
+        memory.get(name, lambda: (read.append(name), {"x": torch.ones(1)})[1])
 
     for name in "abcacdbd":
         get(name)
