@@ -21,11 +21,13 @@ import tyro
 from sections import RESULTS, machine, markdown, write_section
 from tiny import write_clip, write_tower
 
-from stillmotion.auto import Auto, auto, other_orders
+from stillmotion.auto import Auto, auto
 from stillmotion.data.source import Data, load_data
 from stillmotion.experiment import Job, fit_together, make_caches
 from stillmotion.files import atomic_write, write_json
 from stillmotion.recipes.base import Place
+from stillmotion.search import Search
+from stillmotion.training.learner import Diverged
 
 ORDERS = ("full", "shuffled", "reversed", "frozen")
 
@@ -74,14 +76,18 @@ def cell(options: Options, fold: int, seed: int) -> dict[str, Any]:
     choice = auto(choosing, data, place)
     recipes = choosing.recipes()
     caches = make_caches(next(iter(recipes.values())), place)
+    search = Search(recipes, data, place, caches)
     parts = load_data(data, seed, caches.digests)
+    search.clips = parts
     jobs = [
         Job(recipe=recipe, clips=parts, data=data, place=replace(place, out=folder / name.replace(" ", "_")))
         for name, recipe in recipes.items()
     ]
     held_out = {}
     for job, name, result in zip(jobs, recipes, fit_together(jobs, caches, keep=True)):
-        held_out[name] = dict(other_orders(result, job.recipe, parts, place, caches).top1)
+        if isinstance(result, Diverged):
+            raise result
+        held_out[name] = dict(search.other_orders(job.recipe, result).top1)
         result.folder.model.unlink()  # 130 MB each
     found = {"auto": choice.to_dict(), "candidates": held_out}
     write_json(done, found)

@@ -17,6 +17,7 @@ from stillmotion.data.text_features import read_text_features
 from stillmotion.errors import StillmotionError
 from stillmotion.eval.report import Report
 from stillmotion.files import Digests, sha256, short_digest
+from stillmotion.methods import Method
 from stillmotion.models.video_clip import VideoCLIP
 from stillmotion.progress import say
 from stillmotion.recipes.base import HERE, Place, Recipe
@@ -25,7 +26,7 @@ from stillmotion.start import start_from
 from stillmotion.training.batches import BatchPlan
 from stillmotion.training.learner import Learner
 from stillmotion.training.objective import make_objective
-from stillmotion.training.tuning import Tune, explain, rules
+from stillmotion.training.tuning import explain, rules
 
 Names = tuple[str, ...]
 
@@ -35,7 +36,7 @@ def make_learner(
 ) -> Learner:
     """Build a run's model and what trains it, on these clips, which came from `data`."""
     names = data.names(clips.classes)
-    tokens = class_embeddings(data, clips.classes, weights, recipe.method.tune()) if recipe.method.needs_text else None
+    tokens = class_embeddings(data, clips.classes, weights, recipe.method)
     train, method = recipe.train, recipe.method
     objective = make_objective(method.objective, len(clips.classes), train, accelerator.num_processes)
     model = build(recipe, weights, clips.classes, names, place)
@@ -59,13 +60,15 @@ def make_learner(
     return Learner(model, method.tune(), objective, train, plan, accelerator, tokens)
 
 
-def class_embeddings(data: Data, classes: Names, weights: Weights, tunes: Sequence[Tune]) -> Tensor | None:
-    """Class embeddings (K, E) that stand for a text tower; None: it is there.
-    Raises `StillmotionError`: not such a file, or the method trains the text tower.
+def class_embeddings(data: Data, classes: Names, weights: Weights, method: Method) -> Tensor | None:
+    """Class embeddings (K, E) that stand for a text tower; None: none are given.
+    Raises `StillmotionError`: not such a file, or the method reads no class names, or trains the text tower.
     """
     if data.text_features is None:
         return None
-    if any(tune.pattern.startswith("text") for tune in tunes):
+    if not method.needs_text:
+        raise StillmotionError("--text-features goes with methods that compare videos with class names; leave it out")
+    if any(tune.pattern.startswith("text") for tune in method.tune()):
         raise StillmotionError(
             f"{data.text_features} stands for a text tower, which then does not train; train the image tower alone "
             "(vificlip --tuned image)"

@@ -1,5 +1,6 @@
 """Several trained models as one file: the average of their class probabilities."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -12,8 +13,9 @@ from stillmotion.eval.report import Report, write_predictions
 from stillmotion.experiment import Job, Result, configuration, read_result
 from stillmotion.files import write_json
 from stillmotion.methods import Average
-from stillmotion.progress import is_main_process
+from stillmotion.origin import write_origin
 from stillmotion.recipes.base import Recipe
+from stillmotion.training.accelerator import make_accelerator
 from stillmotion.training.run_folder import RunFolder
 
 
@@ -30,27 +32,30 @@ def average(job: Job, parts: Sequence[Result]) -> Result:
     Their scores are averaged as the model in the file averages them.
     """
     assert job.place.out is not None
+    accelerator = make_accelerator(job.recipe.train)
     config = configuration(job.recipe, job.data, job.place)
-    folder = RunFolder(job.place.out, config, job.place.overwrite, keep=True)
-    try:
+    with accelerator.main_process_first():
+        folder = RunFolder(job.place.out, config, job.place.overwrite, keep=True)
+    with contextlib.closing(folder):
         if folder.finished:
             return read_result(folder)
-        (train, val), found = job.clips, [part.scores for part in parts]
-        scores = replace(found[0], probabilities=torch.stack([s.probabilities for s in found]).mean(dim=0))
-        report, trained = Report.of(scores, train.classes), sum(part.trained_parameters for part in parts)
-        if is_main_process():
-            cards = [read_card(part.folder.model) for part in parts]
-            state = {}
-            for i, part in enumerate(parts):
-                for name, tensor in load_file(part.folder.model).items():
-                    room, _, rest = name.partition(".")
-                    state[f"{room}.parts.{i}.{rest}"] = tensor
-            training = {"run": config, "parts": [card.training for card in cards], "top1": report.top1}
-            card = replace(cards[0], method=job.recipe.method, training=training)
-            write_predictions(folder.path / "predictions.jsonl", scores, [c.path for c in val.clips], val.classes)
-            save_model(folder.model, state, card)
-            seconds = sum(part.seconds for part in parts)
-            write_json(folder.results, asdict(report) | {"trained_parameters": trained, "seconds": seconds})
-    finally:
-        folder.close()
-    return Result(folder, report, scores, trained)
+        if accelerator.is_main_process:
+            _write(job, parts, folder, config)
+        accelerator.wait_for_everyone()
+        return read_result(folder)
+
+
+def _write(job: Job, parts: Sequence[Result], folder: RunFolder, config: dict[str, Any]) -> None:
+    (train, val), found, state = job.clips, [part.scores for part in parts], {}
+    scores = replace(found[0], probabilities=torch.stack([s.probabilities for s in found]).mean(dim=0))
+    cards, report = [read_card(part.folder.model) for part in parts], Report.of(scores, train.classes)
+    for i, part in enumerate(parts):
+        for name, tensor in load_file(part.folder.model).items():
+            room, _, rest = name.partition(".")
+            state[f"{room}.parts.{i}.{rest}"] = tensor
+    training = {"run": config, "parts": [card.training for card in cards], "top1": report.top1}
+    write_origin(folder.path / "origin.json")
+    write_predictions(folder.path / "predictions.jsonl", scores, [c.path for c in val.clips], val.classes)
+    save_model(folder.model, state, replace(cards[0], method=job.recipe.method, training=training))
+    more = {"trained_parameters": sum(part.trained_parameters for part in parts)}
+    write_json(folder.results, asdict(report) | more | {"seconds": sum(part.seconds for part in parts)})

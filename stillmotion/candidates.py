@@ -15,7 +15,7 @@ from stillmotion.progress import say
 from stillmotion.recipes.base import Recipe
 
 LEVEL = 0.01
-"""Chance at which a candidate that is dropped early was only unlucky."""
+"""Chance that any candidate that is as good as the best is dropped early; it is shared out among them (Bonferroni)."""
 
 
 @dataclass
@@ -78,12 +78,13 @@ def average_of(parts: Sequence[Candidate]) -> Candidate:
 
 
 def drop_worse(candidates: Sequence[Candidate]) -> None:
-    """Drop those that lose to the best one on the clips of the last fold beyond doubt."""
+    """Drop those that lose to the best one on the clips of the last fold, by a one-sided sign test at `LEVEL`."""
     best = max(candidates, key=lambda c: c.folds[-1])
+    level = LEVEL / max(1, len(candidates) - 1)
     for candidate in candidates:
         one, other = right(best.scores[-1]), right(candidate.scores[-1])
         won, lost = int((one & ~other).sum()), int((other & ~one).sum())
-        if won + lost and binomtest(won, won + lost, alternative="greater").pvalue < LEVEL:
+        if won + lost and binomtest(won, won + lost, alternative="greater").pvalue < level:
             candidate.dropped = True
             say(f"{candidate.name} is dropped: {best.name} is right on {won} clips where it is wrong, wrong on {lost}")
 

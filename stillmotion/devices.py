@@ -1,8 +1,12 @@
 """Where to run, by name, and whether it is there."""
 
+import os
 import re
+from typing import Any
 
 import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from stillmotion.errors import StillmotionError
 
@@ -28,3 +32,26 @@ def find_device(name: str | torch.device | None = None) -> torch.device:
     if name == "mps" and not torch.backends.mps.is_available():
         raise StillmotionError("device 'mps' is not here: it is Apple's GPU; use cpu or auto")
     return torch.device(name)
+
+
+def accelerate_on(name: str | None, **options: Any) -> Accelerator:
+    """Start Accelerate on a device by name; under `accelerate launch` it joins the other processes.
+    Raises `StillmotionError`: there is no such device, or one is named where each process has its own.
+
+    Accelerate's state is one for the process, and remembers the first device and precision: it begins anew here.
+    """
+    device, alone = find_device(name), int(os.environ.get("WORLD_SIZE", "1")) == 1
+    named = ":" in str(device) or device.type == "mps"
+    if named and not alone:
+        raise StillmotionError(f"device {name!r} is for one process, here every process has its own; leave it out")
+    AcceleratorState._reset_state(reset_partial_state=alone)
+    if named:
+        os.environ[_VARIABLE] = str(device)
+    try:
+        return Accelerator(cpu=device.type == "cpu", **options)
+    finally:
+        if named:
+            del os.environ[_VARIABLE]
+
+
+_VARIABLE = "ACCELERATE_TORCH_DEVICE"

@@ -26,7 +26,7 @@ from stillmotion.progress import say
 from stillmotion.recipes.base import HERE, Place, Recipe, declared, plain
 from stillmotion.source import Caches, FeatureSource, PixelSource, Source, feature_folder, fill_together, runtime_of
 from stillmotion.training.accelerator import make_accelerator
-from stillmotion.training.learner import Learner
+from stillmotion.training.learner import Diverged, Learner
 from stillmotion.training.loop import Callback, Trainer, train_together
 from stillmotion.training.run_folder import RunFolder
 
@@ -39,11 +39,8 @@ class Result:
     report: Report
     scores: Scores
     trained_parameters: int
-
-    @property
-    def seconds(self) -> float:
-        """Time spent in optimizer steps, over all resumptions."""
-        return self.folder.training_seconds()
+    seconds: float
+    """Time spent in optimizer steps, over all resumptions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,22 +85,34 @@ def fit(
     caches.weights(recipe, place.start_from, data.text_features)  # before many files are read
     clips = load_data(data, recipe.train.seed, caches.digests)
     place = replace(place, out=place.out or Path("runs") / name)
-    return fit_together([Job(recipe=recipe, clips=clips, data=data, place=place)], caches, keep, callback)[0]
+    return fit_job(Job(recipe=recipe, clips=clips, data=data, place=place), caches, keep, callback)
+
+
+def fit_job(job: Job, caches: Caches, keep: bool = False, callback: Callback | None = None) -> Result:
+    """Train one model; see `fit`."""
+    (result,) = fit_together([job], caches, keep, callback)
+    if isinstance(result, Diverged):
+        raise result
+    return result
 
 
 def fit_together(
     jobs: Sequence[Job], caches: Caches, keep: bool = False, callback: Callback | None = None
-) -> list[Result]:
+) -> list[Result | Diverged]:
     """Train several models over the same passes of the feature cache; raises as `fit`, whose other arguments they are.
 
-    Each ends with the bits that it has alone. Methods that train the backbone are trained one after the other.
+    Each ends with the bits that it has alone. Methods that train the backbone are trained one after the other. Of
+    several that are trained together, the place of one whose loss is not finite has that error.
     """
-    results: dict[int, Result] = {}
+    if len(jobs) > 1 and any(job.recipe.train.track for job in jobs):
+        raise StillmotionError("--track follows one run; leave it out, and train the best setting with it")
+    results: dict[int, Result | Diverged] = {}
     for kind in dict.fromkeys(job.together for job in jobs):
         alike = [i for i, job in enumerate(jobs) if job.together == kind]
         with contextlib.ExitStack() as stack:
             runs = [stack.enter_context(contextlib.closing(_Run(jobs[i], caches, keep))) for i in alike]
             todo = [run for run in runs if not run.folder.finished]
+            caches.remember(len(todo) > 1 or all(run.reads_here for run in todo))
             for run in todo:
                 run.prepare(caches)
             fill_together([(run.source, run.recipe.method.reads()) for run in todo])
@@ -112,6 +121,8 @@ def fit_together(
             for run in todo:
                 run.finish()
             results |= {i: run.result or read_result(run.folder) for i, run in zip(alike, runs)}
+            for run in todo:
+                run.forget()
     return [results[i] for i in range(len(jobs))]
 
 
@@ -121,7 +132,7 @@ class _Run:
     learner: Learner
     source: Source
     trainer: Trainer
-    result: Result | None = None
+    result: Result | Diverged | None = None
 
     def __init__(self, job: Job, caches: Caches, keep: bool):
         recipe, place = job.recipe, job.place
@@ -137,9 +148,23 @@ class _Run:
             self.folder = RunFolder(place.out, self.config | own, place.overwrite, keep, defaults | own)
             if self.accelerator.is_main_process and not self.folder.finished:
                 write_origin(place.out / "origin.json")
-        self.close = self.folder.close
         self.bad = BadVideos(self.folder.bad_videos, sum(map(len, job.clips)), job.data.max_bad)
         self.seen: dict[int, Scores] = {}
+
+    def close(self) -> None:
+        """Let others have the folder, and end its tracker."""
+        self.folder.close()
+        if self.accelerator.num_processes == 1:  # with others it would wait for them, who may be gone
+            self.accelerator.end_training()
+
+    @property
+    def reads_here(self) -> bool:
+        """Whether this process reads the clips when the run is alone."""
+        return data_workers(self.recipe.train.workers, self.accelerator.device.type) == 0
+
+    def forget(self) -> None:
+        """Let go of what trained: run and trainer know each other, and would stay until Python looks for such pairs."""
+        del self.trainer, self.learner, self.source
 
     def prepare(self, caches: Caches) -> None:
         """Build what trains, and where its batches come from."""
@@ -163,6 +188,9 @@ class _Run:
 
     def finish(self) -> None:
         """Score the validation clips, and write down what came of it, the model before the numbers."""
+        if self.trainer.diverged is not None:
+            self.result = self.trainer.diverged
+            return
         (train, val), folder, epoch = self.job.clips, self.folder, self.trainer.last_epoch
         scores = self.seen.get(epoch) or evaluate(self.learner, self.source.val)
         if not self.trainer.best.decided:
@@ -171,24 +199,22 @@ class _Run:
             self.bad.add(video)
         report = Report.of(scores, train.classes)
         model: Any = self.learner.model
-        trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        trained, seconds = sum(p.numel() for p in model.parameters() if p.requires_grad), folder.training_seconds()
         if self.accelerator.is_main_process:
             # What `read_result` reads.
             write_predictions(folder.path / "predictions.jsonl", scores, [c.path for c in val.clips], val.classes)
             if self.job.save:
-                runtime, names = (
-                    runtime_of(self.recipe, self.accelerator.device.type),
-                    self.job.data.names(train.classes),
-                )
+                runtime = runtime_of(self.recipe, self.accelerator.device.type)
+                names = self.job.data.names(train.classes)
                 described = card(self.recipe, self.weights, model, names, report, self.config, runtime, epoch)
                 save_model(folder.model, model.state_dict(), described)
-            more = {"trained_parameters": trained, "seconds": folder.training_seconds(), "epoch": epoch}
+            more = {"trained_parameters": trained, "seconds": seconds, "epoch": epoch}
             write_json(folder.results, asdict(report) | more)
             folder.finish()
         self.accelerator.wait_for_everyone()
         if self.bad.found:
             say(self.bad.summary())
-        self.result = Result(folder, report, scores, trained)
+        self.result = Result(folder, report, scores, trained, seconds)
 
 
 def refuse_untrained(recipe: Recipe[Any]) -> None:
@@ -199,9 +225,7 @@ def refuse_untrained(recipe: Recipe[Any]) -> None:
 
 def make_caches(recipe: Recipe[Any], place: Place) -> Caches:
     """The feature caches for a recipe's runs; digests are remembered where there is a cache at all."""
-    digests = Digests(feature_folder(place.cache) if recipe.method.frozen else None)
-    device = make_accelerator(recipe.train).device.type
-    return Caches(place.cache, digests, memory=data_workers(recipe.train.workers, device) == 0)
+    return Caches(place.cache, Digests(feature_folder(place.cache) if recipe.method.frozen else None))
 
 
 def configuration(recipe: Recipe[Any], data: Data, place: Place) -> dict[str, Any]:
@@ -238,10 +262,11 @@ def read_result(folder: RunFolder) -> Result:
     """Read what a finished run gave. Raises `StillmotionError`: a file of it is missing or damaged."""
     file, scores = folder.results, read_predictions(folder.path / "predictions.jsonl")
     try:
-        trained = int(json.loads(file.read_text(encoding="utf-8"))["trained_parameters"])
+        numbers = json.loads(file.read_text(encoding="utf-8"))
+        trained, seconds = int(numbers["trained_parameters"]), float(numbers["seconds"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise StillmotionError(f"cannot read {file} ({error!r}); pass --overwrite to train again") from error
-    return Result(folder, Report.of(scores, scores.classes), scores, trained)
+    return Result(folder, Report.of(scores, scores.classes), scores, trained, seconds)
 
 
 def evaluate(learner: Learner, dataset: Any, quiet: bool = False) -> Scores:

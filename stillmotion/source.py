@@ -48,15 +48,19 @@ class Source(Protocol):
 class Caches:
     """What the runs of a process share: feature caches, each opened once, in a folder (None: the user's), the digests
     of files, memory, and the weights that were loaded.
-
-    `memory` is off where other processes read the clips.
     """
 
-    def __init__(self, folder: Path | None = None, digests: Digests | None = None, memory: bool = True):
+    def __init__(self, folder: Path | None = None, digests: Digests | None = None):
         self.folder, self.digests = feature_folder(folder), digests or Digests(None)
-        self.memory = Memory() if memory else None
+        self.memory: Memory | None = None
         self._open: dict[str, FeatureStore] = {}
         self._weights: dict[Any, Weights] = {}
+
+    def remember(self, on: bool) -> None:
+        """Keep what is read in memory, or not: where other processes read the clips, each would have its own."""
+        self.memory = (self.memory or Memory()) if on else None
+        for store in self._open.values():
+            store.memory = self.memory
 
     def open(self, spec: FeatureSpec) -> FeatureStore:
         """The cache of a way of computing features."""

@@ -1,5 +1,6 @@
 """Many settings of one recipe, trained over the same passes of the feature cache."""
 
+import itertools
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +11,9 @@ from stillmotion.data.source import Data, load_data
 from stillmotion.errors import StillmotionError
 from stillmotion.experiment import Job, Result, fit_together, make_caches, refuse_untrained
 from stillmotion.files import write_json
+from stillmotion.progress import is_main_process
 from stillmotion.recipes.base import HERE, Place, Recipe
+from stillmotion.training.learner import Diverged
 
 Values = Mapping[str, str]
 """What sets a model of a sweep apart: values of options, by name."""
@@ -42,6 +45,7 @@ def sweep(
     from there, and what is finished is kept.
 
     Each model lies in a folder of its own inside `place.out`, with the bits that it would have from training it alone.
+    A setting whose loss is not finite is named in `sweep.json`, and the others are trained.
     Where clips are split off for validation, the seed decides which, as it does in training alone.
     """
     out = place.out or Path("runs") / name
@@ -53,11 +57,20 @@ def sweep(
         Job(recipe=r, clips=clips[r.train.seed], data=data, place=replace(place, out=out / folder_name(values)))
         for values, r in settings
     ]
-    if len({job.place.out for job in jobs}) < len(jobs):
+    if any(a.recipe == b.recipe for a, b in itertools.combinations(jobs, 2)):
         raise StillmotionError("a value is given twice; give each once")
+    file = out / "sweep.json"
+    if is_main_process():
+        file.unlink(missing_ok=True)  # of an earlier sweep
     results = fit_together(jobs, caches, keep=True)
-    rows = _by_setting([values for values, _ in settings], results)
-    write_json(out / "sweep.json", {"settings": [_plain(row, out) for row in rows]})
+    good = [(values, r) for (values, _), r in zip(settings, results) if isinstance(r, Result)]
+    failed = [(values, r) for (values, _), r in zip(settings, results) if isinstance(r, Diverged)]
+    if not good:
+        raise failed[0][1]
+    rows = _by_setting(good)
+    if is_main_process():
+        diverged = [{"values": dict(values), "error": str(error)} for values, error in failed]
+        write_json(file, {"settings": [_plain(row, out) for row in rows], "diverged": diverged})
     return rows
 
 
@@ -66,11 +79,11 @@ def folder_name(values: Values) -> str:
     return "_".join(f"{name}-{value}".replace("/", "-").replace(":", "-") for name, value in values.items())
 
 
-def _by_setting(values: list[Values], results: list[Result]) -> list[Setting]:
+def _by_setting(found: Sequence[tuple[Values, Result]]) -> list[Setting]:
     grouped: dict[tuple[tuple[str, str], ...], list[Result]] = {}
-    for value, result in zip(values, results):
+    for value, result in found:
         grouped.setdefault(tuple((k, v) for k, v in value.items() if k != "seed"), []).append(result)
-    rows = [Setting(dict(key), tuple(found)) for key, found in grouped.items()]
+    rows = [Setting(dict(key), tuple(results)) for key, results in grouped.items()]
     return sorted(rows, key=lambda row: -row.mean)
 
 

@@ -43,14 +43,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "libraries": BASE | {"data", "weights", "models", "backbones", "classifier"},
     "count": BASE | {"models", "backbones", "training", "methods"},
     "source": BASE | {"data", "models", "backbones", "features", "recipes", "checkpoint"},
-    "assemble": BASE | {"data", "models", "backbones", "training", "eval", "recipes", "source", "checkpoint", "start"},
+    "assemble": BASE
+    | {"data", "methods", "models", "backbones", "training", "eval", "recipes", "source", "checkpoint", "start"},
     "experiment": BASE
     | {"data", "models", "backbones", "training", "eval", "recipes", "source", "checkpoint", "assemble", "origin"},
-    "sweep": BASE | {"data", "recipes", "experiment"},
+    "sweep": BASE | {"data", "recipes", "training", "experiment"},
     "candidates": BASE | {"eval", "recipes", "experiment"},
-    "average": BASE | {"eval", "methods", "recipes", "training", "checkpoint", "experiment"},
-    "auto": BASE
+    "average": BASE | {"eval", "methods", "origin", "recipes", "training", "checkpoint", "experiment"},
+    "search": BASE
     | {"data", "models", "training", "eval", "recipes", "source", "checkpoint", "average", "experiment", "candidates"},
+    "auto": BASE | {"data", "training", "eval", "recipes", "experiment", "candidates", "search"},
     "origin": BASE,
     "report": BASE | {"data", "eval", "explain", "classifier"},
     "run_report": BASE | {"classifier", "report"},

@@ -148,7 +148,7 @@ def test_what_order_adds_is_said() -> None:
         "run": {FULL: 0.9, "shuffled": 0.9, "reversed": 0.9, "frozen": 0.8},
     }
     found = OrderTest({FULL: 0.93, "shuffled": 0.91, "reversed": 0.9, "frozen": 0.7}, per_class)
-    assert str(found) == "Appearance alone gives 91 %, order adds 2 points; sit needs it."
+    assert str(found) == "The clip backwards gives 90 %, order adds 3 points; sit needs it."
     assert found.to_dict()["per_class"]["sit"]["reversed"] == 0.1
 
 
@@ -210,6 +210,21 @@ def test_auto_goes_on_where_it_was_stopped(
     assert torch.equal(found.result.scores.probabilities, whole.result.scores.probabilities)
 
 
+def test_the_folder_is_claimed_before_anything_is_trained(
+    folder_of_videos: Path, deep_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = replace(OPTIONS, backbone=str(deep_clip), candidates=("linear_probe",), epochs=1)
+    data, place = Data(data=folder_of_videos), Place(out=tmp_path / "a", cache=tmp_path / "cache")
+    choice = auto(options, data, place)
+    assert len(choice.candidates[0].folds) == 2, "one candidate is no race"
+    monkeypatch.setattr(loop.Trainer, "_step", lambda *_: pytest.fail("trained"))
+    with pytest.raises(StillmotionError, match=r"holds a run with other settings \(auto.epochs was 1, is 2\)"):
+        auto(replace(options, epochs=2), data, place)
+    auto(replace(options, save_minutes=5.0), data, place)
+    monkeypatch.undo()
+    assert auto(replace(options, epochs=2), data, replace(place, overwrite=True)).winner.name == "linear_probe"
+
+
 def test_candidates_that_read_what_the_backbone_lacks_are_left_out(
     folder_of_videos: Path, deep_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -244,7 +259,7 @@ def test_a_backbone_that_mixes_frames_is_tested_on_videos(
     monkeypatch.setattr(
         order, "score", lambda m, d, *a, **k: (scored.append(type(d).__name__), whole(m, d, *a, **k))[1]
     )
-    monkeypatch.setattr(sys.modules["stillmotion.auto"], "sees_frames_alone", lambda card: False)
+    monkeypatch.setattr(sys.modules["stillmotion.search"], "sees_frames_alone", lambda card: False)
     videos = auto(options, data, Place(out=tmp_path / "a", cache=cache))
     assert scored == ["VideoDataset"] * 3
     assert videos.order == features.order

@@ -1,8 +1,11 @@
 """Devices by name: those that are here, and one line for the others."""
 
+import os
+
 import pytest
 import torch
 
+from stillmotion import devices
 from stillmotion.devices import find_device
 from stillmotion.errors import StillmotionError
 from stillmotion.training.accelerator import make_accelerator
@@ -54,3 +57,15 @@ def test_training_says_which_device_is_not_there(device: str, said: str) -> None
     with pytest.raises(StillmotionError, match=said):
         make_accelerator(Train(device=device))
     assert make_accelerator(Train(device="cpu")).device.type == "cpu"
+
+
+def test_every_run_of_a_process_is_on_its_own_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device that is named for one run is not that of the next; `meta` stands for a GPU."""
+    find = devices.find_device
+    monkeypatch.setattr(devices, "find_device", lambda name: torch.device("meta:1") if name == "cuda:1" else find(name))
+    kinds = [make_accelerator(Train(device=name)).device.type for name in ("cpu", "cuda:1", "cpu", "auto")]
+    assert kinds == ["cpu", "meta", "cpu", find("auto").type]
+    assert "ACCELERATE_TORCH_DEVICE" not in os.environ
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(StillmotionError, match="here every process has its own; leave it out"):
+        make_accelerator(Train(device="cuda:1"))

@@ -26,6 +26,7 @@ from tests.videos import write_video
 NAMES = ("left", "right", "up")
 SIZES: dict[str, dict[str, Any]] = {
     "evl": {"layers": 2},
+    "change_probe": {"blocks": 2},
     "actionclip": {"layers": 1},
     "a5": {"prefix": 2, "postfix": 2},
 }

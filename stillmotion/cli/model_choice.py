@@ -55,14 +55,9 @@ class ModelChoice:
         """Start Accelerate on the chosen device; under `accelerate launch` it joins the other processes.
         Raises `StillmotionError`: there is no such device.
         """
-        from accelerate import Accelerator
+        from stillmotion.devices import accelerate_on
 
-        from stillmotion.devices import find_device
-
-        where = find_device(self.device)
-        if self.device not in ("auto", "cpu"):
-            os.environ["ACCELERATE_TORCH_DEVICE"] = str(where)
-        return Accelerator(cpu=where.type == "cpu")
+        return accelerate_on(self.device)
 
     def by_name(self) -> bool:
         """Whether the model is named by its kind, so that the classes come from the user or the data."""

@@ -184,6 +184,7 @@ def _write_csv(path: Path, rows: list[Row]) -> None:
 
 def _read_csv(path: Path) -> list[Row]:
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        csv.field_size_limit(1 << 30)  # scores of many classes are one field
         reader = csv.DictReader(file, strict=True)
         if tuple(reader.fieldnames or ()) != COLUMNS:
             raise ValueError("other columns")

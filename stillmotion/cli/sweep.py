@@ -75,6 +75,8 @@ def _options(words: Sequence[str]) -> list[tuple[str, list[str]]]:
     for word in words:
         if word.startswith("--"):
             option, equals, value = word.partition("=")
+            if option in dict(found):
+                raise StillmotionError(f"{option} is given twice; give all of its values once")
             found.append((option, [value] if equals else []))
         elif found:
             found[-1][1].append(word)

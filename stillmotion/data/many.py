@@ -129,7 +129,7 @@ def outcomes(
 
 def several(videos: Iterable[VideoInput]) -> Iterable[VideoInput]:
     """The videos, where they are several. Raises `StillmotionError`: one video, whose parts would be taken for some."""
-    one = isinstance(videos, (str, os.PathLike, bytes, Video, Frames)) or hasattr(videos, "read")
+    one = isinstance(videos, (str, os.PathLike, bytes, bytearray, memoryview, Video, Frames)) or hasattr(videos, "read")
     if one or getattr(videos, "ndim", 5) <= 4:
         raise StillmotionError(f"{name_of(videos)} is one video; pass a list of videos")  # type: ignore[arg-type]
     if not isinstance(videos, Iterable):

@@ -61,12 +61,18 @@ def needing(order: Mapping[str, Any]) -> list[str]:
 
 
 def in_words(order: Mapping[str, Any]) -> str:
-    """One sentence: what appearance gives, what the order of frames adds, and which classes need it."""
-    full, shuffled = order["full"], order["shuffled"]
-    points, names = 100 * (full - shuffled), needing(order)
+    """One sentence: what appearance gives, what the order of frames adds, and which classes need it.
+
+    It speaks of one model, which may not see what another would.
+    """
+    full, shuffled, names = order["full"], order["shuffled"], needing(order)
+    points = 100 * (full - min(shuffled, order["reversed"]))
+    if all(order[way] == full for way in ("shuffled", "reversed")) and not names:
+        return f"This model gives {100 * full:.0f} % in any order of the frames: it uses none."
+    how = "Appearance alone" if shuffled <= order["reversed"] else "The clip backwards"
     adds = f"order adds {_count(points)}" if points > 0 else "the order of frames adds nothing"
     who = f"{_listed(names)} {'needs' if len(names) == 1 else 'need'} it" if names else "no class needs it"
-    return f"Appearance alone gives {100 * shuffled:.0f} %, {adds}; {who}."
+    return f"{how} gives {100 * min(shuffled, order['reversed']):.0f} %, {adds}; {who}."
 
 
 def _count(points: float) -> str:

@@ -16,11 +16,17 @@ from stillmotion.training.tuning import Tune
 
 
 class Readers(nn.Module):
-    """The embeddings of several readers, one behind the other: (B, D1 + D2 + ...)."""
+    """The embeddings of several readers, one behind the other: (B, D1 + D2 + ...).
+
+    Where it looks is where the first reader looks that has an `attention`.
+    """
 
     def __init__(self, parts: Sequence[nn.Module]):
         super().__init__()
         self.parts = nn.ModuleList(parts)
+        looking = [part for part in parts if hasattr(part, "attention")]
+        if looking:
+            self.attention = looking[0].attention
 
     def forward(self, features: Features) -> Tensor:
         return torch.cat([part(features) for part in self.parts], dim=-1)

@@ -1,6 +1,7 @@
 """The page of one run: what it got right, what it got wrong, and how it was made."""
 
 from pathlib import Path
+from typing import Any
 
 from stillmotion.classifier import Classifier, load
 from stillmotion.errors import StillmotionError
@@ -88,8 +89,17 @@ def _about(run: Run) -> list[tuple[str, str]]:
     found, recipe = [("folder", str(run.folder))], run.config.get("recipe", {})
     if run.kind is TRAINED and recipe:
         fields = recipe.get("method", {}).items()
-        settings = ", ".join(f"{name} {value}" for name, value in fields if name != "name" and value is not None)
+        settings = ", ".join(
+            f"{name} {_named(value)}" for name, value in fields if name != "name" and value is not None
+        )
         found += [("method", f"{run.method} ({settings})"), ("backbone", str(recipe.get("backbone", "")))]
     if "trained_parameters" in run.numbers:
         found += [("trained", f"{run.numbers['trained_parameters']:,} parameters in {duration(run.seconds)} of steps")]
     return found
+
+
+def _named(value: Any) -> str:
+    """A setting in words; the parts of an average by their names."""
+    if isinstance(value, list) and value and all(isinstance(part, dict) for part in value):
+        return " + ".join(str(part.get("name")) for part in value)
+    return str(value)

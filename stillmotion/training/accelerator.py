@@ -1,13 +1,11 @@
 """Where a run takes place: Accelerate, told of devices, precision and trackers."""
 
-import os
 from importlib.util import find_spec
 from pathlib import Path
 
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 
-from stillmotion.devices import find_device
+from stillmotion.devices import accelerate_on
 from stillmotion.errors import StillmotionError, missing
 from stillmotion.training.config import Train
 
@@ -21,12 +19,10 @@ def make_accelerator(train: Train, folder: Path | None = None) -> Accelerator:
     if tracker and find_spec(tracker) is None:
         raise missing(tracker, f"--track {tracker}")
     precision = "no" if train.precision == "fp32" else train.precision
-    device = find_device(train.device)
-    if train.device not in ("auto", "cpu"):
-        os.environ["ACCELERATE_TORCH_DEVICE"] = str(device)
-    AcceleratorState._reset_state()  # it is one for the process, and refuses the precision of a second run
     try:
-        return Accelerator(cpu=device.type == "cpu", mixed_precision=precision, log_with=tracker, project_dir=folder)
+        return accelerate_on(train.device, mixed_precision=precision, log_with=tracker, project_dir=folder)
+    except StillmotionError:
+        raise
     except (ValueError, RuntimeError) as error:
         raise StillmotionError(
             f"cannot use precision {train.precision} here ({error}); try --precision fp32"

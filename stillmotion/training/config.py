@@ -67,8 +67,8 @@ class Train:
         check_fields(self, "in [0, 1)", lambda x: 0 <= x < 1, "label_smoothing")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise StillmotionError(f"betas are {self.betas}; they must be in [0, 1)")
-        if self.patience is not None and not self.eval_every:
-            raise StillmotionError(f"patience is {self.patience} and eval-every is 0; pass --eval-every 1")
+        if (self.patience is not None or self.keep == "best") and not self.eval_every:
+            raise StillmotionError("eval-every is 0, and --keep best and --patience look at evaluations; pass 1")
         if self.warmup >= self.epochs:
             raise StillmotionError(
                 f"warmup takes {self.warmup} of {self.epochs} epochs; it must be shorter than the run"

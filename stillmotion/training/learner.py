@@ -19,6 +19,10 @@ from stillmotion.training.schedule import schedule
 from stillmotion.training.tuning import Tune, freeze, param_groups, rules
 
 
+class Diverged(StillmotionError):
+    """A loss is not finite."""
+
+
 class Learner:
     """A model, its optimizer and its objective; what none of the name patterns `tunes` matches is frozen.
 
@@ -78,14 +82,12 @@ class Learner:
 
     def update(self, step: int, stop: bool = False) -> tuple[float, bool]:
         """Take the optimizer step; returns the mean loss, and whether any process was asked to stop.
-        Raises `StillmotionError`: the loss is not finite.
+        Raises `Diverged`: the loss is not finite.
         """
         told = torch.stack([self._total, torch.full_like(self._total, stop)])
         mean, stopped = self.accelerator.reduce(told, "mean").tolist()
         if not math.isfinite(mean):
-            raise StillmotionError(
-                f"the loss is {mean} at step {step}; lower --lr, set --clip-grad 1, or use --precision fp32"
-            )
+            raise Diverged(f"the loss is {mean} at step {step}; lower --lr, set --clip-grad 1, or use --precision fp32")
         for group in self.optimizer.param_groups:
             group["lr"] = self.curve(group["lr_scale"], step)
         if self.config.clip_grad is not None:

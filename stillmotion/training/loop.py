@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from stillmotion.data.bad import BadVideos
@@ -10,7 +11,7 @@ from stillmotion.data.loader import batches, data_workers
 from stillmotion.errors import DataError
 from stillmotion.progress import duration, progress_bar, say
 from stillmotion.training.best import Best
-from stillmotion.training.learner import Learner
+from stillmotion.training.learner import Diverged, Learner
 from stillmotion.training.run_folder import RunFolder
 from stillmotion.training.signals import stop_signals
 
@@ -45,7 +46,8 @@ class Trainer:
         self.plan, self.config, self.accelerator = learner.plan, learner.config, learner.accelerator
         self.best = Best(self.config.keep, self.config.patience)
         self.loss, self.told = 0.0, ""
-        self._saved = time.monotonic()
+        self.diverged: Diverged | None = None
+        self._saved, self._spent = time.monotonic(), 0.0
 
     def run(self) -> None:
         """Train from the last saved state, or from the start, to the end.
@@ -57,7 +59,8 @@ class Trainer:
     def begin(self) -> int:
         """Load the saved state if there is one; the first step to take."""
         if self.config.track:
-            self.accelerator.init_trackers("stillmotion", config={})
+            numbers = {name: str(value) for name, value in asdict(self.config).items()}
+            self.accelerator.init_trackers("stillmotion", config=numbers)
         state = self.folder.load_state()
         step = 0 if state is None else int(state["step"])
         if state is not None:
@@ -70,9 +73,9 @@ class Trainer:
 
     def advance(self, step: int, loader: Iterator[Batch], stop: list[int]) -> bool:
         """Take one step, and what is due behind it; whether any process was asked to stop."""
-        started = time.perf_counter()
+        self._spent = 0.0
         self.loss, stopped = self._step(step, loader, stop)
-        self.log(step, loss=self.loss, lr=self.learner.rate, seconds=round(time.perf_counter() - started, 4))
+        self.log(step, loss=self.loss, lr=self.learner.rate, seconds=round(self._spent, 4))
         epoch, rest = divmod(step + 1, self.plan.steps_per_epoch)
         last, every = step + 1 == self.plan.total_steps, self.config.eval_every
         if rest == 0:
@@ -89,6 +92,11 @@ class Trainer:
         self._saved = time.monotonic()
         if self.accelerator.is_main_process:
             self.folder.save_state({"step": step, "best": self.best.state(), **self.learner.state()})
+
+    @property
+    def over(self) -> bool:
+        """Whether no more steps are to be taken, before the last one."""
+        return self.best.exhausted or self.diverged is not None
 
     @property
     def last_epoch(self) -> int:
@@ -123,9 +131,13 @@ class Trainer:
             batch = next(loader)
             for bad in batch.bad:
                 self.bad.add(bad)
-            good = bool(batch.labels.numel())
+            good, started = bool(batch.labels.numel()), time.perf_counter()
             self.learner.accumulate(batch if good else self._any_good(), step, part, counts=good)
-        return self.learner.update(step, stop=bool(stop))
+            self._spent += time.perf_counter() - started
+        started = time.perf_counter()
+        result = self.learner.update(step, stop=bool(stop))
+        self._spent += time.perf_counter() - started
+        return result
 
     def _any_good(self) -> Batch:
         for index in range(len(self.dataset)):
@@ -137,8 +149,8 @@ class Trainer:
 
 def train_together(trainers: Sequence[Trainer]) -> None:
     """Train several learners, epoch by epoch and in turn, so that those with the same clips share each batch.
-    Raises `Stopped`: a signal asked to stop; all states are saved; `StillmotionError`: a loss is not finite, or too
-    many videos are bad.
+    Raises `Stopped`: a signal asked to stop; all states are saved; `StillmotionError`: too many videos are bad, or the
+    loss of the only learner is not finite; of one of several its trainer says so (`diverged`), and the others go on.
 
     Each ends with the bits that it would have alone: what is random in a step depends on the step's place only.
     """
@@ -151,23 +163,40 @@ def train_together(trainers: Sequence[Trainer]) -> None:
         clock = _Clock(trainers, turns)
         for i, step in turns:
             trainer = trainers[i]
-            if trainer.best.exhausted:
-                if all(t.best.exhausted for t in trainers):
-                    break
-                for _ in trainer.plan.micro_batches(step):
-                    next(loader)
-                continue
-            stopped = trainer.advance(step, loader, stop)
+            if all(t.over for t in trainers):
+                break
+            stopped = False
+            if trainer.over:
+                _skip(trainer, step, loader)
+            else:
+                stopped = _take(trainer, step, loader, stop, alone=len(trainers) == 1)
             next_steps[i] = step + 1
             advance(note=f"loss {trainer.loss:.3f}")
             clock.tick(i, step)
             if stopped and any(n < t.plan.total_steps for n, t in zip(next_steps, trainers)):
                 for n, t in zip(next_steps, trainers):
-                    t.save(n)
+                    if t.diverged is None:
+                        t.save(n)
                 trainer.accelerator.wait_for_everyone()  # a process that leaves early makes the launcher kill the rest
                 raise Stopped(f"stopped after step {sum(next_steps)} of {total}; run again to go on")
     for trainer in trainers:
         trainer.settle()
+
+
+def _skip(trainer: Trainer, step: int, loader: Iterator[Batch]) -> None:
+    for _ in trainer.plan.micro_batches(step):
+        next(loader)
+
+
+def _take(trainer: Trainer, step: int, loader: Iterator[Batch], stop: list[int], alone: bool) -> bool:
+    try:
+        return trainer.advance(step, loader, stop)
+    except Diverged as error:
+        if alone:
+            raise
+        trainer.diverged = error
+        say(f"{trainer.folder.path}: {error}; the others go on")
+        return False
 
 
 def _turns(trainers: Sequence[Trainer]) -> list[tuple[int, int]]:

@@ -30,14 +30,25 @@ def test_a_class_needs_the_order_where_losing_it_costs_videos() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({}, "Appearance alone gives 91 %, order adds 2 points; run and sit need it."),
-        ({"full": 0.92}, "Appearance alone gives 91 %, order adds 1 point; run and sit need it."),
-        ({"full": 0.913}, "Appearance alone gives 91 %, order adds less than a point; run and sit need it."),
-        ({"full": 0.9}, "Appearance alone gives 91 %, the order of frames adds nothing; run and sit need it."),
-        ({"per_class": {}}, "Appearance alone gives 91 %, order adds 2 points; no class needs it."),
+        ({}, "The clip backwards gives 80 %, order adds 13 points; run and sit need it."),
+        ({"reversed": 0.92}, "Appearance alone gives 91 %, order adds 2 points; run and sit need it."),
+        ({"reversed": 0.92, "full": 0.92}, "Appearance alone gives 91 %, order adds 1 point; run and sit need it."),
+        (
+            {"reversed": 0.92, "full": 0.913},
+            "Appearance alone gives 91 %, order adds less than a point; run and sit need it.",
+        ),
+        (
+            {"reversed": 0.95, "full": 0.9},
+            "Appearance alone gives 91 %, the order of frames adds nothing; run and sit need it.",
+        ),
+        ({"per_class": {}, "reversed": 0.92}, "Appearance alone gives 91 %, order adds 2 points; no class needs it."),
         (
             {"per_class": {"sit": ORDER["per_class"]["sit"]}},
-            "Appearance alone gives 91 %, order adds 2 points; sit needs it.",
+            "The clip backwards gives 80 %, order adds 13 points; sit needs it.",
+        ),
+        (
+            {"full": 0.91, "shuffled": 0.91, "reversed": 0.91, "per_class": {}},
+            "This model gives 91 % in any order of the frames: it uses none.",
         ),
     ],
 )

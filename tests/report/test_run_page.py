@@ -118,7 +118,7 @@ def test_a_search_and_the_order_of_frames(folder: Path) -> None:
     )
     assert words.index("decoder (chosen) 91.0 % ± 2.0") < words.index("probe 81.0 % ± 5.0")
     assert "1,234,567 6 min" in words
-    assert "Appearance alone gives 91 %, order adds 2 points; run and sit need it." in words
+    assert "The clip backwards gives 80 %, order adds 13 points; run and sit need it." in words
     (folder / "auto.json").write_text(json.dumps(AUTO | {"order": {"full": 1.0}}))
     with pytest.raises(StillmotionError, match=r"auto\.json lacks what a page shows"):
         write_run_page(read_run(folder))

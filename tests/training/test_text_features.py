@@ -10,9 +10,10 @@ from safetensors.torch import load_file
 import stillmotion
 from stillmotion.cli import main
 from stillmotion.data.source import Data
+from stillmotion.data.text_features import read_text_features
 from stillmotion.errors import StillmotionError
 from stillmotion.experiment import fit
-from stillmotion.methods import ViFiCLIP
+from stillmotion.methods import LinearProbe, ViFiCLIP
 from stillmotion.recipes.base import Place, Recipe
 from stillmotion.training.config import Train
 
@@ -86,3 +87,38 @@ def test_other_embeddings_are_another_run(
     np.save(words, np.random.RandomState(9).randn(2, 32))
     with pytest.raises(StillmotionError, match="text was"):
         fit(recipe, Data(data=folder_of_videos, text_features=words), place, keep=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (np.array([["a"] * 32] * 2), "holds no array of real numbers"),
+        (np.ones((2, 32), complex), "holds no array of real numbers"),
+        (np.zeros((2, 32)), "has a row of zeros"),
+        (np.full((2, 32), np.nan), "holds NaN or infinite values"),
+        (np.ones((3, 32)), r"an array of shape \(3, 32\), expected \(2, 32\)"),
+    ],
+)
+def test_what_is_no_class_embeddings(content: np.ndarray, said: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", content)
+    with pytest.raises(StillmotionError, match=said):
+        read_text_features(tmp_path / "a.npy", 2, 32)
+
+
+def test_files_that_claim_much_or_are_archives(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", np.ones((2, 32)))
+    with pytest.raises(StillmotionError, match="holds no array of real numbers"):
+        read_text_features(tmp_path / "a.npz", 2, 32)
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000, 400), }"
+    header += b" " * (118 - len(header)) + b"\n"
+    (tmp_path / "b.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(64))
+    with pytest.raises(StillmotionError, match=r"cannot read class embeddings|expected \(2, 32\)"):
+        read_text_features(tmp_path / "b.npy", 2, 32)
+
+
+def test_a_method_that_reads_no_names_refuses_them(
+    folder_of_videos: Path, tiny_clip: Path, words: Path, tmp_path: Path
+) -> None:
+    recipe = Recipe(method=LinearProbe(num_frames=4), train=TRAIN, backbone=str(tiny_clip))
+    with pytest.raises(StillmotionError, match="--text-features goes with methods that compare"):
+        fit(recipe, Data(data=folder_of_videos, text_features=words), Place(out=tmp_path / "r"))

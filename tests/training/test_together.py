@@ -1,5 +1,6 @@
 """Many models over one pass of the cache: each has the bits that it has alone, and every clip is read once."""
 
+import gc
 import json
 import os
 import signal
@@ -216,9 +217,69 @@ def test_sweep(tiny_clip: Path, folder_of_videos: Path, tmp_path: Path, capsys: 
     assert same({"a": swept}, {"a": load_file(alone / "model.safetensors")})
 
 
+def test_a_setting_that_diverges_is_named_and_the_others_are_trained(
+    tiny_clip: Path, folder_of_videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--data", str(folder_of_videos), "--backbone", str(tiny_clip), "--num-frames", "4", "--epochs", "2",
+             "--device", "cpu"]  # fmt: skip
+    main(["sweep", "linear_probe", "--lr", "1e-3", "1e38", *words, "--out", str(tmp_path / "s")])
+    said = capsys.readouterr().err
+    assert "lr-1e38: the loss is nan" in said and "the others go on" in said
+    found = json.loads((tmp_path / "s" / "sweep.json").read_text())
+    assert [row["values"] for row in found["settings"]] == [{"lr": "1e-3"}]
+    assert [row["values"] for row in found["diverged"]] == [{"lr": "1e38"}]
+    main(["train", "linear_probe", "--lr", "1e-3", *words, "--out", str(tmp_path / "alone")])
+    alone, swept = (load_file(tmp_path / p / "model.safetensors") for p in ("alone", "s/lr-1e-3"))
+    assert same({"a": alone}, {"a": swept})
+
+
+def test_clips_are_read_here_and_once_also_where_workers_would_read_them(
+    tiny_clip: Path, folder_of_videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: Counter[tuple[str, str]] = Counter()
+    read = FeatureStore._read
+
+    def counted(self: FeatureStore, item: str, name: str) -> torch.Tensor:
+        reads[item, name] += 1
+        return read(self, item, name)
+
+    monkeypatch.setattr(FeatureStore, "_read", counted)
+    made = jobs(tiny_clip, folder_of_videos, tmp_path / "r")[:2]
+    no_look = [replace(job.recipe.train, workers=1, eval_every=0, epochs=2) for job in made]
+    made = [replace(job, recipe=replace(job.recipe, train=train)) for job, train in zip(made, no_look)]
+    fit_together(made, make_caches(made[0].recipe, made[0].place))
+    assert reads and set(reads.values()) == {1}
+
+
+def test_models_do_not_pile_up(tiny_clip: Path, folder_of_videos: Path, tmp_path: Path) -> None:
+    """Each of several that are trained one after the other is gone when the next begins."""
+    recipe = Recipe(method=ViFiCLIP(num_frames=2), backbone=str(tiny_clip), train=replace(TRAIN, epochs=1))
+    alive: list[int] = []
+
+    def look(_: dict[str, float]) -> None:
+        alive.append(sum(type(x) is loop.Learner for x in gc.get_objects()))
+
+    data = Data(data=folder_of_videos)
+    clips = load_data(data, 0)
+    several = [
+        Job(recipe=replace(recipe, train=replace(recipe.train, seed=seed)), clips=clips, data=data,
+            place=Place(out=tmp_path / str(seed)))
+        for seed in range(3)
+    ]  # fmt: skip
+    gc.disable()
+    try:
+        fit_together(several, make_caches(recipe, several[0].place), callback=look)
+    finally:
+        gc.enable()
+    assert set(alive) == {alive[0]}
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["--lr", "1e-3", "1e-2", "--lr", "5e-3"], "--lr is given twice; give all of its values once"),
+        (["--lr", "1e-3", "0.001"], "a value is given twice"),
+        (["--lr", "1e-3", "1e-2", "--track", "tensorboard"], "--track follows one run"),
         (["--lr", "1e-3"], "there is one setting; give several values"),
         (["--lr", "1e-3", "x"], "x"),
         (["--lr", "1e-3", "1e-3"], "a value is given twice"),
