@@ -96,7 +96,8 @@ def test_embeddings_of_every_method(clips: list[Any], name: str, workers: int) -
         if isinstance(one, str):
             assert str(outcome.error) == one
             continue
-        assert one.shape == (64 if name in ("evl", "step", "attentive_probe") else 32,) and one.dtype == torch.float32
+        width = {"evl": 64, "step": 64, "attentive_probe": 64, "change_probe": 2 * 2 * 2 * 64}.get(name, 32)
+        assert one.shape == (width,) and one.dtype == torch.float32
         assert torch.allclose(outcome.get(), one, atol=1e-6)
         if classifier.model.open_vocabulary:
             assert one.norm().item() == pytest.approx(1, abs=1e-6)
