@@ -65,7 +65,17 @@ def main(options: Options) -> None:
                 write_clip(data / "ab"[i % 2] / f"{i}.mp4", frames=16, seed=i)
             tower = write_tower(place / "tower.safetensors")
             more = ["--backbone", str(tower), "--num-frames", "4", "--epochs", "2", "--cache", str(place / "cache")]
-        shared = [options.recipe, "--data", str(data), "--val-fraction", "0.25", "--eval-every", "0", *more]
+        shared = [
+            options.recipe,
+            "--data",
+            str(data),
+            "--val-fraction",
+            "0.25",
+            "--eval-every",
+            "0",
+            "--no-report",
+            *more,
+        ]
         val = ["--seed", "0"]  # one split for all would need a list; each seed has the split that it has alone
         timed(["sweep", *shared, "--seed", *map(str, range(heads))], place / "warm")  # fills the cache
         rows: dict[str, list[Times]] = {"one head": [], f"{heads} heads, sweep": []}

@@ -1,12 +1,13 @@
 """What a run is made of: the backbone's weights, the model, what trains it, what tells it apart, and its card."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
 from stillmotion.backbones.load import absolute
 from stillmotion.backbones.weights import TOWERS, Tower, Weights, load_into
@@ -107,10 +108,14 @@ def build(
 ) -> VideoCLIP:
     """Build a run's model: new parts from the seed, what `place.start_from` shares from there, the rest as it came.
 
-    `names` are the classes as prompts write them; None: as they are.
+    `names` are the classes as prompts write them; None: as they are. A frozen tower, whose outputs are read from the
+    cache, is not built: it takes longer than many a head takes to train.
     """
+    backbone = weights.backbone
+    if recipe.method.frozen and not place.explain and place.start_from is None:
+        backbone = replace(backbone, make_visual=lambda reads, **seams: nn.Identity())
     torch.manual_seed(recipe.train.seed)
-    model: VideoCLIP = recipe.method.build(weights.backbone, names or classes)
+    model: VideoCLIP = recipe.method.build(backbone, names or classes)
     load_into(model, weights.state, new=recipe.method.new_parameters(), source=weights.name)
     recipe.method.init_from_backbone(model)
     if place.start_from is not None:

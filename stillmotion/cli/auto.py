@@ -21,8 +21,9 @@ def run(words: Sequence[str]) -> None:
         """Choose a head for your clips by folds of the training clips, train it, and test it on held-out ones."""
         return auto, data, place
 
+    given: tuple[Auto, Data, Place] = parse(options, words, "stillmotion train auto")
     try:
-        choice = auto(*parse(options, words, "stillmotion train auto"))
+        choice = auto(*given)
     except Stopped as stop:
         raise KeyboardInterrupt(str(stop)) from stop
     header, *rows = table(choice.candidates, choice.winner)
@@ -34,6 +35,7 @@ def run(words: Sequence[str]) -> None:
     Console(width=110).print(view)
     print(f"{choice.winner.name}, on held-out clips: {choice.result.report}")
     print(f"order: {choice.order}")
-    model, page = choice.result.folder.model, write_run_report(choice.result.folder.path)
+    model = choice.result.folder.model
+    page = write_run_report(choice.result.folder.path) if given[2].report else None
     print(f"{page}\n" if page else "", end="")
     print(f"{model}\nstillmotion predict {model} VIDEO")

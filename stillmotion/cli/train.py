@@ -30,7 +30,7 @@ def run(words: Sequence[str]) -> None:
     except Stopped as stop:
         raise KeyboardInterrupt(str(stop)) from stop
     print(result.report)
-    page = write_run_report(result.folder.path)
+    page = write_run_report(result.folder.path) if options[2].report else None
     print(f"{page}\n" if page else "", end="")
     print(f"{result.folder.model}\nstillmotion predict {result.folder.model} VIDEO")
 

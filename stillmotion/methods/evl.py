@@ -197,8 +197,9 @@ class EVL(Probe):
     cross_attention: bool = True
     """Temporal cross-attention between neighboring frames."""
     init: Init = "release"
-    """How the temporal modules start: `release`, its random convolution and the rest at zero; `identity`, all at
-    nothing; `motion`, random positions, and random tables that cancel where nothing moves (for small sets)."""
+    """How the temporal modules start: `release`, its random convolution and the rest at zero, for large sets; on small
+    ones `identity`, all at nothing, where appearance tells classes apart, and `motion`, loud positions and tables that
+    cancel where nothing moves, where only the direction of time does. The wrong one of these costs thirty points."""
     dropout: float = 0.5
     """Dropout in the decoder's MLPs and before the linear head."""
     mlp_ratio: float = 4.0

@@ -101,6 +101,8 @@ class Place:
     """Print what trains, at what rate, and what is frozen, before training starts."""
     overwrite: bool = False
     """Throw away an earlier run in the same folder."""
+    report: bool = True
+    """Write report.html when the run is done: the mistakes are looked at once more, which takes some seconds."""
 
 
 HERE = Place()
