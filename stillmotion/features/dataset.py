@@ -53,7 +53,7 @@ class FeatureDataset(Dataset[Sample]):
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         epoch, index = key
         clip, items = self.clips[index], self.items(epoch, index)
-        if not self.held(epoch, index):
+        if not self._held(items):
             if self.videos is not None:
                 return self.videos[key]
             return Sample(index, clip.label, None, BadVideo(str(clip.path), f"{clip.path} could not be encoded"))
@@ -92,5 +92,7 @@ class FeatureDataset(Dataset[Sample]):
 
     def held(self, epoch: int, index: int) -> bool:
         """Whether all that an epoch reads of a clip is in the cache."""
-        items = self.items(epoch, index)
+        return self._held(self.items(epoch, index))
+
+    def _held(self, items: Sequence[str]) -> bool:
         return bool(items) and not any(self.store.lacking(item, self._stored) for item in items)
