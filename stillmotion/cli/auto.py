@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 
 from stillmotion.cli.parse import parse
+from stillmotion.cli.table import show
 from stillmotion.data.source import Data
 from stillmotion.recipes.base import HERE, Place
 
 
 def run(words: Sequence[str]) -> None:
     """Choose a method, train it, and say how it was chosen."""
-    from rich.console import Console
-    from rich.table import Table
-
     from stillmotion.auto import Auto, auto
     from stillmotion.candidates import table
     from stillmotion.run_report import write_run_report
@@ -27,12 +25,7 @@ def run(words: Sequence[str]) -> None:
     except Stopped as stop:
         raise KeyboardInterrupt(str(stop)) from stop
     header, *rows = table(choice.candidates, choice.winner)
-    view = Table(box=None, padding=(0, 2), header_style="bold")
-    for i, name in enumerate(header):
-        view.add_column(name, justify="left" if i == 0 else "right")
-    for row in rows:
-        view.add_row(*row)
-    Console(width=110).print(view)
+    show(header, rows)
     print(f"{choice.winner.name}, on held-out clips: {choice.result.report}")
     print(f"order: {choice.order}")
     model = choice.result.folder.model

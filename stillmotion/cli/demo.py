@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 from stillmotion.cli.parse import parse
+from stillmotion.cli.table import show
 from stillmotion.errors import missing
 
 
@@ -11,9 +12,6 @@ def run(words: Sequence[str]) -> None:
     """Train, compare, print the table and the command to go on with."""
     if not all(map(find_spec, ("PIL", "matplotlib", "jinja2"))):
         raise missing("demo", "the demo")
-    from rich.console import Console
-    from rich.table import Table
-
     from stillmotion.demo import Demo, demo, table
     from stillmotion.training.loop import Stopped
 
@@ -23,12 +21,7 @@ def run(words: Sequence[str]) -> None:
     except Stopped as stop:
         raise KeyboardInterrupt(str(stop)) from stop
     header, *lines = table(rows)
-    view = Table(box=None, padding=(0, 2), header_style="bold")
-    for i, name in enumerate(header):
-        view.add_column(name, justify="left" if i == 0 else "right")
-    for line in lines:
-        view.add_row(*line)
-    Console(width=110).print(view)
+    show(header, lines)
     model = options.out / "auto" / "model.safetensors"
     print(f"\nreport: {options.out / 'report.html'}")
     print(f"try it: stillmotion predict {model} my_video.mp4")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from stillmotion.cli.table import show
 from stillmotion.cli.train import read_options
 from stillmotion.data.source import Data
 from stillmotion.errors import StillmotionError
@@ -15,9 +16,6 @@ from stillmotion.recipes.base import Place, Recipe
 
 def run(words: Sequence[str]) -> None:
     """Train every combination, print the table, and say where the best model is."""
-    from rich.console import Console
-    from rich.table import Table
-
     from stillmotion.sweep import sweep
     from stillmotion.training.loop import Stopped
 
@@ -30,15 +28,14 @@ def run(words: Sequence[str]) -> None:
         raise KeyboardInterrupt(str(stop)) from stop
     several = any(row.spread is not None for row in rows)
     names = [*rows[0].values] or ["setting"]
-    table = Table(box=None, padding=(0, 2), header_style="bold")
-    for name in (*names, "top-1", *(("spread", "runs") if several else ()), "trained parameters", "training"):
-        table.add_column(name, justify="right")
+    lines = []
     for row in rows:
         spread = "" if row.spread is None else f"{100 * row.spread:.1f}"
         more = (spread, str(len(row.results))) if several else ()
         cost = f"{row.results[0].trained_parameters:,}", f"{sum(r.seconds for r in row.results):.0f} s"
-        table.add_row(*(row.values.get(n, "") for n in names), f"{100 * row.mean:.1f} %", *more, *cost)
-    Console(width=110).print(table)
+        lines.append((*(row.values.get(n, "") for n in names), f"{100 * row.mean:.1f} %", *more, *cost))
+    header = (*names, "top-1", *(("spread", "runs") if several else ()), "trained parameters", "training")
+    show(header, lines, words=0)
     best = max(rows[0].results, key=lambda r: r.report.top1).folder
     print(f"{best.model}\nstillmotion predict {best.model} VIDEO")
 

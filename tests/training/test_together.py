@@ -67,18 +67,25 @@ def alone(tiny_clip: Path, folder_of_videos: Path, tmp_path: Path) -> dict[str, 
     return trained(tmp_path / "alone")
 
 
-def test_together_each_has_the_bits_that_it_has_alone(
-    alone: dict[str, dict[str, torch.Tensor]], tiny_clip: Path, folder_of_videos: Path, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    reads: Counter[tuple[str, str]] = Counter()
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, str]]:
+    """How often every tensor is read from disk."""
+    found: Counter[tuple[str, str]] = Counter()
     read = FeatureStore._read
 
     def counted(self: FeatureStore, item: str, name: str) -> torch.Tensor:
-        reads[item, name] += 1
+        found[item, name] += 1
         return read(self, item, name)
 
     monkeypatch.setattr(FeatureStore, "_read", counted)
+    return found
+
+
+def test_together_each_has_the_bits_that_it_has_alone(
+    alone: dict[str, dict[str, torch.Tensor]], reads: Counter[tuple[str, str]], tiny_clip: Path,
+    folder_of_videos: Path, tmp_path: Path,
+) -> None:  # fmt: skip
+    reads.clear()
     made = jobs(tiny_clip, folder_of_videos, tmp_path / "together")
     results = fit_together(made, make_caches(made[0].recipe, made[0].place))
     assert same(alone, trained(tmp_path / "together"))
@@ -234,16 +241,8 @@ def test_a_setting_that_diverges_is_named_and_the_others_are_trained(
 
 
 def test_clips_are_read_here_and_once_also_where_workers_would_read_them(
-    tiny_clip: Path, folder_of_videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_clip: Path, folder_of_videos: Path, tmp_path: Path, reads: Counter[tuple[str, str]]
 ) -> None:
-    reads: Counter[tuple[str, str]] = Counter()
-    read = FeatureStore._read
-
-    def counted(self: FeatureStore, item: str, name: str) -> torch.Tensor:
-        reads[item, name] += 1
-        return read(self, item, name)
-
-    monkeypatch.setattr(FeatureStore, "_read", counted)
     made = jobs(tiny_clip, folder_of_videos, tmp_path / "r")[:2]
     no_look = [replace(job.recipe.train, workers=1, eval_every=0, epochs=2) for job in made]
     made = [replace(job, recipe=replace(job.recipe, train=train)) for job, train in zip(made, no_look)]
