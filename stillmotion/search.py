@@ -63,7 +63,8 @@ class Search:
         chosen = {name: value for name, value in options.items() if name not in _FREE}
         clips = [[(c.path.name, c.label) for c in part.clips] for part in self.clips]
         config = {"auto": chosen, "data": plain(self.data), "clips": short_digest(clips)}
-        claimed = RunFolder(folder, config, place.overwrite, keep=True)
+        with make_accelerator(next(iter(self.recipes.values())).train).main_process_first():
+            claimed = RunFolder(folder, config, place.overwrite, keep=True)
         claimed.log(step=0, candidates=list(self.recipes))
         return claimed
 
