@@ -43,6 +43,8 @@ PROOFS = (
           "test_equals_the_plain_equations_in_float64", "1e-10", "embedding, and gradients of every parameter"),
     Proof("step", "full self-attention", "methods/test_step.py", "test_equals_full_self_attention_in_float64", "1e-10",
           "embedding, and gradients of every parameter"),
+    Proof("change_probe", "its definition", "methods/test_change_probe.py", "test_change_frame_by_frame", "1e-5",
+          "the 2 R D numbers of a block, frame by frame"),
     Proof("linear_probe", "its definition", "methods/test_vificlip.py", "test_the_probe_is_blind_to_order", "1e-6",
           "logits of a clip and of its reverse; tower as above"),
 )  # fmt: skip

@@ -146,8 +146,6 @@ class _Run:
             self.config = configuration(recipe, job.data, place)
             defaults = configuration(*map(declared, (recipe, job.data, place)))
             self.folder = RunFolder(place.out, self.config | own, place.overwrite, keep, defaults | own)
-            if self.accelerator.is_main_process and not self.folder.finished:
-                write_origin(place.out / "origin.json")
         self.bad = BadVideos(self.folder.bad_videos, sum(map(len, job.clips)), job.data.max_bad)
         self.seen: dict[int, Scores] = {}
 
@@ -178,6 +176,8 @@ class _Run:
 
     def start(self, callback: Callback | None) -> Trainer:
         """What trains the learner."""
+        if self.accelerator.is_main_process:
+            write_origin(self.folder.path / "origin.json")
         self.trainer = Trainer(self.learner, self.source.train, self.folder, self.bad, self._look, callback)
         return self.trainer
 

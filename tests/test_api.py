@@ -93,14 +93,14 @@ def test_the_choice_among_recipes_gives_the_run_of_the_winner(monkeypatch: pytes
     asked = []
     monkeypatch.setattr("stillmotion.api.auto", lambda *how: asked.append(how) or SimpleNamespace(result="the run"))
     assert stillmotion.train("auto", data="my_videos", folds=4, val="held_out", out="runs/x") == "the run"
-    (options, data, place) = asked[0]
+    (options, data, place, _) = asked[0]
     assert (options.folds, data.data, data.val, place.out) == (4, *map(Path, ("my_videos", "held_out", "runs/x")))
     with pytest.raises(StillmotionError, match="auto has no option 'layers'"):
         stillmotion.train("auto", data="my_videos", layers=2)
 
 
 def test_a_stopped_run_is_a_keyboard_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(*_: object) -> None:
+    def stop(*_: object, **__: object) -> None:
         raise Stopped("after step 3")
 
     monkeypatch.setattr("stillmotion.experiment.fit", stop)

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from stillmotion.count import Counts, count, saved_macs
 from stillmotion.errors import StillmotionError
-from stillmotion.methods import A5, EVL, METHODS, XCLIP, ActionCLIP, AttentiveProbe, Method, Step, ViFiCLIP
+from stillmotion.methods import A5, EVL, METHODS, XCLIP, ActionCLIP, AttentiveProbe, ChangeProbe, Method, Step, ViFiCLIP
 from stillmotion.methods.xclip import CrossFrameBlock
 from stillmotion.models.features import last_out
 from stillmotion.models.layers import attend
@@ -55,6 +55,8 @@ def test_equals_a_real_forward(method: Method) -> None:
     config = tiny_backbone()
     if isinstance(method, EVL) and method.layers > 3:
         method = EVL(layers=3)
+    if isinstance(method, ChangeProbe):
+        method = ChangeProbe(blocks=3)
     model = method.build(config, NAMES).double().eval().requires_grad_(False)
     video, tokens, text = torch.randn(1, method.num_frames, 3, 32, 32, dtype=torch.float64), None, None
     length = None

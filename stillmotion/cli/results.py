@@ -3,7 +3,8 @@
 import csv
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -182,9 +183,18 @@ def _write_csv(path: Path, rows: list[Row]) -> None:
         writer.writerows(row | ({"scores": json.dumps(row["scores"])} if "scores" in row else {}) for row in rows)
 
 
+@contextmanager
+def _long_fields() -> Iterator[None]:
+    """Let a field be as long as the scores of many classes; the limit is one for the process."""
+    before = csv.field_size_limit(1 << 30)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
 def _read_csv(path: Path) -> list[Row]:
-    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        csv.field_size_limit(1 << 30)  # scores of many classes are one field
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file, _long_fields():
         reader = csv.DictReader(file, strict=True)
         if tuple(reader.fieldnames or ()) != COLUMNS:
             raise ValueError("other columns")

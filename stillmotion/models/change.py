@@ -29,10 +29,9 @@ def change(tokens_BTLD: Tensor, prefix: int, count: int) -> Tensor:
         prefix: tokens of a frame before its patches.
         count: R, cosine coefficients; below T.
     """
-    T = tokens_BTLD.shape[1]
-    sums = []
+    T, dtype, sums = tokens_BTLD.shape[1], torch.promote_types(tokens_BTLD.dtype, torch.float32), []
     for frame_BPD in tokens_BTLD[:, :, prefix:].unbind(1):  # one after the other, so that each stays in the cache
-        x_BPD = F.layer_norm(frame_BPD.float(), frame_BPD.shape[-1:])
+        x_BPD = F.layer_norm(frame_BPD.to(dtype), frame_BPD.shape[-1:])
         sums.append(torch.stack(torch.std_mean(x_BPD, dim=1, correction=0), dim=1))
-    frames_BTSD, cosines_RT = torch.stack(sums, dim=1), cosines(T, count).to(tokens_BTLD.device) / T
+    frames_BTSD, cosines_RT = torch.stack(sums, dim=1), cosines(T, count).to(tokens_BTLD.device, dtype) / T
     return (GAIN * torch.einsum("rt,btsd->brsd", cosines_RT, frames_BTSD)).flatten(1)

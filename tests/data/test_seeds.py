@@ -1,6 +1,7 @@
 """Seeds mix all their bits, cached views are drawn apart, and draws on the CPU leave other devices alone."""
 
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -54,7 +55,8 @@ def test_every_view_once_in_each_n_epochs_in_an_order_of_its_own() -> None:
 
 def test_cached_features_are_drawn_so() -> None:
     views = [[View(None, f"{i}", Sampling(), n, "crop") for n in range(N)] for i in range(CLIPS)]
-    dataset = FeatureDataset(None, [None] * CLIPS, views, (), train=True)
+    clip, store = SimpleNamespace(label=0), SimpleNamespace(folder=None)
+    dataset = FeatureDataset(store, [clip] * CLIPS, views, (), train=True)
     for epoch in range(2 * N):
         items = [dataset.items(epoch, i) for i in range(CLIPS)]
         assert items == [[f"{i}/crop{n}"] for i, n in enumerate(drawn(epoch))]

@@ -96,7 +96,7 @@ def test_what_training_moved_is_what_the_method_names(trained: tuple[str, Path],
     from stillmotion.assemble import build
     from stillmotion.source import Caches
 
-    before = build(again, Caches().weights(again), card.classes)
+    before = build(again, Caches().weights(again), card.classes, place=Place(explain=True))  # with its tower
     moved = {k for k, p in after.named_parameters() if not torch.equal(p, dict(before.named_parameters())[k])}
     named = set(select(before, CASES[name].tune()))
     assert moved <= named

@@ -45,7 +45,7 @@ def test_every_method_trains_saves_and_evaluates(
     result = fit(recipe, Data(data=folder_of_videos), Place(out=tmp_path / "run"))
     assert result.report.scored == result.report.videos == len(result.scores.labels)
     assert {p.name for p in (tmp_path / "run").iterdir()} == {
-        "config.json", "metrics.jsonl", "model.safetensors", "predictions.jsonl", "results.json",
+        "config.json", "metrics.jsonl", "model.safetensors", "origin.json", "predictions.jsonl", "results.json",
     }  # fmt: skip
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "loss" in line] == list(range(6))
