@@ -59,6 +59,10 @@ if not TYPE_CHECKING:  # so that type checkers know what is not there
         return getattr(import_module(f"stillmotion.{_PUBLIC[name]}"), name)
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})
+
+
 def _one_thread() -> None:
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)

@@ -327,3 +327,9 @@ def test_real_tower_with_real_class_embeddings(real_weights, tmp_path: Path) -> 
     clips = sorted(folder.glob("*/*.avi"))[::9]
     labels = [classifier(path).label for path in clips]
     assert labels.count("person") >= 0.8 * len(labels), labels
+
+
+def test_names_that_are_looked_up_late_are_listed() -> None:
+    import stillmotion
+
+    assert {"load", "train", "open_video", "Classifier", "__version__"} <= set(dir(stillmotion))

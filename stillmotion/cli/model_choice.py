@@ -46,6 +46,8 @@ class ModelChoice:
         # os.path.isfile says no to a text too long for a file name; Path.is_file raises.
         if os.path.isfile(self.labels):  # noqa: PTH113
             return read_label_map(Path(self.labels))
+        if "," not in self.labels and self.labels.strip().lower().endswith((".txt", ".csv", ".tsv")):
+            raise StillmotionError(f'no labels file {self.labels}; mend its name, or name classes: --labels "a, b"')
         names = tuple(name.strip() for name in self.labels.split(",") if name.strip())
         if not names:
             raise StillmotionError('--labels is empty; separate class names by commas: --labels "surfing, skiing"')

@@ -220,6 +220,10 @@ def bad_calls(folder: Path, clip: Path, model: Path, video: Path, tmp: Path) -> 
         "empty video": (["predict", model, tmp / "empty.mp4"], "is empty (0 bytes)"),
         "folder without videos": (["predict", model, tmp / "none"], "none has no videos in it; names of videos end in"),
         "no names": (["predict", "zero_shot", video, "--backbone", clip], 'pass --labels "surfing, skiing, ..."'),
+        "no labels file": (
+            ["predict", "zero_shot", video, "--backbone", clip, "--labels", "none.txt"],
+            "no labels file none.txt; mend",
+        ),
         "empty names": (["predict", "zero_shot", video, "--backbone", clip, "--labels", " , "], "--labels is empty"),
         "untrained": (["predict", "evl", video, "--labels", "a,b"], "evl must be trained before it can classify"),
         "closed set": (["predict", model, video, "--labels", "a,b"], "was trained for its 2 classes only"),
@@ -252,6 +256,7 @@ def bad_calls(folder: Path, clip: Path, model: Path, video: Path, tmp: Path) -> 
         "empty video",
         "folder without videos",
         "no names",
+        "no labels file",
         "empty names",
         "untrained",
         "closed set",
