@@ -22,7 +22,7 @@ from sections import RESULTS, machine, markdown, write_section
 from tiny import write_clip, write_tower
 
 from stillmotion.auto import Auto, auto
-from stillmotion.data.source import Data, load_data
+from stillmotion.data.source import Data
 from stillmotion.experiment import Job, fit_together, make_caches
 from stillmotion.files import atomic_write, write_json
 from stillmotion.recipes.base import Place
@@ -77,10 +77,8 @@ def cell(options: Options, fold: int, seed: int) -> dict[str, Any]:
     recipes = choosing.recipes()
     caches = make_caches(next(iter(recipes.values())), place)
     search = Search(recipes, data, place, caches)
-    parts = load_data(data, seed, caches.digests)
-    search.clips = parts
     jobs = [
-        Job(recipe=recipe, clips=parts, data=data, place=replace(place, out=folder / name.replace(" ", "_")))
+        Job(recipe=recipe, clips=search.clips, data=data, place=replace(place, out=folder / name.replace(" ", "_")))
         for name, recipe in recipes.items()
     ]
     held_out = {}

@@ -1,13 +1,14 @@
 """Tables in documents, each between two marks, so that a script can write its own again and nothing else."""
 
 import os
-import platform
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+
+from stillmotion.origin import cpu_name
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results.md"
@@ -43,9 +44,4 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def machine() -> str:
     """What the numbers were measured on."""
-    name = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        found = re.search(r"model name\s*: (.+)", info.read_text(encoding="utf-8"))
-        name = found[1] if found else name
-    return f"{os.cpu_count()} cores of {name}, torch {torch.__version__.split('+')[0]}"
+    return f"{os.cpu_count()} cores of {cpu_name()}, torch {torch.__version__.split('+')[0]}"

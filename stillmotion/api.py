@@ -20,8 +20,8 @@ from stillmotion.eval.report import Report, Scores
 from stillmotion.experiment import Result
 from stillmotion.methods import name_of
 from stillmotion.recipes import find
-from stillmotion.recipes.base import HERE, Recipe
-from stillmotion.training.loop import Callback, Stopped
+from stillmotion.recipes.base import HERE, Recipe, values_of
+from stillmotion.training.loop import Callback
 
 T = TypeVar("T")
 
@@ -45,17 +45,14 @@ def train(recipe: str | Recipe[Any], *, data: str | Path, callback: Callback | N
     found: Any = recipe if not isinstance(recipe, str) else Auto() if recipe == "auto" else find(recipe)
     name = recipe.replace(":", ".") if isinstance(recipe, str) else name_of(found.method)
     videos = Data(data=Path(data))
-    known = {*_names(found), *_names(videos), *_names(HERE)} - {"data", "published"}
+    known = {*values_of(found), *values_of(videos), *values_of(HERE)} - {"data", "published"}
     for key in options:
         if key not in known:
             raise StillmotionError(f"{name} has no option {key!r}{did_you_mean(key, known)}")
     settings, videos, place = _replaced(found, options), _replaced(videos, options), _replaced(HERE, options)
-    try:
-        if isinstance(settings, Auto):
-            return auto(settings, videos, place, callback).result
-        return experiment.fit(settings, videos, place, name, callback=callback)
-    except Stopped as stop:
-        raise KeyboardInterrupt(str(stop)) from stop
+    if isinstance(settings, Auto):
+        return auto(settings, videos, place, callback).result
+    return experiment.fit(settings, videos, place, name, callback=callback)
 
 
 def evaluate(
@@ -108,15 +105,6 @@ def evaluate(
         seconds=time.perf_counter() - started,
     )
     return Report.of(found, classifier.classes)
-
-
-def _names(config: Any) -> list[str]:
-    """Names of all values of a dataclass, at any depth."""
-    names = []
-    for field in fields(config):
-        value = getattr(config, field.name)
-        names += _names(value) if is_dataclass(value) else [field.name]
-    return names
 
 
 def _replaced(config: T, options: Mapping[str, Any]) -> T:

@@ -8,7 +8,7 @@ from typing import Any
 
 from stillmotion.candidates import Candidate, average_of, choose, drop_worse
 from stillmotion.data.folds import folds
-from stillmotion.data.source import Data, load_data
+from stillmotion.data.source import Data
 from stillmotion.errors import StillmotionError, at_least, did_you_mean
 from stillmotion.eval.order import OrderTest
 from stillmotion.experiment import Result, make_caches
@@ -111,7 +111,6 @@ def auto(options: Auto, data: Data, place: Place = HERE, callback: Callback | No
     asked = options.recipes()
     caches = make_caches(next(iter(asked.values())), place)
     search = Search(asked, data, place, caches)
-    search.clips = load_data(data, options.seed, caches.digests)
     parts = folds(search.clips[0], options.folds, options.seed, data.group)
     with contextlib.closing(search.claim(plain(options))):
         search.encode()

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-import torch
 from safetensors.torch import load_file
 
 from stillmotion.checkpoint import read_card, save_model
-from stillmotion.eval.report import Report, write_predictions
+from stillmotion.eval.report import Report, mean_scores, write_predictions
 from stillmotion.experiment import Job, Result, configuration, read_result
 from stillmotion.files import write_json
 from stillmotion.methods import Average
@@ -46,8 +45,7 @@ def average(job: Job, parts: Sequence[Result]) -> Result:
 
 
 def _write(job: Job, parts: Sequence[Result], folder: RunFolder, config: dict[str, Any]) -> None:
-    (train, val), found, state = job.clips, [part.scores for part in parts], {}
-    scores = replace(found[0], probabilities=torch.stack([s.probabilities for s in found]).mean(dim=0))
+    (train, val), scores, state = job.clips, mean_scores([part.scores for part in parts]), {}
     cards, report = [read_card(part.folder.model) for part in parts], Report.of(scores, train.classes)
     for i, part in enumerate(parts):
         for name, tensor in load_file(part.folder.model).items():

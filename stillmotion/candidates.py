@@ -2,14 +2,13 @@
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from scipy.stats import binomtest
 from torch import Tensor
 
-from stillmotion.eval.report import Scores
+from stillmotion.eval.report import Scores, mean_scores
 from stillmotion.experiment import Result
 from stillmotion.progress import say
 from stillmotion.recipes.base import Recipe
@@ -64,10 +63,7 @@ def right(scores: Scores) -> Tensor:
 
 def average_of(parts: Sequence[Candidate]) -> Candidate:
     """The candidate whose class probabilities are the mean of those of others, on the folds that all of these have."""
-    scores = [
-        replace(found[0], probabilities=torch.stack([s.probabilities for s in found]).mean(dim=0))
-        for found in zip(*(part.scores for part in parts))
-    ]
+    scores = [mean_scores(found) for found in zip(*(part.scores for part in parts))]
     return Candidate(
         name=" + ".join(part.name for part in parts),
         recipes=tuple(recipe for part in parts for recipe in part.recipes),

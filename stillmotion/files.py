@@ -16,7 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stillmotion.errors import DiskError
+from filelock import FileLock, Timeout
+
+from stillmotion.errors import DiskError, StillmotionError
 
 
 @contextmanager
@@ -84,6 +86,28 @@ def raise_if_disk(error: Exception, path: Path) -> None:
         raise DiskError(f"cannot write {path}: it is a folder; name a file") from error
     if number in (errno.ENOTDIR, errno.EEXIST):
         raise DiskError(f"cannot write {path}: a file is in the way of a folder; choose another folder") from error
+
+
+def hold(lock: FileLock, place: Path, refusal: str) -> None:
+    """Take the lock of a place at once, making its folder.
+    Raises `StillmotionError`: another process has it, which `refusal` says; `DiskError`: it cannot be made there.
+    """
+    try:
+        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise StillmotionError(refusal) from error
+    except OSError as error:
+        raise_if_disk(error, place)
+        raise
+
+
+def let_go(lock: FileLock) -> None:
+    """Give a lock back, and remove its file."""
+    if lock.is_locked:
+        with contextlib.suppress(OSError):  # an open file cannot be removed on Windows
+            Path(lock.lock_file).unlink()
+    lock.release(force=True)
 
 
 def append_line(path: Path, text: str) -> None:

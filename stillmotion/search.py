@@ -11,7 +11,7 @@ from stillmotion.checkpoint import Card, load_model
 from stillmotion.data.bad import BadVideos
 from stillmotion.data.dataset import VideoDataset
 from stillmotion.data.manifest import Manifest
-from stillmotion.data.source import Data
+from stillmotion.data.source import Data, load_data
 from stillmotion.errors import StillmotionError
 from stillmotion.eval.order import OrderTest, order_test
 from stillmotion.experiment import Job, Result, fit_job, fit_together
@@ -28,12 +28,8 @@ from stillmotion.training.run_folder import RunFolder
 
 class Search:
     """Candidates on one frozen backbone, by name; those that read what it does not give are left out and named.
-    Raises `StillmotionError`: none is left.
-
-    `clips`, the training and the held-out ones, are set before anything else is asked.
+    Raises `StillmotionError`: none is left, or the clips, training and held-out ones, do not hold together.
     """
-
-    clips: tuple[Manifest, Manifest]
 
     def __init__(self, recipes: Mapping[str, Recipe[Any]], data: Data, place: Place, caches: Caches):
         assert place.out is not None
@@ -50,6 +46,8 @@ class Search:
                 self.recipes[name] = recipe
         if not self.recipes:
             raise refused
+        self.first = next(iter(self.recipes.values()))
+        self.clips = load_data(data, self.first.train.seed, caches.digests)
 
     def claim(self, options: Mapping[str, Any]) -> RunFolder:
         """Hold the folder until the search is closed, and begin there, or go on.
@@ -63,7 +61,7 @@ class Search:
         chosen = {name: value for name, value in options.items() if name not in _FREE}
         clips = [[(c.path.name, c.label) for c in part.clips] for part in self.clips]
         config = {"auto": chosen, "data": plain(self.data), "clips": short_digest(clips)}
-        with make_accelerator(next(iter(self.recipes.values())).train).main_process_first():
+        with make_accelerator(self.first.train).main_process_first():
             claimed = RunFolder(folder, config, place.overwrite, keep=True)
         claimed.log(step=0, candidates=list(self.recipes))
         return claimed
@@ -72,7 +70,7 @@ class Search:
         """Fill the cache with what all candidates read, and with the affinities of other orders of held-out clips.
         Raises `DataError`: too many videos that cannot be read.
         """
-        first, reads = next(iter(self.recipes.values())), Reads()
+        first, reads = self.first, Reads()
         for recipe in self.recipes.values():
             reads |= recipe.method.reads()
         bad = BadVideos(self.out / "bad_videos.jsonl", sum(map(len, self.clips)), self.data.max_bad)

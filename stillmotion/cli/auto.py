@@ -13,17 +13,13 @@ def run(words: Sequence[str]) -> None:
     from stillmotion.auto import Auto, auto
     from stillmotion.candidates import table
     from stillmotion.run_report import write_run_report
-    from stillmotion.training.loop import Stopped
 
     def options(*, data: Data, auto: Auto = Auto(), place: Place = HERE) -> tuple[Auto, Data, Place]:  # noqa: B008
         """Choose a head for your clips by folds of the training clips, train it, and test it on held-out ones."""
         return auto, data, place
 
     given: tuple[Auto, Data, Place] = parse(options, words, "stillmotion train auto")
-    try:
-        choice = auto(*given)
-    except Stopped as stop:
-        raise KeyboardInterrupt(str(stop)) from stop
+    choice = auto(*given)
     header, *rows = table(choice.candidates, choice.winner)
     show(header, rows)
     print(f"{choice.winner.name}, on held-out clips: {choice.result.report}")

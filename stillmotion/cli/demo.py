@@ -13,13 +13,9 @@ def run(words: Sequence[str]) -> None:
     if not all(map(find_spec, ("PIL", "matplotlib", "jinja2"))):
         raise missing("demo", "the demo")
     from stillmotion.demo import Demo, demo, table
-    from stillmotion.training.loop import Stopped
 
     options: Demo = parse(Demo, words, "stillmotion demo")
-    try:
-        rows = demo(options)
-    except Stopped as stop:
-        raise KeyboardInterrupt(str(stop)) from stop
+    rows = demo(options)
     header, *lines = table(rows)
     show(header, lines)
     model = options.out / "auto" / "model.safetensors"

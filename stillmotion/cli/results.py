@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from stillmotion.errors import StillmotionError, missing
-from stillmotion.files import append_line, atomic_write, raise_if_disk
+from stillmotion.files import append_line, atomic_write, hold, let_go
 
 if TYPE_CHECKING:
     from stillmotion.classifier import Classifier
@@ -50,16 +50,7 @@ class Results:
         self.path, self.model, self.form = path, model, form_of(path, forms)
         self.partial = path.with_name(f"{path.name}.partial.jsonl")
         self._lock = FileLock(path.with_name(f".{path.name}.lock"), is_singleton=True)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire(blocking=False)
-        except Timeout as error:
-            raise StillmotionError(
-                f"another process is writing {path}; wait for it, or choose another --out"
-            ) from error
-        except OSError as error:
-            raise_if_disk(error, path)
-            raise
+        hold(self._lock, path, f"another process is writing {path}; wait for it, or choose another --out")
         try:
             if overwrite:
                 path.unlink(missing_ok=True)
@@ -73,9 +64,7 @@ class Results:
 
     def close(self) -> None:
         """Let others write the file."""
-        if self._lock.is_locked:
-            Path(self._lock.lock_file).unlink(missing_ok=True)
-        self._lock.release(force=True)
+        let_go(self._lock)
 
     def lacks(self, path: str) -> bool:
         """Whether a video has no result yet; one that could not be read has none."""

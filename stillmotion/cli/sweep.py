@@ -1,9 +1,7 @@
 """`stillmotion sweep RECIPE --lr 1e-4 4e-4 --seed 0 1 2`: many settings over the same passes of the cache."""
 
 import itertools
-import typing
 from collections.abc import Sequence
-from dataclasses import fields, is_dataclass
 from typing import Any
 
 from stillmotion.cli.table import show
@@ -11,21 +9,17 @@ from stillmotion.cli.train import read_options
 from stillmotion.data.source import Data
 from stillmotion.errors import StillmotionError
 from stillmotion.recipes import find
-from stillmotion.recipes.base import Place, Recipe
+from stillmotion.recipes.base import Place, Recipe, values_of
 
 
 def run(words: Sequence[str]) -> None:
     """Train every combination, print the table, and say where the best model is."""
     from stillmotion.sweep import sweep
-    from stillmotion.training.loop import Stopped
 
     if not words or words[0].startswith("-"):
         read_options("sweep", words)
     settings, data, place = _settings(words)
-    try:
-        rows = sweep(settings, data, place, f"{words[0].replace(':', '.')}-sweep")
-    except Stopped as stop:
-        raise KeyboardInterrupt(str(stop)) from stop
+    rows = sweep(settings, data, place, f"{words[0].replace(':', '.')}-sweep")
     several = any(row.spread is not None for row in rows)
     names = [*rows[0].values] or ["setting"]
     lines = []
@@ -42,16 +36,15 @@ def run(words: Sequence[str]) -> None:
 
 def _settings(words: Sequence[str]) -> tuple[list[tuple[dict[str, str], Recipe[Any]]], Data, Place]:
     """Every combination of the values given, as the recipe that it makes."""
-    recipe = find(words[0])
-    listed = _names(recipe, several=True)
-    own = _names(recipe, several=False)
+    types = values_of(find(words[0]))
+    listed = {name for name, hint in types.items() if "tuple" in str(hint)}  # they take several values at once
     fixed: list[str] = [words[0]]
     axes: dict[str, list[str]] = {}
     for option, values in _options(words[1:]):
         name = option.removeprefix("--").replace("-", "_")
         if len(values) < 2 or name in listed:
             fixed += [option, *values]
-        elif name in own:
+        elif name in types:
             axes[option] = values
         else:
             raise StillmotionError(
@@ -79,17 +72,4 @@ def _options(words: Sequence[str]) -> list[tuple[str, list[str]]]:
             found[-1][1].append(word)
         else:
             raise StillmotionError(f"{word!r} stands before the options; name one recipe")
-    return found
-
-
-def _names(config: Any, several: bool) -> set[str]:
-    """Fields, at any depth, that take one value, or `several`."""
-    found: set[str] = set()
-    hints = typing.get_type_hints(type(config))
-    for field in fields(config):
-        value = getattr(config, field.name)
-        if is_dataclass(value):
-            found |= _names(value, several)
-        elif ("tuple" in str(hints[field.name])) == several:
-            found.add(field.name)
     return found

@@ -19,16 +19,12 @@ def run(words: Sequence[str]) -> None:
     """Train and say where the model is."""
     from stillmotion.experiment import fit
     from stillmotion.run_report import write_run_report
-    from stillmotion.training.loop import Stopped
 
     if words[:1] == ["auto"]:
         auto.run(words[1:])
         return
     name, options = read_options("train", words)
-    try:
-        result = fit(*options, name)
-    except Stopped as stop:
-        raise KeyboardInterrupt(str(stop)) from stop
+    result = fit(*options, name)
     print(result.report)
     page = write_run_report(result.folder.path) if options[2].report else None
     print(f"{page}\n" if page else "", end="")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -105,6 +105,11 @@ class Report:
     def has_top5(self) -> bool:
         """Whether top-5 says anything: there are more than five classes."""
         return len(self.classes) > 5
+
+
+def mean_scores(found: Sequence[Scores]) -> Scores:
+    """The mean of the probabilities that several models give the same videos; all else is that of the first."""
+    return replace(found[0], probabilities=torch.stack([scores.probabilities for scores in found]).mean(dim=0))
 
 
 def write_predictions(path: Path, scores: Scores, paths: Sequence[Path | str], classes: Sequence[str]) -> None:

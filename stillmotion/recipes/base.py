@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, get_type_hints
 
 import tyro
 
@@ -120,3 +120,12 @@ def declared(config: Any) -> Any:
     changed = {k: declared(v) for k, v in values.items() if is_dataclass(v)}
     given = {f.name: f.default for f in fields(config) if f.default is not MISSING and f.name not in changed}
     return replace(config, **given, **changed)
+
+
+def values_of(config: Any) -> dict[str, Any]:
+    """Names of all values of a dataclass, at any depth, and the types that they are declared with."""
+    hints, found = get_type_hints(type(config)), dict[str, Any]()
+    for f in fields(config):
+        value = getattr(config, f.name)
+        found |= values_of(value) if is_dataclass(value) else {f.name: hints[f.name]}
+    return found

@@ -19,7 +19,7 @@ Evaluate = Callable[[int], dict[str, float]]
 Callback = Callable[[dict[str, float]], None]
 
 
-class Stopped(Exception):
+class Stopped(KeyboardInterrupt):
     """The run was asked to stop; its state is saved, and the same command goes on from there."""
 
 
@@ -165,11 +165,7 @@ def train_together(trainers: Sequence[Trainer]) -> None:
             trainer = trainers[i]
             if all(t.over for t in trainers):
                 break
-            stopped = False
-            if trainer.over:
-                _skip(trainer, step, loader)
-            else:
-                stopped = _take(trainer, step, loader, stop, alone=len(trainers) == 1)
+            stopped = not trainer.over and _take(trainer, step, loader, stop, alone=len(trainers) == 1)
             next_steps[i] = step + 1
             advance(note=f"loss {trainer.loss:.3f}")
             clock.tick(i, step)
@@ -181,11 +177,6 @@ def train_together(trainers: Sequence[Trainer]) -> None:
                 raise Stopped(f"stopped after step {sum(next_steps)} of {total}; run again to go on")
     for trainer in trainers:
         trainer.settle()
-
-
-def _skip(trainer: Trainer, step: int, loader: Iterator[Batch]) -> None:
-    for _ in trainer.plan.micro_batches(step):
-        next(loader)
 
 
 def _take(trainer: Trainer, step: int, loader: Iterator[Batch], stop: list[int], alone: bool) -> bool:
@@ -218,10 +209,15 @@ def _alone(trainer: Trainer, turns: Sequence[tuple[int, int]]) -> Iterator[Batch
 
 
 def _shared(trainers: Sequence[Trainer], turns: Sequence[tuple[int, int]]) -> Iterator[Batch]:
-    """Batches of all learners, read by this process; the parts of a step are made once for all that read the same."""
+    """Batches of all learners, read by this process; the parts of a step are made once for all that read the same.
+
+    Those of a learner that is over by the time of its turn are left out, as its turn is.
+    """
     held: dict[Any, Batch] = {}
     for i, step in turns:
         trainer = trainers[i]
+        if trainer.over:
+            continue
         content = getattr(trainer.dataset, "content", id(trainer.dataset))
         wanted = [(content, tuple(keys)) for keys in trainer.plan.micro_batches(step)]
         held = {key: batch for key, batch in held.items() if key in wanted}

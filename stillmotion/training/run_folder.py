@@ -12,7 +12,6 @@ auto.json             how `auto` chose, where it did
 report.html           all of it as a page
 """
 
-import contextlib
 import json
 import math
 import zipfile
@@ -20,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from stillmotion.errors import StillmotionError, one_line
-from stillmotion.files import append_line, atomic_write, raise_if_disk, sweep, write_json, write_torch
+from stillmotion.files import append_line, atomic_write, hold, let_go, sweep, write_json, write_torch
 from stillmotion.progress import is_main_process
 
 Json = dict[str, Any]
@@ -75,22 +74,11 @@ class RunFolder:
 
     def close(self) -> None:
         """Let others have the folder."""
-        if self._lock.is_locked:
-            with contextlib.suppress(OSError):  # an open file cannot be removed on Windows
-                Path(self._lock.lock_file).unlink()
-        self._lock.release(force=True)
+        let_go(self._lock)
 
     def _acquire(self) -> None:
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire(blocking=False)
-        except Timeout as error:
-            raise StillmotionError(
-                f"another process is training in {self.path}; wait for it, stop it, or choose another --out"
-            ) from error
-        except OSError as error:
-            raise_if_disk(error, self.path)
-            raise
+        busy = f"another process is training in {self.path}; wait for it, stop it, or choose another --out"
+        hold(self._lock, self.path, busy)
         for name in _FILES:  # left by a killed process, for no other writes here now
             sweep(self.path.glob(f".{name}.*.tmp"), seconds=-math.inf)
 
