@@ -125,6 +125,15 @@ def command(words: list[str], before: Callable[[], object] | None = None) -> Chi
     return fork(lambda: stillmotion.cli.main(words), Path(tempfile.mkstemp(suffix=".log")[1]), before)
 
 
+def until(condition: Callable[[], bool], child: Child, most: float = HUNG) -> None:
+    """Wait for something that a child brings about. Raises `TimeoutError` with what it printed: it takes too long."""
+    while not condition():
+        time.sleep(0.005)
+        if time.monotonic() - child.started > most:
+            os.kill(child.pid, signal.SIGKILL)
+            raise TimeoutError(f"waited {most:g} s for a command that printed {child.said[-1500:]!r}")
+
+
 def limit(kind: int, amount: int) -> Callable[[], None]:
     """What sets a limit of a process; an address space is counted from what it has."""
     if kind == resource.RLIMIT_AS:
@@ -250,6 +259,7 @@ def main(trials: dict[str, tuple[Trial, int]]) -> int:
         with tempfile.TemporaryDirectory() as name:
             tempfile.tempdir, os.environ["STILLMOTION_CACHE"] = name, f"{name}/user"
             share = count if options.count is None else max(1, round(options.count * count / full))
+            print(f"{time.strftime('%X')} {what}", file=sys.stderr, flush=True)
             row = Row(what, random.Random(f"{options.seed} {what}"), share)
             trial(World(Path(name)), row)
             tempfile.tempdir = None

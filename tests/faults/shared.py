@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 
-from tests.faults import Row, Run, Trial, World, command, main
+from tests.faults import Row, Run, Trial, World, command, main, until
 
 
 def encode_together(world: World, row: Row, processes: int = 2) -> None:
@@ -46,8 +46,7 @@ def train_together(world: World, row: Row) -> None:
     for i in row:
         run.clear()
         first = command(run.words)
-        while not (run.out / "config.json").exists():
-            time.sleep(0.005)
+        until((run.out / "config.json").exists, first)
         time.sleep(row.draw.uniform(0, run.seconds / 4))
         os.kill(first.pid, signal.SIGSTOP)
         second = command(run.words).wait()

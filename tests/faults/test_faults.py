@@ -1,13 +1,17 @@
 """A little of every kind of damage; and that it would be seen if something fell."""
 
+import contextlib
+import os
 import random
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.faults import Child, Row
+from tests.faults import Child, Row, fork, until
 
 ROOT = Path(__file__).parents[2]
 # Of every harness some rows, by their beginning, and how often: seconds, where a full table takes an hour.
@@ -22,9 +26,10 @@ FEW = {
     "threads": {"the same": 16, "fork": 1},
 }
 RUN = """
-import sys
+import faulthandler, sys
 from importlib import import_module
 from tests.faults import main
+faulthandler.dump_traceback_later(450, exit=True)
 few = {few}
 trials = {{}}
 for name, rows in few.items():
@@ -35,13 +40,20 @@ sys.exit(main(trials))
 
 
 @pytest.mark.slow
-def test_a_little_of_everything() -> None:
+def test_a_little_of_everything(tmp_path: Path) -> None:
     words = [sys.executable, "-W", "ignore", "-c", RUN.format(few=FEW)]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
-    assert len(rows) == sum(map(len, FEW.values())), done.stdout
-    assert all(fell == "0" and int(held.split()[0]) >= 1 for _, held, fell in rows), done.stdout
+    out, log = tmp_path / "out", tmp_path / "log"  # files, because a pipe is read for as long as any child has it
+    with out.open("w") as stdout, log.open("w") as stderr:
+        process = subprocess.Popen(words, cwd=ROOT, stdout=stdout, stderr=stderr, start_new_session=True)
+        try:
+            code = process.wait(500)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    assert code == 0, log.read_text()[-5000:]
+    rows = [line.strip("| ").split(" | ") for line in out.read_text().splitlines() if line.startswith("| ")]
+    assert len(rows) == sum(map(len, FEW.values())), rows
+    assert all(fell == "0" and int(held.split()[0]) >= 1 for _, held, fell in rows), rows
 
 
 def test_a_fall_is_counted_and_named(capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,3 +80,10 @@ def test_a_fall_is_counted_and_named(capsys: pytest.CaptureFixture[str]) -> None
 def test_how_a_command_may_end(tmp_path: Path, code: int, said: str, fine: bool) -> None:
     (tmp_path / "log").write_text(said)
     assert bool(Child(0, tmp_path / "log", 0.0, code=code).error()) is not fine
+
+
+def test_what_never_comes_is_waited_for_so_long(tmp_path: Path) -> None:
+    child = fork(lambda: print("begun") or time.sleep(60), tmp_path / "log")  # type: ignore[func-returns-value]
+    with pytest.raises(TimeoutError, match="waited 0.5 s for a command that printed"):
+        until(lambda: False, child, 0.5)
+    assert child.wait().code == -signal.SIGKILL
