@@ -84,6 +84,6 @@ def test_how_a_command_may_end(tmp_path: Path, code: int, said: str, fine: bool)
 
 def test_what_never_comes_is_waited_for_so_long(tmp_path: Path) -> None:
     child = fork(lambda: print("begun") or time.sleep(60), tmp_path / "log")  # type: ignore[func-returns-value]
-    with pytest.raises(TimeoutError, match="waited 0.5 s for a command that printed"):
+    with pytest.raises(TimeoutError, match=r"waited 0\.5 s for a command that printed"):
         until(lambda: False, child, 0.5)
     assert child.wait().code == -signal.SIGKILL
