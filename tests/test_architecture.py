@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "actors": BASE | {"data"},
     "models": {"errors"},
     "weights": BASE,
-    "backbones": BASE | {"models", "weights"},
+    "backbones": BASE | {"data", "models", "weights"},
     "training": BASE | {"data", "devices"},
     "eval": BASE | {"data"},
     "features": BASE | {"data", "models", "backbones"},

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from stillmotion.backbones import clip, clip_files, open_clip_towers, timm_towers, vjepa
-from stillmotion.backbones.backbone import Backbone, Pixels
+from stillmotion.backbones.backbone import Backbone
 from stillmotion.backbones.config import CLIPConfig
 from stillmotion.backbones.weights import Weights, check, check_fingerprints, tower_tensors
+from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import WeightsError, damaged, did_you_mean
 from stillmotion.weights.names import to_openai
 from stillmotion.weights.readers import check_finite, read_metadata, read_safetensors
@@ -36,7 +37,7 @@ class Kind(NamedTuple):
 
     load: Callable[[str, tuple[int, int] | None, Mapping[str, Any]], Weights]
     """Name, input size (height, width) and sizes that tensors do not show, to weights."""
-    describe: Callable[[Mapping[str, Any], Pixels], Backbone]
+    describe: Callable[[Mapping[str, Any], Preprocess], Backbone]
     """Sizes and pixels, as a checkpoint holds them, to a backbone."""
 
 
@@ -111,7 +112,7 @@ def backbone_of(raw: Any, source: str) -> Backbone:
         if kind not in KINDS:
             raise WeightsError(f"{source} has a backbone of kind {kind!r:.80}{did_you_mean(str(kind), KINDS)}")
         tuples: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in pixels.items()}
-        return KINDS[kind].describe(sizes, Pixels(**tuples))
+        return KINDS[kind].describe(sizes, Preprocess(**tuples))
 
 
 def read_card_json(path: Path) -> dict[str, Any]:

@@ -8,13 +8,13 @@ from typing import Any, Literal
 import torch
 from safetensors.torch import save_file
 
-from stillmotion.backbones.backbone import Pixels
 from stillmotion.backbones.clip import describe
 from stillmotion.backbones.clip_files import clip_config
 from stillmotion.backbones.config import CLIPConfig
 from stillmotion.backbones.load import load_backbone
 from stillmotion.backbones.weights import TOWERS, Tower, Weights
 from stillmotion.checkpoint import Card, load_model, save_model
+from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import WeightsError
 from stillmotion.files import atomic_folder, sha256, write_json, write_torch
 from stillmotion.methods import name_of
@@ -60,7 +60,7 @@ def read_release(
     preprocess, sampling = (kept or reading).preprocess, (kept or reading).sampling
     if checkpoint.is_dir() and not kept:
         preprocess = replace(preprocess, **folder_pixels(checkpoint))
-    pixels = kept.backbone.pixels if kept else Pixels(mean=preprocess.mean, std=preprocess.std)
+    pixels = kept.backbone.pixels if kept else Preprocess(mean=preprocess.mean, std=preprocess.std)
     source = weight_files(checkpoint)[0] if checkpoint.is_dir() else checkpoint
     card = Card(
         method=official.method,
