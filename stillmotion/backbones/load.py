@@ -77,9 +77,9 @@ def load_backbone(
 def _load(
     name: str, image_size: tuple[int, int] | None, sizes: Mapping[str, Any], base: str | None, seen: Seen
 ) -> Weights:
-    path = Path(name)
+    path, given = Path(name), [size for size, value in sizes.items() if value is not None]
     if path.suffix == ".safetensors" and path.is_file() and "stillmotion" in read_metadata(path):
-        if given := [size for size, value in sizes.items() if value is not None]:
+        if given:
             raise WeightsError(f"{', '.join(given)}: {name} is a trained file, which says its sizes; leave them out")
         weights = _inside(name, path, base, seen)
         if image_size is not None and image_size != weights.backbone.pixels.size:
@@ -88,6 +88,8 @@ def _load(
         kind, colon, rest = name.partition(":")
         if not colon or kind not in KINDS:
             kind, rest = "open_clip" if name != clip_files.INT8 and open_clip_towers.has(name) else "clip", name
+        if given and kind != "clip":
+            raise WeightsError(f"{', '.join(given)} go with CLIP's local files; {name} says its own: leave them out")
         weights = KINDS[kind].load(rest, image_size, sizes)
     check(weights)
     check_finite(weights.state, weights.name)

@@ -71,8 +71,6 @@ def load(name: str, image_size: tuple[int, int] | None, sizes: Mapping[str, Any]
     raw, folder, pixels = _config(name), Path(name), {}
     if not raw:
         raise WeightsError(f"open_clip has no model for {name!r}; pass MODEL:TAG, MODEL:FILE or its model folder")
-    if given := [k for k, v in sizes.items() if v is not None]:
-        raise WeightsError(f"{', '.join(given)} go with CLIP's local files; {name} says its own: leave them out")
     tokenizer, _, tag = name.partition(":")
     if folder.is_dir():
         state, pixels, tokenizer = read_sharded(folder), folder_pixels(folder), folder_tokenizer(folder)

@@ -188,8 +188,6 @@ def load(name: str, image_size: tuple[int, int] | None, sizes: Mapping[str, Any]
     import timm
     from timm.data import resolve_data_config
 
-    if given := [k for k, v in sizes.items() if v is not None]:
-        raise WeightsError(f"{', '.join(given)} go with CLIP's local files; timm:{name} says its own: leave them out")
     model, _, place = name.removeprefix("timm/").partition(":")
     if not place and not timm.is_model(model) and Path(model).is_dir():
         model, place = "", model

@@ -68,8 +68,6 @@ def load(name: str, image_size: tuple[int, int] | None, sizes: Mapping[str, Any]
 
     Raises `WeightsError`: they cannot be found, read or matched.
     """
-    if given := [k for k, v in sizes.items() if v is not None]:
-        raise WeightsError(f"{', '.join(given)} go with CLIP's local files; vjepa2:{name} says its own: leave them out")
     folder = Path(name).expanduser()
     found = f"vjepa2:{folder.absolute()}" if folder.is_dir() else f"vjepa2:{name}"
     folder = folder if folder.is_dir() else hub.snapshot(name)
