@@ -218,7 +218,7 @@ class FeatureSource:
 
 def fill_together(sources: Sequence[tuple[Source, Reads]]) -> None:
     """Fill what several sources read, in one pass of the backbone for all that run it over the same views alike."""
-    while sources:
-        kind, alike = sources[0][0].kind, [pair for pair in sources if pair[0].kind == sources[0][0].kind]
-        sources[0][0].fill(reduce(or_, (reads for _, reads in alike)))
-        sources = [pair for pair in sources if pair[0].kind != kind]
+    kinds = [source.kind for source, _ in sources]
+    for i, (source, _) in enumerate(sources):
+        if kinds.index(kinds[i]) == i:
+            source.fill(reduce(or_, (reads for (_, reads), kind in zip(sources, kinds) if kind == kinds[i])))

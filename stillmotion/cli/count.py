@@ -91,8 +91,7 @@ def _run_foreign(name: str, words: Sequence[str]) -> None:
 def defaults(name: str) -> Count[Method]:
     """What a recipe counts at its own sizes, or a method that has no recipe of its name.
 
-    Raises:
-        StillmotionError: there is none of that name.
+    Raises `StillmotionError`: there is none of that name.
     """
     if name in METHODS and name not in RECIPES:
         return Count(method=METHODS[name]())

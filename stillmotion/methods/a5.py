@@ -75,8 +75,7 @@ class ContextCLIP(VideoCLIP):
     def prompt(self, class_names: Sequence[str]) -> Tensor:
         """Class names to token ids (K, S).
 
-        Raises:
-            StillmotionError: a name that does not fit between the slots.
+        Raises `StillmotionError`: a name that does not fit between the slots.
         """
         tokens_KS = super().prompt(class_names)
         spread_KS = torch.zeros_like(tokens_KS)

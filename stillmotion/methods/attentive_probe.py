@@ -87,8 +87,7 @@ class AttentiveProbe(Probe):
     def reader(self, backbone: Backbone) -> nn.Module:
         """Build the pooler.
 
-        Raises:
-            StillmotionError: the heads do not divide the tower's width.
+        Raises `StillmotionError`: the heads do not divide the tower's width.
         """
         D = backbone.width
         heads = D // 64 if self.heads is None else self.heads

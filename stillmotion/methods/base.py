@@ -40,8 +40,7 @@ class Method:
     def build(self, backbone: Backbone, class_names: Sequence[str]) -> VideoCLIP:
         """Build the model for such a backbone, its new parts initialized; the backbone's tensors are loaded after.
 
-        Raises:
-            StillmotionError: sizes or outputs that the backbone does not have.
+        Raises `StillmotionError`: sizes or outputs that the backbone does not have.
         """
         raise NotImplementedError
 
@@ -75,8 +74,7 @@ class Probe(Method):
     def reader(self, backbone: Backbone) -> nn.Module:
         """Build what makes one embedding of a video's features, (B, D) from tokens or (B, E), and initialize it.
 
-        Raises:
-            StillmotionError: sizes or outputs that the backbone does not have.
+        Raises `StillmotionError`: sizes or outputs that the backbone does not have.
         """
         raise NotImplementedError
 

@@ -28,8 +28,7 @@ class StepAttention(nn.Module):
     def forward(self, features: Features) -> Tensor:
         """Read the last block's tokens into one video embedding, (B, D).
 
-        Raises:
-            StillmotionError: another number of frames than there are positions.
+        Raises `StillmotionError`: another number of frames than there are positions.
         """
         # The head reads the class token alone, so what the layer makes of the other tokens is never computed.
         return self.attn(*self._read(features))
@@ -74,8 +73,7 @@ class Step(Probe):
     def reader(self, backbone: Backbone) -> nn.Module:
         """Build the attention, with a position for each step of time.
 
-        Raises:
-            StillmotionError: the heads do not divide the tower's width.
+        Raises `StillmotionError`: the heads do not divide the tower's width.
         """
         D, steps = backbone.width, backbone.steps(self.num_frames)
         attention = StepAttention(D, D // 64 if self.heads is None else self.heads, steps)
