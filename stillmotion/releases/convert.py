@@ -14,12 +14,13 @@ from stillmotion.backbones.config import CLIPConfig
 from stillmotion.backbones.load import load_backbone
 from stillmotion.backbones.weights import TOWERS, Tower, Weights
 from stillmotion.checkpoint import Card, load_model, save_model
+from stillmotion.data.many import Reading
 from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import WeightsError
 from stillmotion.files import atomic_folder, sha256, write_json, write_torch
 from stillmotion.methods import name_of
 from stillmotion.releases import RELEASES
-from stillmotion.releases.base import Official, Reading, hidden_sizes
+from stillmotion.releases.base import Official, hidden_sizes
 from stillmotion.releases.official import NOTE, Opened, names_of, open_release, read_official
 from stillmotion.weights.folders import folder_pixels, weight_files
 from stillmotion.weights.names import from_openai, matches
