@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "classifier": BASE | {"data", "devices", "eval", "explain", "models", "checkpoint", "prediction"},
     "open_vocabulary": BASE | {"data", "backbones", "methods", "classifier"},
     "releases": BASE | {"data", "models", "backbones", "weights", "methods", "checkpoint"},
-    "official": BASE | {"recipes", "releases", "classifier"},
+    "official": BASE | {"data", "recipes", "releases", "classifier"},
     "api": BASE | {"data", "training", "eval", "methods", "recipes", "classifier", "experiment", "auto"},
     "libraries": BASE | {"data", "weights", "models", "backbones", "classifier"},
     "count": BASE | {"models", "backbones", "training", "methods"},
