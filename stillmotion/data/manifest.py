@@ -9,11 +9,10 @@ from typing import Literal
 
 import numpy as np
 
-from stillmotion.data.lists import VIDEO_SUFFIXES, csv_rows, list_rows
+from stillmotion.data.lists import LIST_SUFFIXES, VIDEO_SUFFIXES, csv_rows, list_rows
 from stillmotion.errors import DataError, did_you_mean
 from stillmotion.files import Digests
 
-LIST_SUFFIXES = frozenset({"", ".txt", ".csv", ".jsonl", ".ndjson", ".tsv"})
 _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 TRAIN_NAMES, VAL_NAMES = ("train", "training"), ("val", "test", "valid", "validation")
 _DIGITS = 640  # Python refuses to make a number of a few thousand
@@ -116,7 +115,7 @@ def find_split(source: Path) -> tuple[Path, Path] | None:
     if not source.is_dir():
         return None
     paths = sorted(source.iterdir(), reverse=True)  # the first of equal names wins, and a folder over every file
-    inside = {p.stem.lower(): p for p in paths if p.suffix.lower() in LIST_SUFFIXES and p.is_file()}
+    inside = {p.stem.lower(): p for p in paths if p.suffix.lower() in {"", *LIST_SUFFIXES} and p.is_file()}
     inside |= {p.name.lower(): p for p in paths if p.is_dir()}
     train = next((inside[n] for n in TRAIN_NAMES if n in inside), None)
     val = next((inside[n] for n in VAL_NAMES if n in inside), None)
