@@ -22,7 +22,6 @@ from stillmotion.methods import Method
 from stillmotion.models.video_clip import VideoCLIP
 from stillmotion.progress import say
 from stillmotion.recipes.base import HERE, Place, Recipe
-from stillmotion.source import preprocess_of
 from stillmotion.start import start_from
 from stillmotion.training.batches import BatchPlan
 from stillmotion.training.learner import Learner
@@ -141,7 +140,7 @@ def card(
         backbone=weights.backbone,
         backbone_name=absolute(weights.name),
         fingerprints=fingerprints(model, weights, recipe.method.new_parameters()),
-        preprocess=preprocess_of(recipe, weights),
+        preprocess=recipe.preprocess(weights.backbone.pixels),
         sampling=recipe.sampling,
         runtime=runtime,
         training={"run": config, "epoch": epoch, "top1": report.top1, "mean_class": report.mean_class}

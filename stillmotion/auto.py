@@ -59,11 +59,8 @@ class Auto:
         return {name: self._recipe(maker()) for name, maker in CANDIDATES.items() if name in self.candidates}
 
     def _recipe(self, recipe: Recipe[Any]) -> Recipe[Any]:
-        shared: dict[str, Any] = {
-            name: getattr(self, name) for name in ("seed", "device", "workers", "save_minutes", "epochs")
-        }
-        if self.epochs is None:
-            del shared["epochs"]
+        names = ("seed", "device", "workers", "save_minutes", "epochs")
+        shared: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) is not None}
         return replace(
             recipe,
             method=replace(recipe.method, num_frames=self.num_frames),

@@ -16,7 +16,7 @@ from stillmotion.data.dataset import VideoDataset, read_views
 from stillmotion.data.inputs import VideoInput, name_of
 from stillmotion.data.loader import data_workers
 from stillmotion.data.manifest import Manifest, clean_name
-from stillmotion.data.many import Outcome, Pace, Views, outcomes, several
+from stillmotion.data.many import Outcome, Pace, Reading, outcomes, several
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.text_features import read_text_features
 from stillmotion.data.transforms import Preprocess
@@ -206,9 +206,9 @@ class Classifier:
         pace: Pace,
         description: str,
     ) -> Iterator[Outcome[T]]:
-        views = Views(self.num_frames, self.sampling, self.preprocess)
+        reading = Reading(self.num_frames, self.sampling, self.preprocess)
         forward = partial(self._forward, model, batch=pace.batch)
-        return outcomes(several(videos), views, forward, one, pace, description)
+        return outcomes(several(videos), reading, forward, one, pace, description)
 
     @torch.inference_mode()
     def _forward(self, model: Callable[[Tensor], Tensor], views: Tensor, batch: int) -> Tensor:

@@ -83,8 +83,7 @@ def count(method: Method, backbone: Backbone, classes: int = 400, text_tokens: i
         text_tokens: tokens of a prompt; None: the whole context, 77 for OpenAI's models. Where the end of the prompts
             is known our text tower stops there, so this is what a release pays and an upper bound of ours.
 
-    Raises:
-        StillmotionError: a number that makes no sense.
+    Raises `StillmotionError`: a number that makes no sense.
     """
     context = backbone.text.context_length if backbone.text else 0
     length = context if text_tokens is None else text_tokens

@@ -142,8 +142,7 @@ def row(name: str, result: Result) -> Row:
     report = result.report
     pairs = within_pairs(result.scores, report.classes, PAIRS)
     sure = wilson(round(pairs * report.scored), report.scored)
-    seconds = result.folder.training_seconds()
-    return Row(name, report.top1, pairs, result.trained_parameters, seconds, report.top1_interval, sure)
+    return Row(name, report.top1, pairs, result.trained_parameters, result.seconds, report.top1_interval, sure)
 
 
 def write_demo_page(

@@ -20,7 +20,6 @@ from stillmotion.errors import StillmotionError
 from stillmotion.eval.evaluate import score
 from stillmotion.eval.report import Report, Scores, read_predictions, write_predictions
 from stillmotion.files import Digests, write_json
-from stillmotion.models.features import Reads
 from stillmotion.origin import write_origin
 from stillmotion.progress import say
 from stillmotion.recipes.base import HERE, Place, Recipe, declared, plain
@@ -239,22 +238,17 @@ def numbers(scores: Scores, classes: Names) -> dict[str, float]:
     return {"top1": report.top1, "top5": report.top5, "mean_class": report.mean_class}
 
 
-def fill_cache(recipes: Sequence[Recipe[Any]], data: Data, place: Place = HERE, name: str = "run") -> BadVideos:
-    """Compute what several recipes read, in one pass for those that see the same views of the same backbone.
-    Returns the videos that cannot be read.
+def fill_cache(recipe: Recipe[Any], data: Data, place: Place = HERE, name: str = "run") -> BadVideos:
+    """Compute what a recipe reads; returns the videos that cannot be read.
     Raises `StillmotionError`: a method that trains the backbone, or anything else that the user can mend.
     """
-    if not all(recipe.method.frozen for recipe in recipes):
+    if not recipe.method.frozen:
         raise StillmotionError(f"{name} trains CLIP itself, so it has no features to keep; use evl or linear_probe")
-    caches, folder = make_caches(recipes[0], place), place.out or Path("runs") / name
-    clips = load_data(data, recipes[0].train.seed, caches.digests)
+    caches, folder = make_caches(recipe, place), place.out or Path("runs") / name
+    clips = load_data(data, recipe.train.seed, caches.digests)
     bad = BadVideos(folder / "bad_videos.jsonl", sum(map(len, clips)), data.max_bad)
-    sources: list[tuple[Source, Reads]] = []
-    for recipe in recipes:
-        weights, accelerator = caches.weights(recipe, place.start_from), make_accelerator(recipe.train)
-        source = FeatureSource(recipe, weights, clips, caches, accelerator, bad)
-        sources.append((source, recipe.method.reads()))
-    fill_together(sources)
+    weights, accelerator = caches.weights(recipe, place.start_from), make_accelerator(recipe.train)
+    FeatureSource(recipe, weights, clips, caches, accelerator, bad).fill(recipe.method.reads())
     return bad
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from stillmotion.classifier import Classifier
+from stillmotion.data.many import Reading
 from stillmotion.recipes import RECIPES
 from stillmotion.releases import RELEASES
-from stillmotion.releases.base import Reading
 from stillmotion.releases.convert import read_release
 from stillmotion.releases.official import release_of
 

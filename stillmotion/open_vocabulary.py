@@ -1,7 +1,6 @@
 """Classifiers by class names alone, from CLIP's own weights, untrained."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -12,7 +11,6 @@ from stillmotion.classifier import Classifier
 from stillmotion.data.manifest import clean_name
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.text_features import read_text_features
-from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import StillmotionError, did_you_mean
 from stillmotion.methods import METHODS, Method
 
@@ -54,7 +52,7 @@ def from_backbone(
     load_into(model, weights.state, new=(), source=weights.name)
     classifier = Classifier(
         model,
-        preprocess=Preprocess(**asdict(weights.backbone.pixels)),
+        preprocess=weights.backbone.pixels,
         sampling=Sampling(),
         num_frames=built.num_frames,
         classes=classes,

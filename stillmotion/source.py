@@ -1,7 +1,7 @@
 """Where a run's batches come from: videos, or outputs that a frozen backbone gave once."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -19,7 +19,7 @@ from stillmotion.data.dataset import VideoDataset
 from stillmotion.data.loader import data_workers
 from stillmotion.data.manifest import Manifest
 from stillmotion.data.short import say_if_short
-from stillmotion.data.transforms import Augment, Preprocess
+from stillmotion.data.transforms import Augment
 from stillmotion.errors import StillmotionError, did_you_mean
 from stillmotion.features.dataset import FeatureDataset
 from stillmotion.features.encode import Encoder, View, encode, plan, views_of
@@ -95,11 +95,6 @@ def feature_folder(cache: Path | None) -> Path:
     return cache or cache_folder() / "features"
 
 
-def preprocess_of(recipe: Recipe[Any], weights: Weights) -> Preprocess:
-    """How a recipe makes frames into what a backbone reads."""
-    return recipe.preprocess(Preprocess(**asdict(weights.backbone.pixels)))
-
-
 def runtime_of(recipe: Recipe[Any], device: str) -> str:
     """Name of the runtime of a recipe's frozen backbone on a kind of device.
     Raises `StillmotionError`: there is none of that name.
@@ -140,7 +135,7 @@ class PixelSource:
                 f"cached-views is {recipe.cached_views} and this method trains the backbone: nothing is cached; "
                 "leave it out"
             )
-        preprocess, T = preprocess_of(recipe, weights), recipe.method.num_frames
+        preprocess, T = recipe.preprocess(weights.backbone.pixels), recipe.method.num_frames
         say_if_short(train.clips, T)
         augment = Augment(recipe.augment, preprocess, recipe.flip)
         one_view = replace(recipe.sampling, views=1, crops=1)
@@ -174,7 +169,7 @@ class FeatureSource:
             )
         if recipe.cached_views == 0 and (recipe.augment != "none" or recipe.flip):
             raise StillmotionError("augmentation with a frozen backbone needs cached views; pass --cached-views 4, say")
-        preprocess = preprocess_of(recipe, weights)
+        preprocess = recipe.preprocess(weights.backbone.pixels)
         self.weights, self.accelerator, self.bad = weights, accelerator, bad
         self.workers = data_workers(recipe.train.workers, accelerator.device.type)
         self.augment = Augment(recipe.augment, preprocess, recipe.flip)
@@ -223,7 +218,7 @@ class FeatureSource:
 
 def fill_together(sources: Sequence[tuple[Source, Reads]]) -> None:
     """Fill what several sources read, in one pass of the backbone for all that run it over the same views alike."""
-    while sources:
-        kind, alike = sources[0][0].kind, [pair for pair in sources if pair[0].kind == sources[0][0].kind]
-        sources[0][0].fill(reduce(or_, (reads for _, reads in alike)))
-        sources = [pair for pair in sources if pair[0].kind != kind]
+    kinds = [source.kind for source, _ in sources]
+    for i, (source, _) in enumerate(sources):
+        if kinds.index(kinds[i]) == i:
+            source.fill(reduce(or_, (reads for (_, reads), kind in zip(sources, kinds) if kind == kinds[i])))

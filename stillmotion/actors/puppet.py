@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import ImageDraw
 
+from stillmotion.actors.scenery import random_color
+
 Point = tuple[float, float]
 Color = tuple[int, int, int]
 Random = np.random.RandomState
@@ -54,8 +56,8 @@ def random_body(rng: Random) -> Body:
         girth=rng.uniform(0.8, 1.35),
         skin=tones[rng.randint(len(tones))],
         hair=hair[rng.randint(len(hair))],
-        shirt=_color(rng),
-        trousers=_color(rng),
+        shirt=random_color(rng, 30),
+        trousers=random_color(rng, 30),
         shoes=tuple(rng.randint(20, 120, 3).tolist()),
         sleeves=bool(rng.rand() < 0.6),
         hat=bool(rng.rand() < 0.25),
@@ -231,8 +233,3 @@ def _capsule(draw: Any, a: Point, b: Point, width: float, color: Color) -> None:
 def _disc(draw: Any, center: Point, radius: float, color: Color) -> None:
     x, y = center
     draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=color)
-
-
-def _color(rng: Random) -> Color:
-    r, g, b = rng.randint(30, 230, 3).tolist()
-    return r, g, b

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from stillmotion.actors.puppet import Performance, draw_puppet, random_body
-from stillmotion.actors.scenery import random_room
+from stillmotion.actors.scenery import random_color, random_room
 from stillmotion.files import atomic_write
 from stillmotion.progress import progress_bar
 
@@ -89,11 +89,11 @@ def clip_frames(action: str, split: str, actor: int, seed: int) -> Iterator[Imag
     # Walking right means right on the screen; the other actions face either way.
     facing = 1 if forward == "walk_right" else int(rng.choice([-1, 1]))
     shake = _shake(len(progress), rng) * scale
-    red, green, blue = rng.randint(30, 230, 3).tolist()
+    prop_color = random_color(rng, 30)
     to_pixel = partial(_to_pixel, middle, ground, facing * unit, unit)
     for s, (dx, dy) in zip(progress, shake):
         canvas = room.copy()
-        draw_puppet(ImageDraw.Draw(canvas), body, performance.pose(float(s)), to_pixel, (red, green, blue))
+        draw_puppet(ImageDraw.Draw(canvas), body, performance.pose(float(s)), to_pixel, prop_color)
         left, top = MARGIN * scale + dx, MARGIN * scale + dy
         frame = canvas.crop((left, top, left + WIDTH * scale, top + HEIGHT * scale))
         yield frame.reduce(scale)

@@ -10,10 +10,10 @@ Random = np.random.RandomState
 def random_room(width: int, height: int, rng: Random) -> tuple[Image.Image, float]:
     """Paint a room of this size in pixels; returns it and the y of the line where its floor begins."""
     horizon = height * rng.uniform(0.66, 0.78)
-    image = Image.new("RGB", (width, height), _color(rng))
+    image = Image.new("RGB", (width, height), random_color(rng))
     draw = ImageDraw.Draw(image)
     _texture(draw, (0, 0, width, int(horizon)), rng)
-    floor = _color(rng, 40, 180)
+    floor = random_color(rng, 40, 180)
     draw.rectangle((0, horizon, width, height), fill=floor)
     _texture(draw, (0, int(horizon), width, height), rng)
     for _ in range(rng.randint(2, 7)):
@@ -23,7 +23,7 @@ def random_room(width: int, height: int, rng: Random) -> tuple[Image.Image, floa
 
 def _texture(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], rng: Random) -> None:
     x0, y0, x1, y1 = box
-    kind, step, color = rng.randint(5), int(rng.randint(18, 70)), _color(rng)
+    kind, step, color = rng.randint(5), int(rng.randint(18, 70)), random_color(rng)
     if kind == 0:  # stripes
         for x in range(x0, x1, step):
             draw.rectangle((x, y0, x + step // 3, y1), fill=color)
@@ -41,16 +41,16 @@ def _texture(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], rng: Ran
 
 
 def _clutter(draw: ImageDraw.ImageDraw, width: int, horizon: float, height: int, rng: Random) -> None:
-    x, size, color, kind = rng.randint(width), rng.uniform(0.08, 0.25) * height, _color(rng), rng.randint(5)
+    x, size, color, kind = rng.randint(width), rng.uniform(0.08, 0.25) * height, random_color(rng), rng.randint(5)
     if kind == 0:  # picture on the wall
         y = rng.uniform(0.05, 0.4) * horizon
-        draw.rectangle((x, y, x + size, y + 0.7 * size), fill=color, outline=_color(rng), width=6)
+        draw.rectangle((x, y, x + size, y + 0.7 * size), fill=color, outline=random_color(rng), width=6)
     elif kind == 1:  # window
         y = rng.uniform(0.05, 0.25) * horizon
         draw.rectangle((x, y, x + size, y + 1.2 * size), fill=(190, 215, 235), outline=color, width=6)
         draw.line((x + size / 2, y, x + size / 2, y + 1.2 * size), fill=color, width=4)
     elif kind == 2:  # cupboard
-        draw.rectangle((x, horizon - 1.4 * size, x + size, horizon + 8), fill=color, outline=_color(rng), width=4)
+        draw.rectangle((x, horizon - 1.4 * size, x + size, horizon + 8), fill=color, outline=random_color(rng), width=4)
     elif kind == 3:  # plant
         draw.rectangle((x, horizon - size * 0.4, x + size * 0.35, horizon + 6), fill=color)
         for angle in rng.uniform(-1, 1, 9):
@@ -71,6 +71,7 @@ def _weather(image: Image.Image, rng: Random) -> Image.Image:
     return Image.fromarray(np.clip(pixels * light + grain, 0, 255).astype(np.uint8))
 
 
-def _color(rng: Random, low: int = 50, high: int = 230) -> tuple[int, int, int]:
+def random_color(rng: Random, low: int = 50, high: int = 230) -> tuple[int, int, int]:
+    """Draw red, green and blue, each from `low` to below `high`."""
     r, g, b = rng.randint(low, high, 3).tolist()
     return r, g, b

@@ -1,27 +1,18 @@
 """A backbone: what a pretrained model is, what it can give, and how its towers are built; no tensors."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor, nn
 
 from stillmotion.backbones.config import TextConfig
+from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import StillmotionError
 from stillmotion.models.features import Reads
 
-CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+PIXELS = ("size", "mean", "std", "interpolation")  # what a pretrained model says of how it reads frames
 PLAIN = frozenset({"frames", "out", "affinity"})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pixels:
-    """What a backbone reads: `size` is (height, width) in pixels, mean and std are of RGB values in [0, 1]."""
-
-    size: tuple[int, int] = (224, 224)
-    mean: tuple[float, float, float] = CLIP_MEAN
-    std: tuple[float, float, float] = CLIP_STD
-    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +26,8 @@ class Backbone:
     """Its name in the table of kinds."""
     sizes: dict[str, Any]
     """What its kind builds it from, JSON-ready."""
-    pixels: Pixels
+    pixels: Preprocess
+    """How it reads frames; a recipe may make more of it."""
     width: int = field(compare=False)
     """D of the tokens."""
     layers: int = field(compare=False)
@@ -115,7 +107,8 @@ class Backbone:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; `backbones.load.backbone_of` reads it back."""
-        return {"kind": self.kind, "sizes": self.sizes, "pixels": asdict(self.pixels)}
+        pixels = {name: getattr(self.pixels, name) for name in PIXELS}
+        return {"kind": self.kind, "sizes": self.sizes, "pixels": pixels}
 
     def _check_seams(self, tower: str, seams: dict[str, Any]) -> None:
         if seams and not self.seams:

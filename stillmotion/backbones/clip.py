@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stillmotion.backbones.backbone import Backbone, Pixels, check_video
+from stillmotion.backbones.backbone import Backbone, check_video
 from stillmotion.backbones.config import CLIPConfig, TextConfig, VisionConfig
+from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import StillmotionError
 from stillmotion.models.affinity import affinities
 from stillmotion.models.class_attention import Note
@@ -171,7 +172,7 @@ def make_blocks(
     return [kind(*numbers) if where is None or i in where else Block(*numbers) for i in range(sizes.layers)]
 
 
-def describe(config: CLIPConfig, pixels: Pixels | None = None) -> Backbone:
+def describe(config: CLIPConfig, pixels: Preprocess | None = None) -> Backbone:
     """A CLIP of these sizes as a backbone.
 
     Its towers take `block`, a kind of `Block`, at the blocks `where` (None: all), and a `stem`.
@@ -193,7 +194,7 @@ def describe(config: CLIPConfig, pixels: Pixels | None = None) -> Backbone:
         layers=vision.layers,
         grid=vision.grid,
         embed_dim=config.embed_dim,
-        pixels=replace(pixels or Pixels(), size=vision.image_size),
+        pixels=replace(pixels or Preprocess(), size=vision.image_size),
         text=text,
         tokenizer=config.tokenizer,
         seams=True,

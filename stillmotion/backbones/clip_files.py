@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stillmotion.backbones.backbone import Pixels
 from stillmotion.backbones.clip import describe
 from stillmotion.backbones.config import CLIPConfig
 from stillmotion.backbones.weights import Weights
+from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import WeightsError
 from stillmotion.progress import say
 from stillmotion.weights import hub
@@ -49,7 +49,9 @@ def clip_config(weights: Weights) -> CLIPConfig:
     return CLIPConfig.from_dict(weights.backbone.sizes)
 
 
-def clip_weights(name: str, config: CLIPConfig, state: Mapping[str, Tensor], pixels: Pixels | None = None) -> Weights:
+def clip_weights(
+    name: str, config: CLIPConfig, state: Mapping[str, Tensor], pixels: Preprocess | None = None
+) -> Weights:
     """Tensors with OpenAI's names, in float32, as the weights of a CLIP of these sizes."""
     state = {k: v.float().contiguous() for k, v in state.items()}
     return Weights(name=name, backbone=describe(config, pixels), state=state)
@@ -108,7 +110,7 @@ def _resolve(name: str, sizes: dict[str, Any]) -> Weights:
     config, entry = CLIPConfig.published(model), hub.published(model, tag)
     config = replace(config, activation="quick_gelu" if entry.get("quick_gelu") else config.activation)
     state = to_openai(read_state(hub.fetch(model, tag)))
-    return clip_weights(name, config, state, Pixels(**pixel_settings(entry, name)))
+    return clip_weights(name, config, state, Preprocess(**pixel_settings(entry, name)))
 
 
 def local_file(tag: str) -> Path | None:
@@ -138,4 +140,4 @@ def _local(name: str, path: Path, config: CLIPConfig | None, sizes: dict[str, An
         state = read_state(path)
     state = to_openai(state)
     state = state if "positional_embedding" in state else LOGIT_SCALE | state
-    return clip_weights(name, config or CLIPConfig.from_state(state, **sizes), state, Pixels(**pixels))
+    return clip_weights(name, config or CLIPConfig.from_state(state, **sizes), state, Preprocess(**pixels))

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from stillmotion.backbones import clip, clip_files, open_clip_towers, timm_towers, vjepa
-from stillmotion.backbones.backbone import Backbone, Pixels
+from stillmotion.backbones.backbone import Backbone
 from stillmotion.backbones.config import CLIPConfig
 from stillmotion.backbones.weights import Weights, check, check_fingerprints, tower_tensors
+from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import WeightsError, damaged, did_you_mean
 from stillmotion.weights.names import to_openai
 from stillmotion.weights.readers import check_finite, read_metadata, read_safetensors
@@ -36,7 +37,7 @@ class Kind(NamedTuple):
 
     load: Callable[[str, tuple[int, int] | None, Mapping[str, Any]], Weights]
     """Name, input size (height, width) and sizes that tensors do not show, to weights."""
-    describe: Callable[[Mapping[str, Any], Pixels], Backbone]
+    describe: Callable[[Mapping[str, Any], Preprocess], Backbone]
     """Sizes and pixels, as a checkpoint holds them, to a backbone."""
 
 
@@ -76,9 +77,9 @@ def load_backbone(
 def _load(
     name: str, image_size: tuple[int, int] | None, sizes: Mapping[str, Any], base: str | None, seen: Seen
 ) -> Weights:
-    path = Path(name)
+    path, given = Path(name), [size for size, value in sizes.items() if value is not None]
     if path.suffix == ".safetensors" and path.is_file() and "stillmotion" in read_metadata(path):
-        if given := [size for size, value in sizes.items() if value is not None]:
+        if given:
             raise WeightsError(f"{', '.join(given)}: {name} is a trained file, which says its sizes; leave them out")
         weights = _inside(name, path, base, seen)
         if image_size is not None and image_size != weights.backbone.pixels.size:
@@ -87,6 +88,8 @@ def _load(
         kind, colon, rest = name.partition(":")
         if not colon or kind not in KINDS:
             kind, rest = "open_clip" if name != clip_files.INT8 and open_clip_towers.has(name) else "clip", name
+        if given and kind != "clip":
+            raise WeightsError(f"{', '.join(given)} go with CLIP's local files; {name} says its own: leave them out")
         weights = KINDS[kind].load(rest, image_size, sizes)
     check(weights)
     check_finite(weights.state, weights.name)
@@ -111,7 +114,7 @@ def backbone_of(raw: Any, source: str) -> Backbone:
         if kind not in KINDS:
             raise WeightsError(f"{source} has a backbone of kind {kind!r:.80}{did_you_mean(str(kind), KINDS)}")
         tuples: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in pixels.items()}
-        return KINDS[kind].describe(sizes, Pixels(**tuples))
+        return KINDS[kind].describe(sizes, Preprocess(**tuples))
 
 
 def read_card_json(path: Path) -> dict[str, Any]:

@@ -20,11 +20,12 @@ import torch
 from torch import Tensor, nn
 
 from stillmotion.backbones import timm_towers
-from stillmotion.backbones.backbone import Backbone, Pixels, check_video
+from stillmotion.backbones.backbone import Backbone, check_video
 from stillmotion.backbones.bounds import check_grid
 from stillmotion.backbones.clip_files import local_file
 from stillmotion.backbones.config import TextConfig, unsupported
 from stillmotion.backbones.weights import Weights
+from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import WeightsError, damaged
 from stillmotion.models.features import Features, Reads
 from stillmotion.weights import hub
@@ -70,8 +71,6 @@ def load(name: str, image_size: tuple[int, int] | None, sizes: Mapping[str, Any]
     raw, folder, pixels = _config(name), Path(name), {}
     if not raw:
         raise WeightsError(f"open_clip has no model for {name!r}; pass MODEL:TAG, MODEL:FILE or its model folder")
-    if given := [k for k, v in sizes.items() if v is not None]:
-        raise WeightsError(f"{', '.join(given)} go with CLIP's local files; {name} says its own: leave them out")
     tokenizer, _, tag = name.partition(":")
     if folder.is_dir():
         state, pixels, tokenizer = read_sharded(folder), folder_pixels(folder), folder_tokenizer(folder)
@@ -88,11 +87,11 @@ def load(name: str, image_size: tuple[int, int] | None, sizes: Mapping[str, Any]
         vision["image_size"] = [size, size] if isinstance(size, int) else [*size]
         own = {"embed_dim": raw["embed_dim"], "quick_gelu": raw.get("quick_gelu", False), "vision": vision}
         own |= {"text": text, "sigmoid": raw.get("init_logit_bias") is not None, "tokenizer": tokenizer}
-    backbone = describe(own, Pixels(**pixels))
+    backbone = describe(own, Preprocess(**pixels))
     return Weights(name=name, backbone=backbone, state=_translated(state, backbone, name))
 
 
-def describe(sizes: Mapping[str, Any], pixels: Pixels) -> Backbone:
+def describe(sizes: Mapping[str, Any], pixels: Preprocess) -> Backbone:
     """A model of open_clip as a backbone.
 
     Args:

@@ -20,9 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stillmotion.backbones.backbone import Backbone, Pixels, check_video
+from stillmotion.backbones.backbone import Backbone, check_video
 from stillmotion.backbones.bounds import check_grid
 from stillmotion.backbones.weights import Weights
+from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import WeightsError, damaged, did_you_mean
 from stillmotion.models.affinity import affinities
 from stillmotion.models.class_attention import Note
@@ -138,7 +139,7 @@ def queries_and_keys(attn: Any, x_BLD: Tensor, rope: Tensor | None, prefix: int)
     return turned(q_BHLd), turned(k_BHLd)
 
 
-def describe(sizes: Mapping[str, Any], pixels: Pixels) -> Backbone:
+def describe(sizes: Mapping[str, Any], pixels: Preprocess) -> Backbone:
     """A model of timm as a backbone.
 
     Args:
@@ -187,8 +188,6 @@ def load(name: str, image_size: tuple[int, int] | None, sizes: Mapping[str, Any]
     import timm
     from timm.data import resolve_data_config
 
-    if given := [k for k, v in sizes.items() if v is not None]:
-        raise WeightsError(f"{', '.join(given)} go with CLIP's local files; timm:{name} says its own: leave them out")
     model, _, place = name.removeprefix("timm/").partition(":")
     if not place and not timm.is_model(model) and Path(model).is_dir():
         model, place = "", model
@@ -209,7 +208,7 @@ def load(name: str, image_size: tuple[int, int] | None, sizes: Mapping[str, Any]
     read = resolve_data_config(pretrained_cfg=config) | {k: said[k] for k in KEPT if said.get(k) is not None}
     size = image_size or args.get("img_size") or read["input_size"][1:]
     args = {k: v for k, v in args.items() if k not in ("img_size", "num_classes", "in_chans")}
-    pixels = Pixels(**pixel_settings(read, str(path or found)))
+    pixels = Preprocess(**pixel_settings(read, str(path or found)))
     sides = [size, size] if isinstance(size, int) else size
     backbone = describe({"model": architecture, "image_size": sides, "args": args}, pixels)
     tower = _empty(architecture, backbone.pixels.size, tuple(sorted(args.items())))

@@ -11,15 +11,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from stillmotion.backbones.backbone import Backbone, Pixels, check_video
+from stillmotion.backbones.backbone import Backbone, check_video
 from stillmotion.backbones.bounds import check_grid
 from stillmotion.backbones.weights import Weights
+from stillmotion.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from stillmotion.errors import WeightsError, missing
 from stillmotion.models.features import Features, Reads, resolve
 from stillmotion.weights import hub
 from stillmotion.weights.folders import pixel_settings, read_object, read_sharded
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # What of a configuration the encoder is built from: the type and the largest value of each; transformers' own defaults.
 SIZES: dict[str, tuple[Any, float]] = {
     "crop_size": (256, 8192), "patch_size": (16, 1024), "tubelet_size": (2, 16), "hidden_size": (1024, 16384),
@@ -68,8 +68,6 @@ def load(name: str, image_size: tuple[int, int] | None, sizes: Mapping[str, Any]
 
     Raises `WeightsError`: they cannot be found, read or matched.
     """
-    if given := [k for k, v in sizes.items() if v is not None]:
-        raise WeightsError(f"{', '.join(given)} go with CLIP's local files; vjepa2:{name} says its own: leave them out")
     folder = Path(name).expanduser()
     found = f"vjepa2:{folder.absolute()}" if folder.is_dir() else f"vjepa2:{name}"
     folder = folder if folder.is_dir() else hub.snapshot(name)
@@ -81,18 +79,18 @@ def load(name: str, image_size: tuple[int, int] | None, sizes: Mapping[str, Any]
         if image_size[0] != image_size[1]:
             raise WeightsError(f"image size is {image_size}; V-JEPA 2 reads squares: pass one side")
         own["crop_size"] = image_size[0]
-    pixels: dict[str, Any] = {"mean": MEAN, "std": STD}
+    pixels: dict[str, Any] = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
     for file in ("preprocessor_config.json", "video_preprocessor_config.json"):
         pixels |= pixel_settings(read_object(folder / file), str(folder / file), "image_")
     state = {key.removeprefix("vjepa2."): value for key, value in read_sharded(folder).items()}
     return Weights(
         name=found,
-        backbone=describe(own, Pixels(**pixels, interpolation="bilinear")),
+        backbone=describe(own, Preprocess(**pixels, interpolation="bilinear")),
         state={f"visual.{k}": v.float().contiguous() for k, v in state.items() if k.startswith("encoder.")},
     )
 
 
-def describe(sizes: Mapping[str, Any], pixels: Pixels) -> Backbone:
+def describe(sizes: Mapping[str, Any], pixels: Preprocess) -> Backbone:
     """A V-JEPA 2 encoder as a backbone.
 
     Args:

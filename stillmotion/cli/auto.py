@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from stillmotion.cli.parse import parse
-from stillmotion.cli.table import show
+from stillmotion.cli.table import show, show_model
 from stillmotion.data.source import Data
 from stillmotion.recipes.base import HERE, Place
 
@@ -12,7 +12,6 @@ def run(words: Sequence[str]) -> None:
     """Choose a method, train it, and say how it was chosen."""
     from stillmotion.auto import Auto, auto
     from stillmotion.candidates import table
-    from stillmotion.run_report import write_run_report
 
     def options(*, data: Data, auto: Auto = Auto(), place: Place = HERE) -> tuple[Auto, Data, Place]:  # noqa: B008
         """Choose a head for your clips by folds of the training clips, train it, and test it on held-out ones."""
@@ -24,7 +23,4 @@ def run(words: Sequence[str]) -> None:
     show(header, rows)
     print(f"{choice.winner.name}, on held-out clips: {choice.result.report}")
     print(f"order: {choice.order}")
-    model = choice.result.folder.model
-    page = write_run_report(choice.result.folder.path) if given[2].report else None
-    print(f"{page}\n" if page else "", end="")
-    print(f"{model}\nstillmotion predict {model} VIDEO")
+    show_model(choice.result.folder.model, given[2].report)

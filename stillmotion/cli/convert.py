@@ -13,7 +13,7 @@ from stillmotion.errors import StillmotionError, did_you_mean
 
 if TYPE_CHECKING:
     from stillmotion.checkpoint import Card
-    from stillmotion.releases.base import Reading
+    from stillmotion.data.many import Reading
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from stillmotion.cli.parse import parse
+from stillmotion.cli.table import show
 from stillmotion.errors import StillmotionError, at_least
 from stillmotion.libraries.classifier import is_foreign
 from stillmotion.methods import METHODS, Method
@@ -91,8 +92,7 @@ def _run_foreign(name: str, words: Sequence[str]) -> None:
 def defaults(name: str) -> Count[Method]:
     """What a recipe counts at its own sizes, or a method that has no recipe of its name.
 
-    Raises:
-        StillmotionError: there is none of that name.
+    Raises `StillmotionError`: there is none of that name.
     """
     if name in METHODS and name not in RECIPES:
         return Count(method=METHODS[name]())
@@ -123,24 +123,18 @@ def _plain(name: str, options: Count[Method], counts: "Counts") -> dict[str, obj
 
 
 def _print(name: str, options: Count[Method], clip: "CLIPConfig", counts: "Counts") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     size = "x".join(str(n) for n in reversed(clip.vision.image_size))
     views = f"{options.views} view{'s' * (options.views > 1)}"
     frames = f"{options.method.num_frames} frame{'s' * (options.method.num_frames > 1)} of {size}"
     print(f"{name} on {options.clip_model}: {frames}, {views}, {options.classes} classes\n")
-    table = Table(box=None, padding=(0, 2), header_style="bold")
-    table.add_column("")
-    for title in ("parameters", "trained", "new", "GMAC a view", "as written", f"GMAC, {views}"):
-        table.add_column(title, justify="right")
     text, video = counts.text, counts.video
-    rows = {"visual": counts.visual, "temporal": counts.temporal, "head": counts.head, "a video": video}
-    for title, part in (rows | ({"text": text, "total": counts.total} if text.parameters else {})).items():
-        work = (part.macs, part.plain_macs, options.views * part.macs) if title in rows else ()
+    parts = {"visual": counts.visual, "temporal": counts.temporal, "head": counts.head, "a video": video}
+    rows = []
+    for title, part in (parts | ({"text": text, "total": counts.total} if text.parameters else {})).items():
+        work = (part.macs, part.plain_macs, options.views * part.macs) if title in parts else ()
         sizes = (part.parameters, part.trained, part.new)
-        table.add_row(title, *(f"{n:,}" for n in sizes), *(f"{n / 1e9:,.2f}" for n in work))
-    Console(width=110).print(table)
+        rows.append((title, *(f"{n:,}" for n in sizes), *(f"{n / 1e9:,.2f}" for n in work)))
+    show(("", "parameters", "trained", "new", "GMAC a view", "as written", f"GMAC, {views}"), rows)
     if text.macs:
         print(f"\ntext, once per class list: {text.macs / 1e9:,.2f} GMAC; "
               f"{text.macs / options.classes / 1e9:.2f} a class at {counts.text_tokens} tokens a prompt, "

@@ -4,14 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from stillmotion.cli.many import ManyVideos, go_through, open_results
 from stillmotion.cli.model_choice import open_model
 from stillmotion.cli.parse import parse
-
-if TYPE_CHECKING:
-    from stillmotion.cli.results import Row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +30,4 @@ def run(words: Sequence[str]) -> None:
     embeddings = partial(model.embeddings, batch=options.batch_views, workers=options.workers)
     embeddings([])  # refuses a model without embeddings
     results = open_results(options.out, EMBEDDINGS, model, False, options)
-    go_through(paths, embeddings, _row, lambda path, result: None, results)
-
-
-def _row(embedding: Any) -> "Row":
-    return {"embedding": embedding.tolist()}
+    go_through(paths, embeddings, lambda found: {"embedding": found.tolist()}, lambda path, result: None, results)

@@ -10,5 +10,5 @@ def run(words: Sequence[str]) -> None:
     from stillmotion.experiment import fill_cache
 
     name, (recipe, data, place) = read_options("encode", words)
-    bad = fill_cache([recipe], data, place, name)
+    bad = fill_cache(recipe, data, place, name)
     print(bad.summary() or f"{bad.total} videos are encoded")

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from stillmotion.cli.table import show
+from stillmotion.cli.table import show, show_model
 from stillmotion.cli.train import read_options
 from stillmotion.data.source import Data
 from stillmotion.errors import StillmotionError
@@ -30,8 +30,7 @@ def run(words: Sequence[str]) -> None:
         lines.append((*(row.values.get(n, "") for n in names), f"{100 * row.mean:.1f} %", *more, *cost))
     header = (*names, "top-1", *(("spread", "runs") if several else ()), "trained parameters", "training")
     show(header, lines, words=0)
-    best = max(rows[0].results, key=lambda r: r.report.top1).folder
-    print(f"{best.model}\nstillmotion predict {best.model} VIDEO")
+    show_model(max(rows[0].results, key=lambda r: r.report.top1).folder.model)
 
 
 def _settings(words: Sequence[str]) -> tuple[list[tuple[dict[str, str], Recipe[Any]]], Data, Place]:

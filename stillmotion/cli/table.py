@@ -1,6 +1,9 @@
-"""A table on standard output."""
+"""What commands print when they are done: a table, and where the model is."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from stillmotion.run_report import write_run_report
 
 
 def show(header: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -> None:
@@ -14,3 +17,10 @@ def show(header: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -
     for row in rows:
         table.add_row(*row)
     Console(width=110).print(table)
+
+
+def show_model(model: Path, report: bool = False) -> None:
+    """Print where a run's model is and what to type next; with `report`, write the run's page and print it first."""
+    if report and (page := write_run_report(model.parent)):
+        print(page)
+    print(f"{model}\nstillmotion predict {model} VIDEO")

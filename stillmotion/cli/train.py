@@ -7,6 +7,7 @@ from typing import Any
 
 from stillmotion.cli import auto
 from stillmotion.cli.parse import parse
+from stillmotion.cli.table import show_model
 from stillmotion.data.source import Data
 from stillmotion.errors import StillmotionError
 from stillmotion.recipes import OWN_CLIPS, PUBLISHED, RECIPES, find
@@ -18,7 +19,6 @@ TrainOptions = tuple[Recipe[Any], Data, Place]
 def run(words: Sequence[str]) -> None:
     """Train and say where the model is."""
     from stillmotion.experiment import fit
-    from stillmotion.run_report import write_run_report
 
     if words[:1] == ["auto"]:
         auto.run(words[1:])
@@ -26,9 +26,7 @@ def run(words: Sequence[str]) -> None:
     name, options = read_options("train", words)
     result = fit(*options, name)
     print(result.report)
-    page = write_run_report(result.folder.path) if options[2].report else None
-    print(f"{page}\n" if page else "", end="")
-    print(f"{result.folder.model}\nstillmotion predict {result.folder.model} VIDEO")
+    show_model(result.folder.model, options[2].report)
 
 
 def read_options(command: str, words: Sequence[str]) -> tuple[str, TrainOptions]:

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, default_collate
 from stillmotion.data.bad import BadVideo
 from stillmotion.data.frames import Change
 from stillmotion.data.inputs import VideoInput, name_of, open_input
-from stillmotion.data.manifest import Manifest
+from stillmotion.data.manifest import Clip, Manifest
 from stillmotion.data.sampling import Indices, Sampling
 from stillmotion.data.seeds import item_seed
 from stillmotion.data.transforms import Augment, Preprocess
@@ -71,6 +71,20 @@ def read_train_view(video: VideoInput, num_frames: int, sampling: Sampling, augm
     return _decode(video, lambda n: sampling.train(n, num_frames, rng), lambda frames: augment(frames, seed))
 
 
+def read_clip(
+    clip: Clip, num_frames: int, sampling: Sampling, how: Preprocess | Augment, seed: int
+) -> Tensor | BadVideo:
+    """All test views of a clip, (V, T, 3, H, W), or where `how` augments the random one of a seed, V = 1; a bad video
+    where it cannot be read.
+    """
+    try:
+        if isinstance(how, Augment):
+            return read_train_view(clip.path, num_frames, sampling, how, seed)[None]
+        return read_views(clip.path, num_frames, sampling, how)
+    except VideoError as error:
+        return BadVideo(str(clip.path), str(error))
+
+
 class VideoDataset(Dataset[Sample]):
     """Clips of a manifest; `dataset[epoch, index]` is the clip with the random view of that epoch.
 
@@ -98,15 +112,10 @@ class VideoDataset(Dataset[Sample]):
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         epoch, index = key
-        clip = self.manifest.clips[index]
-        try:
-            if self.augment is None:
-                views = read_views(clip.path, self.num_frames, self.sampling, self.preprocess)
-            else:
-                seed = item_seed(self.seed, epoch, index)
-                views = read_train_view(clip.path, self.num_frames, self.sampling, self.augment, seed)[None]
-        except VideoError as error:
-            return Sample(index, clip.label, None, BadVideo(str(clip.path), str(error)))
+        clip, seed = self.clips[index], item_seed(self.seed, epoch, index)
+        views = read_clip(clip, self.num_frames, self.sampling, self.augment or self.preprocess, seed)
+        if isinstance(views, BadVideo):
+            return Sample(index, clip.label, None, views)
         return Sample(index, clip.label, views if self.places is None else views[:, self.places])
 
     def reordered(self, places: list[int]) -> "VideoDataset":

@@ -5,10 +5,8 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from stillmotion.data.lists import VIDEO_SUFFIXES, list_paths
+from stillmotion.data.lists import LIST_SUFFIXES, VIDEO_SUFFIXES, list_paths
 from stillmotion.errors import DataError
-
-LISTS = frozenset({".txt", ".csv", ".tsv", ".jsonl", ".ndjson"})
 
 
 def find_videos(words: Sequence[str | os.PathLike[str]]) -> list[str]:
@@ -29,7 +27,7 @@ def _videos(word: str) -> Iterator[str]:
             p for p in path.rglob("*") if not any(part.startswith(".") for part in p.relative_to(path).parts)
         )
         yield from _some([str(p) for p in found], f"{word} has no videos in it")
-    elif path.suffix.lower() in LISTS and path.is_file():
+    elif path.suffix.lower() in LIST_SUFFIXES and path.is_file():
         yield from map(str, list_paths(path))
     elif glob.has_magic(word) and "://" not in word and not path.exists():
         yield from _some(sorted(glob.glob(word, recursive=True)), f"no video matches {word}")  # noqa: PTH207

@@ -5,43 +5,21 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from stillmotion.errors import DataError
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"})
 VIDEO_SUFFIXES |= {".ts", ".m2ts", ".mts", ".ogv", ".gif"}
+LIST_SUFFIXES = frozenset({".txt", ".csv", ".tsv", ".jsonl", ".ndjson"})
 
 
 def list_rows(source: Path) -> Iterator[tuple[Path, str, str]]:
     """Path, label and place (`list.txt:3`) of every line of a list file.
     Raises `DataError`: no text file, a line without path or label, or a path that no file can have.
     """
-    if source.suffix.lower() == ".csv":
-        header, *rows = csv_rows(source) or [[]]
-        if not {"path", "label"} <= set(header):
-            raise DataError(f"{source} has columns {', '.join(header)[:200] or 'none'}; it needs 'path' and 'label'")
-        for i, row in enumerate(rows, 2):
-            if row:
-                cells = dict(zip(header, row, strict=False))
-                yield _row(source, i, cells.get("path"), cells.get("label"))
-    elif source.suffix.lower() in (".jsonl", ".ndjson"):
-        for i, line in enumerate(_text(source).splitlines(), 1):
-            if line.strip():
-                try:
-                    item = json.loads(line)
-                    path, label = item["path"], item["label"]
-                    if isinstance(path, (dict, list)) or isinstance(label, (dict, list)):
-                        raise TypeError
-                except (ValueError, KeyError, TypeError, RecursionError) as error:
-                    raise DataError(f"{source}:{i} is not an object with 'path' and 'label'; mend that line") from error
-                yield _row(source, i, path, label)
-    else:
-        for i, line in enumerate(_text(source).splitlines(), 1):
-            if line.strip() and not line.lstrip().startswith("#"):
-                path, _, label = line.strip().rpartition(" ") if "\t" not in line else line.strip().rpartition("\t")
-                # A video's name at the end is the rest of a path with spaces.
-                lacking = not path or label.lower().endswith(tuple(VIDEO_SUFFIXES))
-                yield _row(source, i, path or label, "" if lacking else label)
+    for i, (path, label) in _lines(source, "path", "label"):
+        yield _row(source, i, path, label)
 
 
 def list_paths(source: Path) -> Iterator[Path]:
@@ -49,7 +27,7 @@ def list_paths(source: Path) -> Iterator[Path]:
     Raises `DataError`: no text file, no paths, or a path that no file can have.
     """
     count = 0
-    for i, path in enumerate(_paths(source), 1):
+    for i, (path,) in _lines(source, "path"):
         if path is not None and path.strip():
             count += 1
             yield source.parent / _row(source, i, path, "none")[0]
@@ -57,31 +35,34 @@ def list_paths(source: Path) -> Iterator[Path]:
         raise DataError(f"{source} lists no videos; write one path per line")
 
 
-def _paths(source: Path) -> Iterator[str | None]:
-    """What each line says of a path: None for a comment or nothing."""
-    if source.suffix.lower() == ".csv":
+def _lines(source: Path, *wanted: str) -> Iterator[tuple[int, list[Any]]]:
+    """Number of every line that says something, and what it says of the path, and of the label if that is wanted."""
+    alone, needs, kind = len(wanted) == 1, " and ".join(map(repr, wanted)), source.suffix.lower()
+    if kind == ".csv":
         header, *rows = csv_rows(source) or [[]]
-        if "path" not in header:
-            raise DataError(f"{source} has columns {', '.join(header)[:200] or 'none'}; it needs 'path'")
-        yield None
-        yield from (dict(zip(header, row, strict=False)).get("path") for row in rows)
+        if not {*wanted} <= {*header}:
+            raise DataError(f"{source} has columns {', '.join(header)[:200] or 'none'}; it needs {needs}")
+        for i, row in enumerate(rows, 2):
+            if row:
+                cells = dict(zip(header, row, strict=False))
+                yield i, [cells.get(name) for name in wanted]
         return
-    json_lines = source.suffix.lower() in (".jsonl", ".ndjson")
-    for i, line in enumerate(map(str.strip, _text(source).splitlines()), 1):
-        if json_lines and line:
+    for i, line in enumerate(_text(source).splitlines(), 1):
+        if kind in (".jsonl", ".ndjson") and line.strip():
             try:
-                path = json.loads(line)["path"]
-                if not isinstance(path, str):
+                item = json.loads(line)
+                values = [item[name] for name in wanted]
+                if any(isinstance(v, (dict, list)) or (alone and not isinstance(v, str)) for v in values):
                     raise TypeError
             except (ValueError, KeyError, TypeError, RecursionError) as error:
-                raise DataError(f"{source}:{i} is not an object with a 'path'; mend that line") from error
-            yield path
-        elif not line or line.startswith("#"):
-            yield None
-        else:
-            first, _, label = line.rpartition("\t" if "\t" in line else " ")
+                what = f"a {needs}" if alone else needs
+                raise DataError(f"{source}:{i} is not an object with {what}; mend that line") from error
+            yield i, values
+        elif line.strip() and not line.lstrip().startswith("#"):
+            path, _, label = line.strip().rpartition("\t" if "\t" in line else " ")
             # A video's name at the end is the rest of a path with spaces.
-            yield line if not first or label.lower().endswith(tuple(VIDEO_SUFFIXES)) else first
+            lacking = not path or label.lower().endswith(tuple(VIDEO_SUFFIXES))
+            yield i, ([line.strip(), ""] if lacking else [path, label])[: len(wanted)]
 
 
 def _row(source: Path, number: int, path: object, label: object) -> tuple[Path, str, str]:

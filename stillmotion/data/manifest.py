@@ -9,11 +9,10 @@ from typing import Literal
 
 import numpy as np
 
-from stillmotion.data.lists import VIDEO_SUFFIXES, csv_rows, list_rows
+from stillmotion.data.lists import LIST_SUFFIXES, VIDEO_SUFFIXES, csv_rows, list_rows
 from stillmotion.errors import DataError, did_you_mean
 from stillmotion.files import Digests
 
-LIST_SUFFIXES = frozenset({"", ".txt", ".csv", ".jsonl", ".ndjson", ".tsv"})
 _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 TRAIN_NAMES, VAL_NAMES = ("train", "training"), ("val", "test", "valid", "validation")
 _DIGITS = 640  # Python refuses to make a number of a few thousand
@@ -116,7 +115,7 @@ def find_split(source: Path) -> tuple[Path, Path] | None:
     if not source.is_dir():
         return None
     paths = sorted(source.iterdir(), reverse=True)  # the first of equal names wins, and a folder over every file
-    inside = {p.stem.lower(): p for p in paths if p.suffix.lower() in LIST_SUFFIXES and p.is_file()}
+    inside = {p.stem.lower(): p for p in paths if p.suffix.lower() in {"", *LIST_SUFFIXES} and p.is_file()}
     inside |= {p.name.lower(): p for p in paths if p.is_dir()}
     train = next((inside[n] for n in TRAIN_NAMES if n in inside), None)
     val = next((inside[n] for n in VAL_NAMES if n in inside), None)
@@ -131,8 +130,6 @@ def split(manifest: Manifest, fraction: float, seed: int, group: str | None = No
         fraction: part of each class that goes to validation, in (0, 1); at least one clip.
         group: regular expression searched in each path; clips whose first group (or match) is equal stay together.
     """
-    if not 0 < fraction < 1:
-        raise DataError(f"validation fraction {fraction} is not between 0 and 1; try 0.2")
     rng = np.random.RandomState(seed)
     key = group_key(manifest, group)
     held = _hold_out(manifest, key, fraction, rng)

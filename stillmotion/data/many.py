@@ -53,8 +53,8 @@ class Outcome(Generic[T]):
 
 
 @dataclass(frozen=True)
-class Views(Dataset[Read]):
-    """The test views of videos; it is indexed by the videos themselves, whatever stands for one."""
+class Reading(Dataset[Read]):
+    """How videos are read; it is indexed by the videos themselves, whatever stands for one, and gives their views."""
 
     num_frames: int
     sampling: Sampling
@@ -87,7 +87,7 @@ class Pace:
 
 def outcomes(
     videos: Iterable[VideoInput],
-    views: Views,
+    reading: Reading,
     forward: Callable[[Tensor], Tensor],
     one: Callable[[Tensor, str], T],
     pace: Pace,
@@ -111,7 +111,7 @@ def outcomes(
 
     total = len(videos) if isinstance(videos, Sized) else None
     with progress_bar(description, total) as advance:
-        for group in _groups(batches(views, pace.workers, keys=keys(), ahead=1), pace.batch):
+        for group in _groups(batches(reading, pace.workers, keys=keys(), ahead=1), pace.batch):
             given = [waiting.popleft() for _ in group]
             good = [read for read in group if isinstance(read, Tensor)]
             outputs = iter(forward(torch.cat(good)).split([len(read) for read in good]) if good else ())

@@ -56,26 +56,25 @@ def align(members: Sequence[Predictions]) -> tuple[list[Predictions], tuple[BadV
         raise DataError(f"none of the {len(bad)} videos could be read for every model; mend them, and evaluate again")
     aligned = [_pick(member, wanted) for member in members]
     for other in aligned[1:]:
-        different = (other.labels != aligned[0].labels).nonzero().flatten().tolist()
-        if different:
-            i = different[0]
-            a, b = (m.classes[int(m.labels[i])] for m in (aligned[0], other))
-            raise DataError(
-                f"{other.paths[i]} is {a!r} in {first.name} and {b!r} in {other.name} "
-                f"({len(different)} such); evaluate both on the same labels"
-            )
+        labels = zip(other.paths, aligned[0].labels.tolist(), other.labels.tolist())
+        differ = [(path, first.classes[a], first.classes[b]) for path, a, b in labels if a != b]
+        told = [f"{path} is {a!r} in {first.name} and {b!r} in {other.name}" for path, a, b in differ]
+        _refuse(told, "evaluate both on the same labels")
     return aligned, tuple(bad.values())
+
+
+def _refuse(found: Sequence[str], mend: str) -> None:
+    """Say the first of what was found, and how many there are."""
+    if found:
+        raise DataError(f"{found[0]} ({len(found)} such); {mend}")
 
 
 def _same_classes(a: Predictions, b: Predictions) -> None:
     if a.classes == b.classes:
         return
-    if only := sorted(set(a.classes) ^ set(b.classes)):
-        has, lacks = (a, b) if only[0] in a.classes else (b, a)
-        raise DataError(
-            f"class {only[0]!r} is in {has.name} and not in {lacks.name} ({len(only)} such); evaluate both on the same "
-            "classes"
-        )
+    only = [(name, *((a, b) if name in a.classes else (b, a))) for name in sorted(set(a.classes) ^ set(b.classes))]
+    told = [f"class {name!r} is in {has.name} and not in {lacks.name}" for name, has, lacks in only]
+    _refuse(told, "evaluate both on the same classes")
     i = next(i for i, (x, y) in enumerate(zip(a.classes, b.classes)) if x != y)
     raise DataError(
         f"class {i} is {a.classes[i]!r} in {a.name} and {b.classes[i]!r} in {b.name}; evaluate both with the same "
@@ -86,11 +85,8 @@ def _same_classes(a: Predictions, b: Predictions) -> None:
 def _same_videos(a: Predictions, b: Predictions, bad: Any) -> None:
     have = {_key(path) for path in b.paths} | set(bad)
     lacking = [path for path in a.paths if _key(path) not in have]
-    if lacking:
-        raise DataError(
-            f"{lacking[0]} is scored in {a.name} and missing from {b.name} ({len(lacking)} such); evaluate both on the "
-            "same --data"
-        )
+    told = [f"{path} is scored in {a.name} and missing from {b.name}" for path in lacking]
+    _refuse(told, "evaluate both on the same --data")
 
 
 def _pick(member: Predictions, keys: Sequence[str]) -> Predictions:
@@ -121,11 +117,8 @@ def check_separate(scored: Sequence[Predictions], validation: Sequence[Predictio
         if Path(member.name).resolve() in files:
             raise DataError(f"{member.name} is scored itself; choose weights on other videos, or pass --weights")
         both = [path for path in member.paths if Path(path).resolve() in videos]
-        if both:
-            raise DataError(
-                f"{both[0]} is in {member.name} and among the scored videos ({len(both)} such); choose weights on "
-                "other videos, or pass --weights"
-            )
+        told = [f"{path} is in {member.name} and among the scored videos" for path in both]
+        _refuse(told, "choose weights on other videos, or pass --weights")
         _same_classes(scored[0], member)
 
 

@@ -37,15 +37,15 @@ class Paired:
         """Accuracy of the first less that of the second, in [-1, 1]."""
         return (self.only_first - self.only_second) / self.videos
 
-    def interval(self, confidence: float = CONFIDENCE) -> Interval:
-        """Interval of the difference: the adjusted Wald interval for paired proportions.
+    def interval(self) -> Interval:
+        """95 % interval of the difference: the adjusted Wald interval for paired proportions.
 
         Source: Bonett and Price, "Adjusted Wald Confidence Interval for a Difference of Binomial Proportions Based on
         Paired Data", 2012, equation 4.
         """
         first, second = ((count + 1) / (self.videos + 2) for count in (self.only_first, self.only_second))
         d = first - second
-        half = NormalDist().inv_cdf((1 + confidence) / 2) * sqrt((first + second - d * d) / (self.videos + 2))
+        half = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * sqrt((first + second - d * d) / (self.videos + 2))
         return max(-1.0, d - half), min(1.0, d + half)
 
     @property

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from functools import cached_property
 
 from torch.utils.data import Dataset
 
@@ -43,9 +44,14 @@ class FeatureDataset(Dataset[Sample]):
     ):
         self.store, self.clips, self.views = store, clips, views
         self.outputs, self.train, self.seed, self.videos, self.summary = outputs, train, seed, videos, summary
-        items = [[clip.label, *(item for view in found for item in view.items())] for clip, found in zip(clips, views)]
-        self.content = (store.folder, outputs, train, seed, short_digest(items), summary and summary.name)
-        """Equal for data sets that hold the same."""
+
+    @cached_property
+    def content(self) -> object:
+        """Equal for data sets that hold the same; found once, and only where several are trained together."""
+        named = zip(self.clips, self.views)
+        items = [[clip.label, *(item for view in found for item in view.items())] for clip, found in named]
+        summary = self.summary and self.summary.name
+        return self.store.folder, self.outputs, self.train, self.seed, short_digest(items), summary
 
     def __len__(self) -> int:
         return len(self.clips)

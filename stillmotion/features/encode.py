@@ -15,13 +15,13 @@ from torch.utils.data import Dataset
 from stillmotion.backbones.runtimes import RUNTIMES
 from stillmotion.backbones.weights import Weights
 from stillmotion.data.bad import BadVideo, BadVideos
-from stillmotion.data.dataset import read_train_view, read_views
+from stillmotion.data.dataset import read_clip
 from stillmotion.data.loader import batches
 from stillmotion.data.manifest import Clip
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.seeds import item_seed
 from stillmotion.data.transforms import Augment
-from stillmotion.errors import DiskError, StillmotionError, VideoError
+from stillmotion.errors import DiskError, StillmotionError
 from stillmotion.features.store import FeatureSpec, FeatureStore
 from stillmotion.files import Digests
 from stillmotion.models.features import Features, Reads
@@ -167,16 +167,10 @@ class _Decoding(Dataset[tuple[View, Tensor | BadVideo]]):
 
     def __getitem__(self, i: int) -> tuple[View, Tensor | BadVideo]:
         view, spec = self.views[i], self.spec
-        path = view.clip.path
-        try:
-            if view.number is None:
-                return view, read_views(path, spec.num_frames, view.sampling, spec.preprocess)
-            if self.augment is None:
-                raise StillmotionError("training views need an augmentation; pass one")
-            seed = item_seed(view.digest, view.number, view.augment)
-            return view, read_train_view(path, spec.num_frames, view.sampling, self.augment, seed)[None]
-        except VideoError as error:
-            return view, BadVideo(str(path), str(error))
+        how = spec.preprocess if view.number is None else self.augment
+        assert how is not None
+        seed = item_seed(view.digest, view.number or 0, view.augment)
+        return view, read_clip(view.clip, spec.num_frames, view.sampling, how, seed)
 
 
 def views_of(

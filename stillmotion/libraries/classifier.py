@@ -41,8 +41,8 @@ def load_foreign(
             for transformers, whose folders do not say, frames spread over the whole video.
         device: where to run; None: the GPU if there is one.
 
-    Raises:
-        WeightsError: the library is missing, the weights cannot be had or do not fit, or a class is not the model's.
+    Raises `WeightsError`: the library is missing, the weights cannot be had or do not fit, or a class is not the
+    model's.
     """
     library, _, rest = name.partition(":")
     read = read_transformers(rest) if library == "transformers" else read_torchvision(rest)
@@ -70,8 +70,7 @@ def load_foreign(
 def match_classes(wanted: Sequence[str], own: Sequence[str], name: str) -> list[int]:
     """Places of the wanted classes among a model's own, by name, or else by the words of the name (`clean_name`).
 
-    Raises:
-        WeightsError: a class that the model does not have, or two that are one of the model's.
+    Raises `WeightsError`: a class that the model does not have, or two that are one of the model's.
     """
     exact = {c: [i] for i, c in enumerate(own)}
     words: dict[str, list[int]] = {}

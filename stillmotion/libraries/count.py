@@ -28,8 +28,7 @@ class ForeignCounts:
 def count_foreign(name: str) -> ForeignCounts:
     """Count `torchvision:MODEL` or `transformers:FOLDER` at the size and frames it is published with.
 
-    Raises:
-        StillmotionError: no such model, or a folder without a configuration of one.
+    Raises `StillmotionError`: no such model, or a folder without a configuration of one.
     """
     library, _, rest = name.partition(":")
     with torch.device("meta"):

@@ -76,8 +76,7 @@ class Foreign:
 def read_torchvision(rest: str) -> Foreign:
     """Read `MODEL`, `MODEL:WEIGHTS` or `MODEL:FILE`.
 
-    Raises:
-        WeightsError: no such model or weights, or tensors that do not fit.
+    Raises `WeightsError`: no such model or weights, or tensors that do not fit.
     """
     architecture, _, source = rest.partition(":")
     clip = published_clip(architecture)
@@ -118,8 +117,7 @@ def read_torchvision(rest: str) -> Foreign:
 def published_clip(architecture: str) -> tuple[int, int]:
     """Frames and stride with which torchvision evaluated a video model.
 
-    Raises:
-        WeightsError: torchvision has no such model.
+    Raises `WeightsError`: torchvision has no such model.
     """
     known = torchvision.models.list_models(module=torchvision.models.video)
     clip = next((clip for start, clip in CLIPS.items() if architecture.startswith(start)), None)
@@ -131,8 +129,7 @@ def published_clip(architecture: str) -> tuple[int, int]:
 def read_transformers(rest: str) -> Foreign:
     """Read a folder that `save_pretrained` wrote, or a hub repository.
 
-    Raises:
-        WeightsError: transformers is missing, or this is no video classification model with all its tensors.
+    Raises `WeightsError`: transformers is missing, or this is no video classification model with all its tensors.
     """
     library, folder = transformers_for(rest), Path(rest).expanduser()
     folder = folder if folder.is_dir() else snapshot(rest)

@@ -36,8 +36,7 @@ ASSEMBLED: dict[str, type[Method]] = {"average": Average}
 def name_of(method: Method) -> str:
     """The name of a method in `METHODS` or `ASSEMBLED`, by which files know it.
 
-    Raises:
-        StillmotionError: it is not there.
+    Raises `StillmotionError`: it is not there.
     """
     for name, kind in (METHODS | ASSEMBLED).items():
         if kind is type(method):

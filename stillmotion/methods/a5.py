@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from stillmotion.backbones.backbone import Backbone
-from stillmotion.errors import StillmotionError, at_least
+from stillmotion.errors import StillmotionError, at_least, check_fields
 from stillmotion.methods.base import Method
 from stillmotion.models.features import Features
 from stillmotion.models.layers import Block, Transformer
@@ -75,8 +75,7 @@ class ContextCLIP(VideoCLIP):
     def prompt(self, class_names: Sequence[str]) -> Tensor:
         """Class names to token ids (K, S).
 
-        Raises:
-            StillmotionError: a name that does not fit between the slots.
+        Raises `StillmotionError`: a name that does not fit between the slots.
         """
         tokens_KS = super().prompt(class_names)
         spread_KS = torch.zeros_like(tokens_KS)
@@ -118,8 +117,7 @@ class A5(Method):
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(0, self, "prefix", "postfix", "layers")
-        if not self.temperature > 0:
-            raise StillmotionError(f"temperature is {self.temperature}; it must be above 0")
+        check_fields(self, "above 0", lambda x: x > 0, "temperature")
 
     def build(self, backbone: Backbone, class_names: Sequence[str]) -> VideoCLIP:
         """Build the two frozen towers, the context table and the temporal transformer."""

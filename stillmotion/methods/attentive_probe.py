@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from stillmotion.backbones.backbone import Backbone
-from stillmotion.errors import StillmotionError, at_least
+from stillmotion.errors import at_least, check_fields
 from stillmotion.methods.base import Probe
 from stillmotion.models.features import Features, last_out
 from stillmotion.models.layers import Block, LayerNorm
@@ -82,14 +82,12 @@ class AttentiveProbe(Probe):
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(1, self, "blocks", hint=", the block that pools")
-        if not self.mlp_ratio > 0:
-            raise StillmotionError(f"mlp-ratio is {self.mlp_ratio}; it must be above 0")
+        check_fields(self, "above 0", lambda x: x > 0, "mlp_ratio")
 
     def reader(self, backbone: Backbone) -> nn.Module:
         """Build the pooler.
 
-        Raises:
-            StillmotionError: the heads do not divide the tower's width.
+        Raises `StillmotionError`: the heads do not divide the tower's width.
         """
         D = backbone.width
         heads = D // 64 if self.heads is None else self.heads

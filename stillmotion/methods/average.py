@@ -49,6 +49,8 @@ class AverageHead(nn.Module):
 class Average(Method):
     """The average of probes that were trained apart; it has nothing to train, its parts have."""
 
+    frozen = True
+
     parts: tuple[Method, ...] = ()
     """Two probes or more, of the same number of frames."""
 
@@ -65,11 +67,6 @@ class Average(Method):
         for part in self.parts:
             reads |= part.reads()
         return reads
-
-    @property
-    def frozen(self) -> bool:
-        """The backbone is only read."""
-        return True
 
     def build(self, backbone: Backbone, class_names: Sequence[str]) -> VideoCLIP:
         """Build one tower, and every part's reader and head."""

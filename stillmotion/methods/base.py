@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from torch import nn
 
 from stillmotion.backbones.backbone import Backbone
-from stillmotion.errors import StillmotionError, at_least
+from stillmotion.errors import at_least, check_fields
 from stillmotion.models.features import FRAMES, Reads, Summary
 from stillmotion.models.video_clip import LinearHead, VideoCLIP
 from stillmotion.training.tuning import Tune
@@ -40,8 +40,7 @@ class Method:
     def build(self, backbone: Backbone, class_names: Sequence[str]) -> VideoCLIP:
         """Build the model for such a backbone, its new parts initialized; the backbone's tensors are loaded after.
 
-        Raises:
-            StillmotionError: sizes or outputs that the backbone does not have.
+        Raises `StillmotionError`: sizes or outputs that the backbone does not have.
         """
         raise NotImplementedError
 
@@ -70,14 +69,12 @@ class Probe(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.dropout < 1:
-            raise StillmotionError(f"dropout is {self.dropout}; it must be in [0, 1)")
+        check_fields(self, "in [0, 1)", lambda x: 0 <= x < 1, "dropout")
 
     def reader(self, backbone: Backbone) -> nn.Module:
         """Build what makes one embedding of a video's features, (B, D) from tokens or (B, E), and initialize it.
 
-        Raises:
-            StillmotionError: sizes or outputs that the backbone does not have.
+        Raises `StillmotionError`: sizes or outputs that the backbone does not have.
         """
         raise NotImplementedError
 

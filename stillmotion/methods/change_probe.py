@@ -57,8 +57,7 @@ class ChangeProbe(Probe):
     def reader(self, backbone: Backbone) -> ChangeReader:
         """Build what reads the changes.
 
-        Raises:
-            StillmotionError: as many coefficients as steps of time, or more; or more blocks than there are.
+        Raises `StillmotionError`: as many coefficients as steps of time, or more; or more blocks than there are.
         """
         steps = backbone.steps(self.num_frames)
         if self.coefficients >= steps:

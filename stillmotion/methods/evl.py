@@ -222,8 +222,7 @@ class EVL(Probe):
     def reader(self, backbone: Backbone) -> EVLDecoder:
         """Build the decoder, initialized by `init`.
 
-        Raises:
-            StillmotionError: heads that do not divide the width, or a block or class tokens that are not there.
+        Raises `StillmotionError`: heads that do not divide the width, or a block or class tokens that are not there.
         """
         if self.tokens == "class_tokens" and not backbone.prefix_tokens:
             raise StillmotionError("this backbone has no class tokens; choose other --tokens")
@@ -252,8 +251,7 @@ class EVL(Probe):
     def read_blocks(self) -> tuple[int, ...]:
         """The block that each decoder layer reads, shallow to deep.
 
-        Raises:
-            StillmotionError: not one for each layer.
+        Raises `StillmotionError`: not one for each layer.
         """
         taps = tuple(range(-self.layers, 0)) if self.taps is None else tuple(self.taps)
         if len(taps) != self.layers:

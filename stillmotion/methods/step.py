@@ -1,12 +1,13 @@
 """STEP (Ponbagavathi and Roitberg, arXiv 2503.24298): attentive probing that knows which frame a token is from."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from stillmotion.backbones.backbone import Backbone
-from stillmotion.errors import StillmotionError
+from stillmotion.errors import check_fields
 from stillmotion.methods.base import Probe
 from stillmotion.models.features import Features, last_out
 from stillmotion.models.positions import check_frames, interpolate
@@ -27,8 +28,7 @@ class StepAttention(nn.Module):
     def forward(self, features: Features) -> Tensor:
         """Read the last block's tokens into one video embedding, (B, D).
 
-        Raises:
-            StillmotionError: another number of frames than there are positions.
+        Raises `StillmotionError`: another number of frames than there are positions.
         """
         # The head reads the class token alone, so what the layer makes of the other tokens is never computed.
         return self.attn(*self._read(features))
@@ -68,14 +68,12 @@ class Step(Probe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.position_std < float("inf"):
-            raise StillmotionError(f"position-std is {self.position_std}; it must be a finite number, at least 0")
+        check_fields(self, "a finite number, at least 0", lambda x: 0 <= x < math.inf, "position_std")
 
     def reader(self, backbone: Backbone) -> nn.Module:
         """Build the attention, with a position for each step of time.
 
-        Raises:
-            StillmotionError: the heads do not divide the tower's width.
+        Raises `StillmotionError`: the heads do not divide the tower's width.
         """
         D, steps = backbone.width, backbone.steps(self.num_frames)
         attention = StepAttention(D, D // 64 if self.heads is None else self.heads, steps)

@@ -30,8 +30,7 @@ class Reads:
     def names(self, layers: int) -> tuple[str, ...]:
         """Names of the outputs of a tower of so many blocks, each once, in order.
 
-        Raises:
-            StillmotionError: a block that the tower does not have.
+        Raises `StillmotionError`: a block that the tower does not have.
         """
         out, affinity = (sorted({*resolve(blocks, layers)}) for blocks in (self.out, self.affinity))
         suffixes = ("", *(f".{order}" for order in dict.fromkeys(self.orders)))
@@ -64,8 +63,7 @@ class Summary(NamedTuple):
 def resolve(blocks: Sequence[int], layers: int) -> tuple[int, ...]:
     """Turn block indices, counted from either end, into indices from the start.
 
-    Raises:
-        StillmotionError: an index outside the tower.
+    Raises `StillmotionError`: an index outside the tower.
     """
     for block in blocks:
         if not -layers <= block < layers:

@@ -9,8 +9,7 @@ from stillmotion.errors import StillmotionError
 def check_frames(learned: int, T: int) -> None:
     """Refuse a video that has another number of frames than the positions.
 
-    Raises:
-        StillmotionError: with the two ways to mend it.
+    Raises `StillmotionError`: with the two ways to mend it.
     """
     if learned != T:
         raise StillmotionError(

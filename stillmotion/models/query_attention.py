@@ -23,8 +23,7 @@ class QueryAttention(nn.Module):
         inner: total width of the heads; None: D.
         of: what it is a part of, for the error.
 
-    Raises:
-        StillmotionError: the heads do not divide their total width.
+    Raises `StillmotionError`: the heads do not divide their total width.
     """
 
     def __init__(self, width: int, heads: int, inner: int | None = None, of: str = "probe"):

@@ -24,9 +24,8 @@ def tokenize(texts: Sequence[str], model: str = "ViT-B-16", vocab_size: int | No
         model: open_clip's name of a model, or `local-dir:` and an open_clip model folder that holds its own tokenizer.
         vocab_size: rows of the text tower's token table; None leaves it unchecked.
 
-    Raises:
-        StillmotionError: no text, one longer than the context (nothing is cut silently), a tokenizer that cannot be
-            had, or one with more ids than the text tower.
+    Raises `StillmotionError`: no text, one longer than the context (nothing is cut silently), a tokenizer that cannot
+    be had, or one with more ids than the text tower.
     """
     if not texts:
         raise StillmotionError("there are no class names to encode; pass at least one")

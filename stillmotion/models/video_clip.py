@@ -71,8 +71,7 @@ class CosineHead(nn.Module):
     def need(text: Tensor | None) -> Tensor:
         """Return the class embeddings.
 
-        Raises:
-            StillmotionError: there are none.
+        Raises `StillmotionError`: there are none.
         """
         if text is None:
             raise StillmotionError("this model compares a video with class embeddings; pass encode_text(prompt(names))")

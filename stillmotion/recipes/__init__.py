@@ -33,8 +33,7 @@ RECIPES: dict[str, Maker] = {recipe.__name__: recipe for recipe in (*OWN_CLIPS, 
 def find(name: str) -> Recipe[Any]:
     """Return a recipe by name, or that of a function of your own, `my_module:my_recipe`.
 
-    Raises:
-        StillmotionError: there is none of that name, or the function needs arguments or returns something else.
+    Raises `StillmotionError`: there is none of that name, or the function needs arguments or returns something else.
     """
     if name in RECIPES:
         return RECIPES[name]()

@@ -10,7 +10,7 @@ import tyro
 
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Augmentation, Preprocess
-from stillmotion.errors import StillmotionError, at_least
+from stillmotion.errors import at_least, check_fields
 from stillmotion.methods import Method, describe
 from stillmotion.recipes.published import Published
 from stillmotion.training.config import Train
@@ -50,8 +50,7 @@ class Recipe(Generic[M]):
     """What its authors print for it."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.flip <= 1:
-            raise StillmotionError(f"flip is {self.flip}; it must be in [0, 1]")
+        check_fields(self, "in [0, 1]", lambda x: 0 <= x <= 1, "flip")
         at_least(1, self, "short_side", hint=", and not below the input size")
         at_least(0, self, "cached_views")
 

@@ -6,8 +6,6 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from stillmotion.backbones.config import CLIPConfig
-from stillmotion.data.sampling import Sampling
-from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import WeightsError
 from stillmotion.methods.base import Method
 
@@ -51,14 +49,6 @@ class Release(NamedTuple):
     """(method, state dict, sizes) to a `config.json` and tensors, where transformers has such a model."""
     beside: Mapping[str, str] = {}
     """A second state dict in its files, by its name, and what to put before the names in it."""
-
-
-class Reading(NamedTuple):
-    """How a release reads videos."""
-
-    num_frames: int
-    preprocess: Preprocess
-    sampling: Sampling
 
 
 class MissingClip(WeightsError):

@@ -8,18 +8,19 @@ from typing import Any, Literal
 import torch
 from safetensors.torch import save_file
 
-from stillmotion.backbones.backbone import Pixels
 from stillmotion.backbones.clip import describe
 from stillmotion.backbones.clip_files import clip_config
 from stillmotion.backbones.config import CLIPConfig
 from stillmotion.backbones.load import load_backbone
 from stillmotion.backbones.weights import TOWERS, Tower, Weights
 from stillmotion.checkpoint import Card, load_model, save_model
+from stillmotion.data.many import Reading
+from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import WeightsError
 from stillmotion.files import atomic_folder, sha256, write_json, write_torch
 from stillmotion.methods import name_of
 from stillmotion.releases import RELEASES
-from stillmotion.releases.base import Official, Reading, hidden_sizes
+from stillmotion.releases.base import Official, hidden_sizes
 from stillmotion.releases.official import NOTE, Opened, names_of, open_release, read_official
 from stillmotion.weights.folders import folder_pixels, weight_files
 from stillmotion.weights.names import from_openai, matches
@@ -60,7 +61,7 @@ def read_release(
     preprocess, sampling = (kept or reading).preprocess, (kept or reading).sampling
     if checkpoint.is_dir() and not kept:
         preprocess = replace(preprocess, **folder_pixels(checkpoint))
-    pixels = kept.backbone.pixels if kept else Pixels(mean=preprocess.mean, std=preprocess.std)
+    pixels = kept.backbone.pixels if kept else Preprocess(mean=preprocess.mean, std=preprocess.std)
     source = weight_files(checkpoint)[0] if checkpoint.is_dir() else checkpoint
     card = Card(
         method=official.method,

@@ -3,7 +3,6 @@
 A model's attention is another such picture, to be laid over them.
 """
 
-import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from PIL import Image
 
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.video import open_video
+from stillmotion.report.page import data_uri
 
 HEIGHT, HEAT = 224, 64
 """Rows in pixels of a frame, and side in pixels of a map of attention, which a browser scales up smoothly."""
@@ -85,4 +85,4 @@ def _uri(images: Sequence[Image.Image], kind: str) -> str:
         whole.paste(image, (i * width, 0))
     buffer = io.BytesIO()
     whole.save(buffer, format=kind, quality=82, optimize=True)
-    return f"data:image/{kind.lower()};base64," + base64.b64encode(buffer.getvalue()).decode()
+    return data_uri(kind.lower(), buffer.getvalue())

@@ -125,10 +125,11 @@ def difference_table(differences: Sequence[Difference]) -> Table:
     for d in differences:
         if d.paired is not None:
             low, high = (100 * end for end in d.paired.interval())
+            points = f"{100 * d.paired.difference:+.1f} points ({low:+.1f} to {high:+.1f})"
             rows.append(
                 (
                     f"{d.first} {MINUS} {d.second}",
-                    _signed(f"{100 * d.paired.difference:+.1f} points ({low:+.1f} to {high:+.1f})"),
+                    points.replace("-", MINUS),
                     str(d.paired.videos),
                     str(d.paired.only_first),
                     str(d.paired.only_second),
@@ -138,10 +139,6 @@ def difference_table(differences: Sequence[Difference]) -> Table:
             )
     head = ("pair", "difference (95 % interval)", "common videos", "only the first right", "only the second right")
     return Table((*head, "p (McNemar, exact)", "in words"), rows)
-
-
-def _signed(numbers: str) -> str:
-    return numbers.replace("-", MINUS)
 
 
 def verdict(d: Difference) -> str:

@@ -16,8 +16,8 @@ from stillmotion.eval.report import Predictions
 from stillmotion.progress import progress_bar
 from stillmotion.report.clips import Strip, plain_strip, strip
 
-FRAMES = 8
-"""Shown of a clip whose model is not there to say how many it reads."""
+FRAMES, BEST = 8, 3
+"""Frames shown of a clip whose model is not there to say how many it reads; its most probable classes that are."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ def mistakes(predictions: Predictions) -> list[int]:
     return sorted(wrong, key=lambda i: (-float(best.values[i]), predictions.paths[i]))
 
 
-def example(predictions: Predictions, place: int, most: int = 3) -> Example:
+def example(predictions: Predictions, place: int) -> Example:
     """A scored video without its frames."""
     p, classes = predictions.probabilities[place], predictions.classes
     best = [(classes[i], float(p[i])) for i in p.argsort(descending=True, stable=True).tolist()]
     truth = classes[int(predictions.labels[place])]
-    return Example(predictions.paths[place], truth, best[0][0], best[:most])
+    return Example(predictions.paths[place], truth, best[0][0], best[:BEST])
 
 
 def with_frames(examples: Sequence[Example], classifier: Classifier | None) -> Iterator[Example]:

@@ -4,7 +4,6 @@
 any page to include with `figures` set.
 """
 
-import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ import matplotlib
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -24,7 +22,7 @@ from torch import Tensor
 
 from stillmotion.explain import BEFORE, QUERY, ROLLOUT, TOWER, Explanation
 from stillmotion.files import atomic_write
-from stillmotion.version import __version__
+from stillmotion.report.page import data_uri, render
 
 Pixels = NDArray[np.uint8]
 # Without the black end, which would be darker than a frame that nothing is drawn on.
@@ -99,7 +97,7 @@ def explanation_figures(explanation: Explanation, height: int = 160) -> Figures:
         strips=strips,
         heads=[_heads(explanation, name) for name in (TOWER, QUERY) if name in explanation.maps],
         bar=_uri(np.tile((255 * COLORS(np.linspace(0, 1, 256))[None, :, :3]).astype(np.uint8), (8, 1, 1)), "png"),
-        film=_animated(film(explanation), "webp"),
+        film=data_uri("webp", _encoded(film(explanation), "webp")),
         label=explanation.label,
         scores=explanation.frame_scores.tolist(),
         not_shown=explanation.not_shown,
@@ -251,20 +249,12 @@ def write_explanation(path: Path, explanation: Explanation, title: str) -> None:
     kind = path.suffix.lower().lstrip(".")
     with atomic_write(path) as temporary:
         if kind == "html":
-            environment = Environment(
-                loader=PackageLoader("stillmotion", "report"), autoescape=True, undefined=StrictUndefined
-            )
-            page = environment.get_template("explanation_page.html")
-            figures = explanation_figures(explanation)
-            temporary.write_text(page.render(figures=figures, title=title, version=__version__), encoding="utf-8")
+            page = render("explanation_page", figures=explanation_figures(explanation), title=title)
+            temporary.write_text(page, encoding="utf-8")
         elif kind == "png":
             poster(explanation, title).savefig(temporary, format="png", dpi=100)
         else:
             temporary.write_bytes(_encoded(film(explanation), kind))
-
-
-def _animated(pictures: Sequence[Image.Image], kind: str) -> str:
-    return f"data:image/{kind};base64," + base64.b64encode(_encoded(pictures, kind)).decode()
 
 
 def _encoded(pictures: Sequence[Image.Image], kind: str) -> bytes:
@@ -279,4 +269,4 @@ def _encoded(pictures: Sequence[Image.Image], kind: str) -> bytes:
 def _uri(picture: NDArray[np.uint8], kind: str = "webp") -> str:
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, kind, quality=85)
-    return f"data:image/{kind};base64," + base64.b64encode(buffer.getvalue()).decode()
+    return data_uri(kind, buffer.getvalue())

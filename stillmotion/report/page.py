@@ -1,5 +1,6 @@
 """What all pages are made of: tables with bars, a confusion matrix, facts, and the templates that draw them."""
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,13 +125,13 @@ def facts(origin: dict[str, Any], seed: int | None = None) -> list[tuple[str, st
     return [(name, text) for name, text in found if text]
 
 
-def write_page(path: Path, template: str, **content: Any) -> None:
-    """Write a page as one HTML file that needs no other file and no network.
+def data_uri(kind: str, content: bytes) -> str:
+    """An image in the text of a page."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
-    Args:
-        template: of the folder templates/, without its ending.
-        content: what the template names.
-    """
+
+def render(template: str, **content: Any) -> str:
+    """A page as one HTML file that needs no other file and no network; arguments are those of `write_page`."""
     environment = Environment(
         loader=PackageLoader("stillmotion.report"),
         autoescape=True,
@@ -139,6 +140,15 @@ def write_page(path: Path, template: str, **content: Any) -> None:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = lambda value, digits=1: f"{100 * value:.{digits}f} %"
-    html = environment.get_template(f"{template}.html").render(version=__version__, **content)
+    return environment.get_template(f"{template}.html").render(version=__version__, **content)
+
+
+def write_page(path: Path, template: str, **content: Any) -> None:
+    """Write a page.
+
+    Args:
+        template: of the folder templates/, without its ending.
+        content: what the template names.
+    """
     with atomic_write(path) as temporary:
-        temporary.write_text(html, encoding="utf-8")
+        temporary.write_text(render(template, **content), encoding="utf-8")

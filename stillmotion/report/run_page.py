@@ -13,8 +13,8 @@ from stillmotion.report.page import confusion, facts, per_class, write_page
 from stillmotion.report.runs import TRAINED, Run
 from stillmotion.report.similar import side_by_side, similarity
 
-SHOWN, LISTED = 6, 200
-"""Mistakes shown with their frames, and listed at most."""
+SHOWN, LISTED, CONFUSED = 6, 200, 6
+"""Mistakes shown with their frames, and listed at most; pairs of classes that are named."""
 
 
 def write_run_page(run: Run, classifier: Classifier | None = None, page: Path | None = None) -> Path:
@@ -56,12 +56,12 @@ def write_run_page(run: Run, classifier: Classifier | None = None, page: Path | 
     return page
 
 
-def confused(run: Run, most: int = 6) -> list[tuple[str, str, int, int]]:
+def confused(run: Run) -> list[tuple[str, str, int, int]]:
     """The most frequent mistakes: true class, predicted class, how many videos, of how many of the true class."""
     report, classes = run.report, run.report.classes
     cells = [(count, i, j) for i, row in enumerate(report.confusion) for j, count in enumerate(row) if i != j and count]
     cells.sort(key=lambda cell: (-cell[0] / report.support[cell[1]], -cell[0], cell[1], cell[2]))
-    return [(classes[i], classes[j], count, report.support[i]) for count, i, j in cells[:most]]
+    return [(classes[i], classes[j], count, report.support[i]) for count, i, j in cells[:CONFUSED]]
 
 
 def _model(run: Run) -> tuple[Classifier | None, str]:

@@ -1,7 +1,6 @@
 """The order of training: which clips make up each optimizer step, for any number of processes, from any step on."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -64,11 +63,6 @@ class BatchPlan:
         size = self.micro_batch or len(batch)
         # Distributed training averages gradients over processes; times `world` makes that a sum.
         return self.world / len(batch) if part * size < mine else 0.0
-
-    def sampler(self, first_step: int) -> Iterator[list[Key]]:
-        """All forward passes of this process from a step on, for a data loader."""
-        for step in range(first_step, self.total_steps):
-            yield from self.micro_batches(step)
 
 
 @lru_cache(maxsize=64)  # of models that train together; a loader that reads ahead may be an epoch further than the loop

@@ -49,13 +49,6 @@ class Trainer:
         self.diverged: Diverged | None = None
         self._saved, self._spent = time.monotonic(), 0.0
 
-    def run(self) -> None:
-        """Train from the last saved state, or from the start, to the end.
-        Raises `Stopped`: a signal asked to stop; the state is saved; `StillmotionError`: the loss is not finite, or too
-        many videos are bad.
-        """
-        train_together([self])
-
     def begin(self) -> int:
         """Load the saved state if there is one; the first step to take."""
         if self.config.track:

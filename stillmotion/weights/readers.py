@@ -17,14 +17,10 @@ _WRAPPERS = ("model", "state_dict", "model_state_dict")
 DEPTH, MODULES = 64, 100_000  # of a TorchScript archive: more is a file that refers to itself
 
 
-def read_state(path: Path, beside: Mapping[str, str] | None = None) -> dict[str, Tensor]:
+def read_state(path: Path) -> dict[str, Tensor]:
     """Read a state dict from a safetensors file, a `torch.save` file or a TorchScript archive (read, not run).
 
     Wrappers such as {'model': ...} are opened. Tensors keep their names and precisions.
-
-    Args:
-        path: the file.
-        beside: a second state dict that lies beside the first one, and what to put before its names.
 
     Raises `WeightsError`: no such file, not a checkpoint, damaged, or one that asks to run code.
     """
@@ -32,11 +28,11 @@ def read_state(path: Path, beside: Mapping[str, str] | None = None) -> dict[str,
         raise WeightsError(f"no weights file {path}{_siblings(path)}")
     if path.suffix == ".safetensors":
         return read_safetensors(path)
-    return tensors_of(read_pickled(path), path, beside)
+    return tensors_of(read_pickled(path), path)
 
 
 def tensors_of(content: Any, path: Path, beside: Mapping[str, str] | None = None) -> dict[str, Tensor]:
-    """Return the state dict in what `read_pickled` found in a file, see `read_state`."""
+    """Return the state dict in what `read_pickled` found in a file, see `read_state` and `open_wrappers`."""
     if isinstance(content, Passive) and not any(isinstance(content.get(w), Mapping) for w in _WRAPPERS):
         state = dict(_walk(content, path))  # a TorchScript module: nested attributes
     else:

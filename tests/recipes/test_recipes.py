@@ -17,7 +17,6 @@ from stillmotion.data.transforms import CLIP_MEAN, IMAGENET_MEAN
 from stillmotion.methods import EVL
 from stillmotion.recipes import OWN_CLIPS, PUBLISHED, RECIPES, Maker
 from stillmotion.recipes.published import Published, in_words
-from stillmotion.source import preprocess_of
 from stillmotion.training.objective import make_objective
 from stillmotion.training.schedule import schedule
 from stillmotion.training.tuning import param_groups, rules
@@ -227,7 +226,7 @@ def test_rates_follow_the_releases_curves(name: str) -> None:
 )
 def test_pixel_statistics(name: str, mean: tuple[float, float, float], bgr: bool) -> None:
     weights = clip_weights("", tiny_config(), {})
-    preprocess = preprocess_of(RECIPES[name](), weights)
+    preprocess = RECIPES[name]().preprocess(weights.backbone.pixels)
     assert (preprocess.mean, preprocess.bgr) == (mean, bgr)
 
 

@@ -35,10 +35,3 @@ def test_epochs_have_their_own_order_and_seeds_too() -> None:
     orders = [[c for _, c in p.batch(s)] for p, s in ((plan, 0), (plan, 1), (other, 0))]
     assert len({tuple(o) for o in orders}) == 3
     assert orders[0] == [c for _, c in BatchPlan(30, 30, None, 2, 0).batch(0)]
-
-
-def test_resuming_takes_the_batches_that_were_next() -> None:
-    plan = BatchPlan(11, 4, 2, 3, 0)
-    whole = list(plan.sampler(0))
-    taken = sum(len(plan.micro_batches(s)) for s in range(5))
-    assert list(plan.sampler(5)) == whole[taken:]
