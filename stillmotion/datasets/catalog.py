@@ -1,14 +1,15 @@
 """The known data sets by name."""
 
-from itertools import chain
-
-from stillmotion.datasets import diving48, folder, hmdb51, kinetics, something, ucf101
 from stillmotion.datasets.base import DataSet
+from stillmotion.datasets.diving48 import DIVING48
+from stillmotion.datasets.folder import FOLDER
+from stillmotion.datasets.hmdb51 import HMDB51
+from stillmotion.datasets.kinetics import KINETICS
+from stillmotion.datasets.something import SSV2
+from stillmotion.datasets.ucf101 import UCF101
 from stillmotion.errors import DataError, did_you_mean
 
-DATASETS: dict[str, DataSet] = {
-    one.name: one for one in chain(*(m.data_sets() for m in (kinetics, something, ucf101, hmdb51, diving48, folder)))
-}
+DATASETS: dict[str, DataSet] = {one.name: one for one in (*KINETICS, SSV2, UCF101, HMDB51, DIVING48, FOLDER)}
 ALIASES = {"k400": "kinetics400", "k600": "kinetics600", "k700": "kinetics700", "ucf": "ucf101", "hmdb": "hmdb51"}
 ALIASES |= {"somethingsomethingv2": "ssv2", "sthv2": "ssv2", "somethingv2": "ssv2"}
 

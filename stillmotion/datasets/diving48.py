@@ -78,6 +78,4 @@ def source(name: str, label: str) -> str | None:
     return name.rpartition("_")[0] or None
 
 
-def data_sets() -> Iterator[DataSet]:
-    """The one."""
-    yield DataSet("diving48", "Diving-48", read, GET, source)
+DIVING48 = DataSet("diving48", "Diving-48", read, GET, source)

@@ -1,7 +1,5 @@
 """Any folder: a folder for each class, with train, val and test folders of those around them or not."""
 
-from collections.abc import Iterator
-
 from stillmotion.data.entries import TRAIN_NAMES, VAL_NAMES
 from stillmotion.data.manifest import clean_name, read_manifest
 from stillmotion.datasets.base import Annotated, Annotations, DataSet, Tree
@@ -28,6 +26,4 @@ def read(tree: Tree, official: str) -> Annotations:
     return Annotations(classes, tuple(map(clean_name, classes)), tuple(clips))
 
 
-def data_sets() -> Iterator[DataSet]:
-    """The one that stands for all others."""
-    yield DataSet("folder", "a folder", read, GET)
+FOLDER = DataSet("folder", "a folder", read, GET)

@@ -2,7 +2,6 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
 
 from stillmotion.data.manifest import clean_name
 from stillmotion.datasets.base import Annotated, Annotations, DataSet, Tree, count_classes, lines_of
@@ -47,6 +46,4 @@ def source(name: str, label: str) -> str | None:
     return head if mark and head else None
 
 
-def data_sets() -> Iterator[DataSet]:
-    """The one."""
-    yield DataSet("hmdb51", "HMDB-51", read, GET, source)
+HMDB51 = DataSet("hmdb51", "HMDB-51", read, GET, source)

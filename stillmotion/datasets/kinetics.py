@@ -5,7 +5,6 @@ A clip's file is called `ID_START_END.mp4` with six digits each (CVDF's copy, an
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -79,6 +78,4 @@ def _data_set(classes: int) -> DataSet:
     return DataSet(f"kinetics{classes}", f"Kinetics-{classes}", partial(read, classes), _get(classes), source)
 
 
-def data_sets() -> Iterator[DataSet]:
-    """The three."""
-    yield from map(_data_set, SIZES)
+KINETICS = tuple(map(_data_set, SIZES))

@@ -82,6 +82,4 @@ def _json(path: Path, kind: type) -> Any:
     return found
 
 
-def data_sets() -> Iterator[DataSet]:
-    """The one."""
-    yield DataSet("ssv2", TITLE, read, GET)
+SSV2 = DataSet("ssv2", TITLE, read, GET)

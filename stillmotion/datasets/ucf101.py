@@ -66,6 +66,4 @@ def source(name: str, label: str) -> str | None:
     return f"{label}_{found[2].lower()}" if found else None
 
 
-def data_sets() -> Iterator[DataSet]:
-    """The one."""
-    yield DataSet("ucf101", "UCF-101", read, GET, source)
+UCF101 = DataSet("ucf101", "UCF-101", read, GET, source)
