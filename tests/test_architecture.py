@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "files": {"errors"},
     "data": BASE,
     "actors": BASE | {"data"},
+    "datasets": BASE | {"data", "report"},
     "models": {"errors"},
     "weights": BASE,
     "backbones": BASE | {"data", "models", "weights"},

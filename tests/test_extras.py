@@ -56,6 +56,7 @@ for words in (["train", "evl", "--help"], ["eval", "--help"], ["predict", "--hel
         (["transformers"], "from stillmotion.libraries.count import count_foreign; count_foreign('transformers:x')",
          "transformers"),
         (["pyarrow"], "from stillmotion.cli.results import *; form_of(Path('p.parquet'), PREDICTIONS)", "parquet"),
+        (["pyarrow"], "from stillmotion.data.entries import *; read_listing(Path('m.parquet'))", "parquet"),
         (["tensorboard"], "from stillmotion.training.accelerator import *; "
          "make_accelerator(Train(track='tensorboard'), Path('none'))", "tensorboard"),
     ],

@@ -20,6 +20,7 @@ COMMANDS = {
     "encode": "fill the feature cache of a recipe, without training: stillmotion encode evl --data my_videos",
     "convert": "read or write a published checkpoint: stillmotion convert k400.pth --method xclip -o xclip.safetensors",
     "count": "parameters and arithmetic of a method, tower by tower: stillmotion count evl --num-frames 16",
+    "data": "manifests of known data sets or any folder, audits, splits: stillmotion data prepare ucf101 --help",
     "list": "list methods, recipes and where CLIP weights come from",
     "demo": "render the embedded data set, train and compare, write a report",
 }

@@ -20,7 +20,9 @@ class Eval(ModelChoice):
     """Score a model on labeled videos; without --labels the classes are the model's, or those found in the data."""
 
     data: Path
-    """Folder with one folder per class (or a val or test folder of those), or a list file."""
+    """Folder with one folder per class (or a val or test folder of those), a list file, or a manifest."""
+    split: str | None = None
+    """Of a manifest: the split to score (test, train), or the number of an official one (2, 2:train); None: val."""
     root: Path | None = None
     """Folder that relative paths in list files start from; None: the list file's own."""
     views: int | None = None
@@ -57,7 +59,7 @@ def run(words: Sequence[str]) -> None:
     from stillmotion.origin import write_origin
     from stillmotion.run_report import write_run_report
 
-    data = Data(data=options.data, root=options.root, max_bad=options.max_bad)
+    data = Data(data=options.data, root=options.root, split=options.split, max_bad=options.max_bad)
     known = options.names()
     named = load_test_data(data, known) if options.by_name() else None
     accelerator = options.accelerator()

@@ -24,8 +24,10 @@ class ManyVideos(ModelChoice):
     """A model, and videos for it."""
 
     videos: Annotated[tuple[str, ...], tyro.conf.Positional]
-    """Video files; folders, which are searched; globs in quotes ('clips/**/*.mp4'); or lists of paths (.txt, .csv,
-    .tsv, .jsonl)."""
+    """Video files; folders, which are searched; globs in quotes ('clips/**/*.mp4'); lists of paths (.txt, .csv, .tsv,
+    .jsonl); or manifests of `data prepare`."""
+    split: str | None = None
+    """Of a manifest: the split to read (test, train), or the number of an official one (2, 2:train); None: all."""
     batch_views: int = 8
     """Views in one forward pass, of one or several videos."""
     workers: int | None = None
@@ -43,7 +45,7 @@ class ManyVideos(ModelChoice):
 
         if not self.videos:
             raise StillmotionError(f"there are no videos; name some: stillmotion {command} {self.model} surf.mp4")
-        return find_videos(self.videos)
+        return find_videos(self.videos, self.split)
 
 
 def go_through(

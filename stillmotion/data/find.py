@@ -9,18 +9,19 @@ from stillmotion.data.lists import LIST_SUFFIXES, VIDEO_SUFFIXES, list_paths
 from stillmotion.errors import DataError
 
 
-def find_videos(words: Sequence[str | os.PathLike[str]]) -> list[str]:
+def find_videos(words: Sequence[str | os.PathLike[str]], split: str | None = None) -> list[str]:
     """Paths of the videos that words stand for, in their order, sorted within a folder or a glob.
     Raises `DataError`: a folder or a glob without videos, or a list that cannot be read.
 
     A word is a file (which need not be there: whoever reads it says so), a folder, of which all folders are searched,
     a glob (`clips/*.mp4`, `clips/**`), or a list file: lines `path` or `path label`, CSV with a column path, or JSON
-    lines with a key path. What is hidden is left out, and in folders and globs what does not end as a video does.
+    lines with a key path, or a manifest, of which `split` chooses a part. What is hidden is left out, and in
+    folders and globs what does not end as a video does.
     """
-    return [path for word in words for path in _videos(os.fspath(word))]
+    return [path for word in words for path in _videos(os.fspath(word), split)]
 
 
-def _videos(word: str) -> Iterator[str]:
+def _videos(word: str, split: str | None) -> Iterator[str]:
     path = Path(word)
     if path.is_dir():
         found = sorted(
@@ -28,7 +29,7 @@ def _videos(word: str) -> Iterator[str]:
         )
         yield from _some([str(p) for p in found], f"{word} has no videos in it")
     elif path.suffix.lower() in LIST_SUFFIXES and path.is_file():
-        yield from map(str, list_paths(path))
+        yield from map(str, list_paths(path, split))
     elif glob.has_magic(word) and "://" not in word and not path.exists():
         yield from _some(sorted(glob.glob(word, recursive=True)), f"no video matches {word}")  # noqa: PTH207
     else:

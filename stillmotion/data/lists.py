@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from stillmotion.data.entries import chosen, is_listing, of_split, read_listing
 from stillmotion.errors import DataError
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"})
 VIDEO_SUFFIXES |= {".ts", ".m2ts", ".mts", ".ogv", ".gif"}
-LIST_SUFFIXES = frozenset({".txt", ".csv", ".tsv", ".jsonl", ".ndjson"})
+LIST_SUFFIXES = frozenset({".txt", ".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"})
 
 
 def list_rows(source: Path) -> Iterator[tuple[Path, str, str]]:
@@ -22,10 +23,17 @@ def list_rows(source: Path) -> Iterator[tuple[Path, str, str]]:
         yield _row(source, i, path, label)
 
 
-def list_paths(source: Path) -> Iterator[Path]:
+def list_paths(source: Path, split: str | None = None) -> Iterator[Path]:
     """Path of every line of a list file, with or without labels; relative ones start from the file's folder.
+
+    Of a manifest, `split` (`test`, `2:test`) chooses a part.
     Raises `DataError`: no text file, no paths, or a path that no file can have.
     """
+    if is_listing(source):
+        listing = read_listing(source)
+        part = None if split is None else chosen(listing, split, source)[1]
+        yield from (listing.root / entry.path for entry in of_split(listing, part))
+        return
     count = 0
     for i, (path,) in _lines(source, "path"):
         if path is not None and path.strip():

@@ -9,12 +9,12 @@ from typing import Literal
 
 import numpy as np
 
+from stillmotion.data.entries import TRAIN_NAMES, VAL_NAMES, Header, is_listing, of_split, read_listing
 from stillmotion.data.lists import LIST_SUFFIXES, VIDEO_SUFFIXES, csv_rows, list_rows
 from stillmotion.errors import DataError, did_you_mean
 from stillmotion.files import Digests
 
 _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-TRAIN_NAMES, VAL_NAMES = ("train", "training"), ("val", "test", "valid", "validation")
 _DIGITS = 640  # Python refuses to make a number of a few thousand
 Duplicates = Literal["error", "drop", "keep"]
 
@@ -48,9 +48,13 @@ class Manifest:
 
 
 def read_manifest(
-    source: Path, classes: Sequence[str] | None = None, root: Path | None = None, numbers: bool = True
+    source: Path,
+    classes: Sequence[str] | None = None,
+    root: Path | None = None,
+    numbers: bool = True,
+    part: str | None = None,
 ) -> Manifest:
-    """Read a folder with one folder per class, or a list file.
+    """Read a folder with one folder per class, a list file, or a manifest of `data prepare`.
     Raises `DataError`: nothing there, a line without label, an unknown label.
 
     Args:
@@ -58,12 +62,22 @@ def read_manifest(
             with a path, white space and a label on each line (paths may hold spaces).
         classes: the known class names in order (from `read_label_map`, or of a trained model); without, the classes
             are the labels found.
-        root: folder that relative paths start from; by default the list file's own.
+        root: folder that relative paths start from; by default the list file's own, or the one a manifest names.
+        part: of a manifest, the split to read (`train`, `2:train`); None: every clip.
         numbers: whether labels may also be numbers that index `classes`, where no class is itself named by a number.
     """
     if not source.exists():
         raise DataError(f"no data at {source}; pass a folder with one folder per class, or a list file")
-    if source.is_dir():
+    names: Sequence[str] | None = classes
+    number: dict[str, int] = {}
+    if is_listing(source):
+        listing = read_listing(source, root)
+        pairs = [(listing.root / e.path, e.label, str(source)) for e in of_split(listing, part)]
+        if not pairs:
+            raise DataError(f"{source} lists no videos{f' of split {part!r}' if part else ''}; prepare it again")
+        names = classes if classes is not None else listing.header.classes
+        number = _prompted(listing.header, names)
+    elif source.is_dir():
         pairs = list(_folder(source))
         if not pairs:
             raise DataError(f"{source} has no videos in folders; put each class's videos in a folder named after it")
@@ -72,10 +86,12 @@ def read_manifest(
         pairs = [(base / path, label, where) for path, label, where in list_rows(source)]
         if not pairs:
             raise DataError(f"{source} lists no videos; write one 'path label' per line")
-    names = tuple(classes) if classes is not None else tuple(sorted({label for _, label, _ in pairs}, key=_natural))
+    if names is None:
+        names = sorted({label for _, label, _ in pairs}, key=_natural)
+    names = tuple(names)
     if unfit := next((name for name in names if _UNFIT.search(name)), None):
         raise DataError(f"{source}: class name {unfit[:100]!r} holds characters that are no text; rename the class")
-    number = {name: i for i, name in enumerate(names)}
+    number |= {name: i for i, name in enumerate(names)}
     # Where classes are named by numbers, one that is not among them is an unknown class, not a place in the list.
     numbers = numbers and not any(name.isdecimal() for name in names)
     clips = tuple(Clip(path, _label(label, number, numbers, where)) for path, label, where in pairs)
@@ -236,6 +252,12 @@ def _hold_out(manifest: Manifest, key: Callable[[Clip], str], fraction: float, r
             held.add(names[i])
             taken += counts
     return held
+
+
+def _prompted(header: Header, names: Sequence[str]) -> dict[str, int]:
+    """Places of classes that are known by their prompts: labels files and models may have names as prompts do."""
+    place = {name: i for i, name in enumerate(names)}
+    return {raw: place[prompt] for raw, prompt in zip(header.classes, header.prompts) if prompt in place}
 
 
 def _natural(name: str) -> tuple[int, int, str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import median
 
 from stillmotion.data.manifest import Clip
-from stillmotion.data.video import announced_frames
+from stillmotion.data.video import announced
 from stillmotion.errors import VideoError
 from stillmotion.progress import is_main_process, say
 
@@ -35,6 +35,6 @@ def say_if_short(clips: Sequence[Clip], num_frames: int) -> None:
 def _frames(path: Path) -> int:
     """Frames that a file announces; 0 for one that cannot be read, which is named where it is decoded."""
     try:
-        return announced_frames(path)
+        return announced(path).frames
     except VideoError:
         return 0

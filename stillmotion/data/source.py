@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from stillmotion.data.entries import chosen, is_listing, read_listing
 from stillmotion.data.manifest import (
     Duplicates,
     Manifest,
@@ -24,9 +25,11 @@ class Data:
 
     data: Path
     """Folder with one folder per class (or with train/ and val/ folders of those), or a list file: lines
-    `path label`, CSV with columns path,label, or JSON lines."""
+    `path label`, CSV with columns path,label, or JSON lines; or a manifest of `data prepare`."""
     val: Path | None = None
     """Validation videos, in the same forms; None: split off, or the val folder or list beside train."""
+    split: str | None = None
+    """Of a manifest: the number of an official split (2), or the split to validate on (test, 2:test); None: its own."""
     val_fraction: float = 0.2
     """Part of each class that is split off for validation."""
     group: str | None = None
@@ -62,14 +65,18 @@ def load_data(config: Data, seed: int, digests: Digests | None = None) -> tuple[
     train_source, val_source = config.data, config.val
     if val_source is None and (inside := find_split(config.data)):
         train_source, val_source = inside
-    train = read_manifest(train_source, known, config.root)
+    parts = _parts(config, train_source)
+    if parts[1] and not parts[0]:
+        raise DataError(f"{train_source} has no clips of split 'train'; pass a manifest that has, or --split")
+    train = read_manifest(train_source, known, config.root, part=parts[0])
     if len(train.classes) < 2:
         raise DataError(
             f"{train_source} has one class, {train.classes[0]!r}; at least two are needed to learn to tell them apart"
         )
-    if val_source is not None:
+    if val_source is not None or parts[1]:
+        source, part = (train_source, parts[1]) if val_source is None else (val_source, _test_part(val_source))
         # Numbers that index classes are those of a label map; no one knows the order of the classes found.
-        val = read_manifest(val_source, train.classes, config.root, numbers=known is not None)
+        val = read_manifest(source, train.classes, config.root, numbers=known is not None, part=part)
     else:
         train, val = split(train, config.val_fraction, seed, config.group)
         if config.group is None:
@@ -80,7 +87,22 @@ def load_data(config: Data, seed: int, digests: Digests | None = None) -> tuple[
 def load_test_data(config: Data, classes: tuple[str, ...] | None) -> Manifest:
     """Read clips to evaluate a model with these classes on (None: those found); a val or test folder is preferred."""
     inside = find_split(config.data)
-    return read_manifest(inside[1] if inside else config.data, classes, config.root)
+    source = inside[1] if inside else config.data
+    return read_manifest(source, classes, config.root, part=_parts(config, source)[1])
+
+
+def _test_part(source: Path) -> str | None:
+    """The split of a manifest that is there to be tested on; None: every clip."""
+    return chosen(read_listing(source), None, source)[1] if is_listing(source) else None
+
+
+def _parts(config: Data, source: Path) -> tuple[str | None, str | None]:
+    """Splits of a manifest to train and to validate on: None where it has none, or is a list."""
+    if is_listing(source):
+        return chosen(read_listing(source, config.root), config.split, source)
+    if config.split is not None:
+        raise DataError(f"--split {config.split} is for manifests of `stillmotion data prepare`, which {source} is not")
+    return None, None
 
 
 def _without_duplicates(

@@ -195,15 +195,27 @@ def open_video(source: str | os.PathLike[str] | bytes | BinaryIO) -> Video:
     return Video(name, path, float(rate) if rate else 0.0, (height, width), place, index)
 
 
-def announced_frames(path: Path) -> int:
-    """Frames that a file's header announces, by count or by length and rate; 0 where it says neither. Reads no more.
+@dataclass(frozen=True)
+class Announced:
+    """What the header of a file says: frames and seconds (0 where it does not), height and width in pixels."""
+
+    frames: int
+    seconds: float
+    height: int
+    width: int
+
+
+def announced(path: Path) -> Announced:
+    """What a file's header says of it, of frames by count or by length and rate. Reads no more.
     Raises `VideoError`: as `open_video`.
     """
     _check_file(path)
     try:
         with open_container(path) as container:
             stream, seconds = video_stream(container, path), (container.duration or 0) / 1e6
-            return int(stream.frames or round(seconds * float(stream.average_rate or 0)))
+            rate, context = float(stream.average_rate or 0), stream.codec_context
+            frames = int(stream.frames or round(seconds * rate))
+            return Announced(frames, frames / rate if rate else seconds, context.height, context.width)
     except av.error.FFmpegError as error:
         raise _not_a_video(str(path), error) from error
 

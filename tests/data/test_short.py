@@ -7,7 +7,7 @@ import pytest
 from stillmotion.cli import main
 from stillmotion.data.manifest import Clip
 from stillmotion.data.short import say_if_short
-from stillmotion.data.video import announced_frames
+from stillmotion.data.video import announced
 from tests.videos import write_video
 
 WARNING = (
@@ -18,7 +18,7 @@ WARNING = (
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi", "a.webm", "a.ts"])
 def test_headers_announce_frames(tmp_path: Path, name: str) -> None:
     codec = {"a.avi": "mpeg4", "a.webm": "libvpx-vp9"}.get(name, "libx264")
-    assert abs(announced_frames(write_video(tmp_path / name, 25, codec)) - 25) <= 1
+    assert abs(announced(write_video(tmp_path / name, 25, codec)).frames - 25) <= 1
 
 
 def clips(folder: Path, *frames: int) -> list[Clip]:
