@@ -123,6 +123,13 @@ def build(
     return model
 
 
+def tower_of(recipe: Recipe[Any], weights: Weights) -> nn.Module:
+    """The image tower that a recipe's model reads, as it came, in evaluation mode."""
+    tower = weights.backbone.visual(recipe.method.reads())
+    tower.load_state_dict({name: weights.state[f"visual.{name}"] for name in tower.state_dict()})
+    return tower.eval().requires_grad_(False)
+
+
 def card(
     recipe: Recipe[Any],
     weights: Weights,

@@ -26,6 +26,8 @@ def run(words: Sequence[str]) -> None:
     name, options = read_options("train", words)
     result = fit(*options, name)
     print(result.report)
+    if result.report.order is not None:
+        print(f"order: {result.report.order}")
     page = write_run_report(result.folder.path) if options[2].report else None
     print(f"{page}\n" if page else "", end="")
     print(f"{result.folder.model}\nstillmotion predict {result.folder.model} VIDEO")
