@@ -141,13 +141,15 @@ def card(
     epoch: int,
 ) -> Card:
     """Describe a trained model, whose weights are those behind an epoch."""
+    left, tuned = fingerprints(model, weights, recipe.method.new_parameters())
     return Card(
         method=recipe.method,
         classes=report.classes,
         names=names,
         backbone=weights.backbone,
         backbone_name=absolute(weights.name),
-        fingerprints=fingerprints(model, weights, recipe.method.new_parameters()),
+        fingerprints=left,
+        tuned_from=tuned,
         preprocess=preprocess_of(recipe, weights),
         sampling=recipe.sampling,
         runtime=runtime,

@@ -1,7 +1,7 @@
 """An explanation as figures: strips of frames with maps on them, heads side by side, a looping film, a page, a poster.
 
-`explanation_figures` makes data URIs of all but the text; `explanation.html` is the part of a page that shows them, for
-any page to include with `figures` set.
+`explanation_figures` makes data URIs of all but the text; `templates/explanation.html` is the part of a page that shows
+them, for any page to include with `figures` set.
 """
 
 import base64
@@ -15,7 +15,6 @@ import matplotlib
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -24,7 +23,7 @@ from torch import Tensor
 
 from stillmotion.explain import BEFORE, QUERY, ROLLOUT, TOWER, Explanation
 from stillmotion.files import atomic_write
-from stillmotion.version import __version__
+from stillmotion.report.page import write_page
 
 Pixels = NDArray[np.uint8]
 # Without the black end, which would be darker than a frame that nothing is drawn on.
@@ -249,15 +248,11 @@ def write_explanation(path: Path, explanation: Explanation, title: str) -> None:
     Raises `DiskError`: no room, or no right to write.
     """
     kind = path.suffix.lower().lstrip(".")
+    if kind == "html":
+        write_page(path, "explanation_page", title=title, figures=explanation_figures(explanation))
+        return
     with atomic_write(path) as temporary:
-        if kind == "html":
-            environment = Environment(
-                loader=PackageLoader("stillmotion", "report"), autoescape=True, undefined=StrictUndefined
-            )
-            page = environment.get_template("explanation_page.html")
-            figures = explanation_figures(explanation)
-            temporary.write_text(page.render(figures=figures, title=title, version=__version__), encoding="utf-8")
-        elif kind == "png":
+        if kind == "png":
             poster(explanation, title).savefig(temporary, format="png", dpi=100)
         else:
             temporary.write_bytes(_encoded(film(explanation), kind))
