@@ -31,7 +31,7 @@ ABOUT = {
 }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Map:
     """Numbers on the patches of a video.
 
@@ -50,13 +50,17 @@ class Map:
     rest: Tensor | None = None
     heads: Tensor | None = None
 
+    def __repr__(self) -> str:
+        T, gh, gw = self.weights.shape
+        return f"<Map: {T} frames of {gh}x{gw} patches, sums to one over {self.sums}>"
+
     @property
     def range(self) -> tuple[float, float]:
         """Smallest and largest weight."""
         return float(self.weights.min()), float(self.weights.max())
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
     """One view of a video, as a model sees it.
 
@@ -80,6 +84,9 @@ class Explanation:
     label: str
     frame_scores: Tensor
     prediction: Prediction
+
+    def __repr__(self) -> str:
+        return f"<Explanation: {self.label}, {len(self.frames)} frames, maps {', '.join(self.maps) or 'none'}>"
 
     @property
     def unsure(self) -> str:

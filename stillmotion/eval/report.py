@@ -16,7 +16,7 @@ from stillmotion.eval.order import FULL, OrderTest
 from stillmotion.files import atomic_write
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Scores:
     """Probabilities (N, K) of the N videos that could be read, their labels (N,) and places in the data set (N,)."""
 
@@ -28,8 +28,12 @@ class Scores:
     total: int = 0
     seconds: float = 0.0
 
+    def __repr__(self) -> str:
+        (N, K), of = self.probabilities.shape, f" of {self.total}" if self.total else ""
+        return f"<{type(self).__name__}: {N}{of} videos, {K} classes>"
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Predictions(Scores):
     """One model's scores as a file holds them: float64, with the paths of the N videos and the names of the classes."""
 
