@@ -1,24 +1,26 @@
 """Training and evaluation as calls: the options of the command line, by the same names."""
 
 import copy
-import time
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypedDict, TypeVar, Unpack, get_args, get_origin, get_type_hints
 
-import torch
 import typeguard
 
 from stillmotion import experiment
 from stillmotion.auto import Auto, auto
 from stillmotion.classifier import Classifier, load
-from stillmotion.data.bad import BadVideo, BadVideos
+from stillmotion.data.bad import BadVideos
+from stillmotion.data.many import Pace
 from stillmotion.data.source import Data, load_test_data
-from stillmotion.errors import DataError, StillmotionError, VideoError, did_you_mean
-from stillmotion.eval.report import Report, Scores
+from stillmotion.errors import StillmotionError, did_you_mean
+from stillmotion.eval.evaluate import OneProcess, score_orders
+from stillmotion.eval.order import FULL
+from stillmotion.eval.report import Report
 from stillmotion.experiment import Result
 from stillmotion.methods import name_of
+from stillmotion.models.order import ORDERS, orders
 from stillmotion.recipes import find
 from stillmotion.recipes.base import HERE, Recipe, values_of
 from stillmotion.training.loop import Callback
@@ -55,6 +57,13 @@ def train(recipe: str | Recipe[Any], *, data: str | Path, callback: Callback | N
     return experiment.fit(settings, videos, place, name, callback=callback)
 
 
+class PaceOptions(TypedDict, total=False):
+    """How fast `evaluate` goes through videos: views in a forward pass (8), and processes that read."""
+
+    batch: int
+    workers: int | None
+
+
 def evaluate(
     model: str | Path | Classifier,
     *,
@@ -62,9 +71,9 @@ def evaluate(
     root: str | Path | None = None,
     views: int | None = None,
     crops: Literal[1, 3] | None = None,
-    batch: int = 8,
-    workers: int | None = None,
     max_bad: float = 0.01,
+    order_test: bool = False,
+    **pace: Unpack[PaceOptions],
 ) -> Report:
     """Score a model on labeled videos, each exactly once, as `stillmotion eval` does.
     Raises `DataError`: unknown labels, or too many videos that cannot be read; `StillmotionError`: scores that are not
@@ -75,36 +84,29 @@ def evaluate(
         data: a folder with one folder per class (or a val or test folder of those), or a list file.
         root: folder that relative paths in a list file start from; None: the list file's own.
         views, crops: temporal views and spatial crops, averaged; None: as the model was trained to be tested.
-        batch, workers: as `Classifier.predict`.
         max_bad: part of the videos that may be unreadable, in [0, 1].
+        order_test: score each also with its frames shuffled, reversed and frozen to the middle one: `Report.order`.
+        pace: `batch` and `workers`, as `Classifier.predict`.
     """
+    speed = _pace(**pace)
     classifier = copy.copy(model) if isinstance(model, Classifier) else load(model)
     source = Data(data=Path(data), root=None if root is None else Path(root), max_bad=max_bad)
     if not classifier.classes:  # a model that reads any names: those of the data
         classifier = classifier.with_classes(load_test_data(source, None).classes)
     manifest = load_test_data(source, classifier.classes)
-    classifier.sampling = classifier.dataset(manifest, views, crops).sampling
-    bad, started = BadVideos(None, len(manifest), max_bad), time.perf_counter()
-    indices, probabilities = [], []
-    outcomes = classifier.predict([clip.path for clip in manifest.clips], batch=batch, workers=workers)
-    for index, outcome in enumerate(outcomes):
-        if isinstance(outcome.error, VideoError):
-            bad.add(BadVideo(outcome.name, str(outcome.error)))
-            continue
-        scores = outcome.get().scores
-        indices.append(index)
-        probabilities.append([scores[name] for name in classifier.classes])
-    if not indices:
-        raise DataError(f"none of the {len(manifest)} videos could be read; mend or replace them")
-    found = Scores(
-        indices=torch.tensor(indices),
-        labels=torch.tensor([manifest.clips[i].label for i in indices]),
-        probabilities=torch.tensor(probabilities),
-        bad=tuple(bad.found.values()),
-        total=len(manifest),
-        seconds=time.perf_counter() - started,
-    )
-    return Report.of(found, classifier.classes)
+    clips = classifier.dataset(manifest, views, crops).in_orders(orders(classifier.num_frames))
+    wanted = (FULL, *ORDERS) if order_test else (FULL,)
+    bad, here = BadVideos(None, len(manifest), max_bad), OneProcess(classifier.device)
+    found = score_orders(classifier.model, clips, wanted, here, classifier.text, *speed)
+    full = found.pop(FULL)
+    for video in full.bad:
+        bad.add(video)
+    return Report.of(full, classifier.classes, found)
+
+
+def _pace(*, batch: int = 8, workers: int | None = None) -> tuple[int, int | None]:
+    Pace(batch, workers or 0)  # refuses what cannot be
+    return batch, workers
 
 
 def _replaced(config: T, options: Mapping[str, Any]) -> T:

@@ -122,6 +122,13 @@ def build(
     return model
 
 
+def tower_of(recipe: Recipe[Any], weights: Weights) -> nn.Module:
+    """The image tower that a recipe's model reads, as it came, in evaluation mode."""
+    tower = weights.backbone.visual(recipe.method.reads())
+    tower.load_state_dict({name: weights.state[f"visual.{name}"] for name in tower.state_dict()})
+    return tower.eval().requires_grad_(False)
+
+
 def card(
     recipe: Recipe[Any],
     weights: Weights,
@@ -133,13 +140,15 @@ def card(
     epoch: int,
 ) -> Card:
     """Describe a trained model, whose weights are those behind an epoch."""
+    left, tuned = fingerprints(model, weights, recipe.method.new_parameters())
     return Card(
         method=recipe.method,
         classes=report.classes,
         names=names,
         backbone=weights.backbone,
         backbone_name=absolute(weights.name),
-        fingerprints=fingerprints(model, weights, recipe.method.new_parameters()),
+        fingerprints=left,
+        tuned_from=tuned,
         preprocess=recipe.preprocess(weights.backbone.pixels),
         sampling=recipe.sampling,
         runtime=runtime,

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from safetensors.torch import load_file
@@ -56,4 +56,4 @@ def _write(job: Job, parts: Sequence[Result], folder: RunFolder, config: dict[st
     write_predictions(folder.path / "predictions.jsonl", scores, [c.path for c in val.clips], val.classes)
     save_model(folder.model, state, replace(cards[0], method=job.recipe.method, training=training))
     more = {"trained_parameters": sum(part.trained_parameters for part in parts)}
-    write_json(folder.results, asdict(report) | more | {"seconds": sum(part.seconds for part in parts)})
+    write_json(folder.results, report.to_dict() | more | {"seconds": sum(part.seconds for part in parts)})

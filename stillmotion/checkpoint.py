@@ -17,7 +17,7 @@ from stillmotion.backbones.load import FORMAT, backbone_of, load_backbone, read_
 from stillmotion.backbones.weights import TOWERS, Tower, Weights, check_fingerprints, compare, load_into
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.transforms import Preprocess
-from stillmotion.errors import WeightsError, did_you_mean, one_line
+from stillmotion.errors import OtherWeightsError, WeightsError, did_you_mean, one_line
 from stillmotion.files import atomic_write
 from stillmotion.methods import ASSEMBLED, METHODS, Method, describe
 from stillmotion.models.features import FRAMES
@@ -48,6 +48,8 @@ class Card:
     """SHA-256 of each tower of the backbone that is not stored, because it was not trained."""
     preprocess: Preprocess
     sampling: Sampling
+    tuned_from: dict[Tower, str] = field(default_factory=dict)
+    """SHA-256 of each tower that trained, as it was before; older and converted files do not say it."""
     runtime: str = "fp32"
     """How a frozen backbone ran, whose outputs may be in the feature cache."""
     training: dict[str, Any] = field(default_factory=dict)
@@ -80,6 +82,7 @@ class Card:
                 classes=tuple(raw["classes"]),
                 names=tuple(raw["names"]),
                 **{k: raw[k] for k in ("backbone_name", "fingerprints", "runtime", "training")},
+                tuned_from=raw.get("tuned_from", {}),
             )
             for name, hint in get_type_hints(cls).items():
                 _check_type(getattr(card, name), hint)
@@ -126,12 +129,17 @@ def of_plain_values(kind: type[Any], content: Mapping[str, Any]) -> Any:
     return kind(**values)
 
 
-def fingerprints(model: nn.Module, weights: Weights, new: Sequence[str] = ()) -> dict[Tower, str]:
-    """Hashes of the backbone's towers of which no parameter trains but what is `new`: they need not be stored."""
+def fingerprints(
+    model: nn.Module, weights: Weights, new: Sequence[str] = ()
+) -> tuple[dict[Tower, str], dict[Tower, str]]:
+    """Hashes of the backbone's towers of which no parameter trains but what is `new`, which need not be stored; and of
+    the others, as they were before training.
+    """
     moved = [n for n, p in model.named_parameters() if p.requires_grad and not matches(n, new)]
     trained = tuple(tower for tower in TOWERS if any(name.startswith(tower) for name in moved))
     present = TOWERS if getattr(model, "text", None) is not None else TOWERS[:1]
-    return {tower: weights.fingerprint(tower) for tower in present if tower not in trained}
+    found = {tower: weights.fingerprint(tower) for tower in present}
+    return {k: v for k, v in found.items() if k not in trained}, {k: v for k, v in found.items() if k in trained}
 
 
 def save_model(path: Path, state: Mapping[str, Tensor], card: Card) -> None:
@@ -177,9 +185,11 @@ def load_model(path: Path, backbone: str | None = None) -> tuple[VideoCLIP, Card
     return model.eval(), card
 
 
-def untuned_tower(card: Card, path: Path, backbone: str | None = None) -> nn.Module | None:
-    """The image tower that a checkpoint's was made of, by the name in its card; None: it is the same.
-    Raises `WeightsError`: those weights cannot be had, or do not fit.
+def untuned_tower(card: Card, path: Path, backbone: str | None = None) -> tuple[nn.Module, bool] | None:
+    """The image tower that a checkpoint's was made of, and whether the file says so: it compares the hash, where it was
+    written by an older version names and shapes alone. None: training left the tower as it was.
+    Raises `WeightsError`: those weights cannot be had, or are others; `OtherWeightsError`: `backbone`, which was given,
+    is another one.
     """
     with torch.device("meta"):
         names = card.method.build(card.backbone, card.names).state_dict()
@@ -188,8 +198,15 @@ def untuned_tower(card: Card, path: Path, backbone: str | None = None) -> nn.Mod
     weights, tower = _backbone_weights(card, path, backbone), card.backbone.visual(FRAMES)
     state = {k.removeprefix("visual."): v for k, v in weights.state.items() if k.startswith("visual.")}
     compare(tower.state_dict(), state, weights.name)
+    expected = card.tuned_from.get("visual.") or card.fingerprints.get("visual.")
+    if expected is not None and expected != (found := weights.fingerprint()):
+        kind = WeightsError if backbone is None else OtherWeightsError
+        raise kind(
+            f"{weights.name} is not the backbone that {path} was tuned from ({card.backbone_name}): its image tower "
+            f"has hash {found[:12]}, expected {expected[:12]}; pass that one as --backbone"
+        )
     tower.load_state_dict(state)
-    return tower.eval()
+    return tower.eval(), expected is not None
 
 
 def _backbone_weights(card: Card, path: Path, backbone: str | None) -> Weights:

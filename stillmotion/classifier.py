@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from stillmotion.checkpoint import load_model, untuned_tower
 from stillmotion.data.dataset import VideoDataset, read_views
@@ -23,7 +23,7 @@ from stillmotion.data.transforms import Preprocess
 from stillmotion.devices import find_device
 from stillmotion.errors import StillmotionError
 from stillmotion.eval.report import check_finite
-from stillmotion.explain import Asked, Explanation, explain
+from stillmotion.explain import Asked, Explanation, Untuned, explain
 from stillmotion.models.video_clip import VideoClassifier, VideoCLIP
 from stillmotion.prediction import Prediction, Vocabulary
 
@@ -66,7 +66,7 @@ class Classifier:
         # Only a model that compares videos with class names has a vocabulary to set.
         self._open = model if isinstance(model, VideoCLIP) and model.open_vocabulary else None
         self.preprocess, self.sampling, self.num_frames = preprocess, sampling, num_frames
-        self.untuned: Callable[[], nn.Module | None] | None = None  # how the image tower was, for `explain`
+        self.untuned: Untuned | None = None  # how the image tower was, for `explain`
         self.vocabulary = Vocabulary(tuple(classes), None if text is None else text.to(self.device))
         if self._open is not None and text is None and classes:
             self.vocabulary = self.encode(classes, names)

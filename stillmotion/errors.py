@@ -5,6 +5,7 @@
         ├── VideoError        a file that cannot be read as a video
         ├── DataError         a data set, list file or label that does not hold together
         ├── WeightsError      weights that cannot be found, read or matched with a model
+        │   └── OtherWeightsError   weights that were given, and are not those that a model was made of
         └── DiskError         no room, or no right, to write
 
 The command line prints the message and exits with code 2; everything else is a bug and keeps its traceback.
@@ -33,6 +34,10 @@ class DataError(StillmotionError):
 
 class WeightsError(StillmotionError):
     """Weights cannot be found, read or matched with a model."""
+
+
+class OtherWeightsError(WeightsError):
+    """Weights were given that are not those that a model was made of."""
 
 
 class DiskError(StillmotionError):

@@ -3,34 +3,42 @@
 import contextlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from stillmotion.assemble import Names, card, identity, make_learner
+from stillmotion.assemble import card, identity, make_learner
 from stillmotion.checkpoint import save_model
 from stillmotion.data.bad import BadVideos
 from stillmotion.data.loader import data_workers
 from stillmotion.data.manifest import Manifest
 from stillmotion.data.source import Data, load_data
 from stillmotion.errors import StillmotionError
-from stillmotion.eval.evaluate import score
+from stillmotion.eval.order import OrderTest
 from stillmotion.eval.report import Report, Scores, read_predictions, write_predictions
 from stillmotion.files import Digests, write_json
+from stillmotion.held_out import evaluate, evaluate_in_all_orders, numbers
 from stillmotion.origin import write_origin
 from stillmotion.progress import say
 from stillmotion.recipes.base import HERE, Place, Recipe, declared, plain
-from stillmotion.source import Caches, FeatureSource, PixelSource, Source, feature_folder, fill_together, runtime_of
+from stillmotion.source import (
+    Caches,
+    FeatureSource,
+    PixelSource,
+    Source,
+    feature_folder,
+    fill_together,
+    runtime_of,
+)
 from stillmotion.training.accelerator import make_accelerator
 from stillmotion.training.learner import Diverged, Learner
 from stillmotion.training.loop import Callback, Trainer, train_together
 from stillmotion.training.run_folder import RunFolder
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """What a run gives: the checkpoint, the numbers on the validation clips, and the scores behind them."""
 
@@ -40,6 +48,9 @@ class Result:
     trained_parameters: int
     seconds: float
     """Time spent in optimizer steps, over all resumptions."""
+
+    def __repr__(self) -> str:
+        return f"<Result: top-1 {100 * self.report.top1:.1f} %, {self.report.scored} videos, {self.folder.path}>"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +125,7 @@ def fit_together(
             caches.remember(len(todo) > 1 or all(run.reads_here for run in todo))
             for run in todo:
                 run.prepare(caches)
-            fill_together([(run.source, run.recipe.method.reads()) for run in todo])
+            fill_together([(run.source, run.recipe.method.reads(), run.job.place.order_test) for run in todo])
             if todo:
                 train_together([run.start(callback) for run in todo])
             for run in todo:
@@ -185,18 +196,24 @@ class _Run:
         self.seen = {e: s for e, s in self.seen.items() if e in (epoch, self.trainer.best.epoch)}
         return numbers(self.seen[epoch], self.job.clips[0].classes)
 
+    def _scores(self, epoch: int) -> tuple[Scores, dict[str, Scores]]:
+        seen, clips = self.seen.get(epoch), self.source.val
+        if not self.job.place.order_test:
+            return seen or evaluate(self.learner, clips), {}
+        return evaluate_in_all_orders(self.learner, clips, self.recipe, self.weights, self.job.clips[1], seen)
+
     def finish(self) -> None:
         """Score the validation clips, and write down what came of it, the model before the numbers."""
         if self.trainer.diverged is not None:
             self.result = self.trainer.diverged
             return
         (train, val), folder, epoch = self.job.clips, self.folder, self.trainer.last_epoch
-        scores = self.seen.get(epoch) or evaluate(self.learner, self.source.val)
+        scores, orders = self._scores(epoch)
         if not self.trainer.best.decided:
             self.trainer.log(self.learner.plan.total_steps, epoch=epoch, **numbers(scores, train.classes))
-        for video in scores.bad:
+        for video in {bad.path: bad for found in (scores, *orders.values()) for bad in found.bad}.values():
             self.bad.add(video)
-        report = Report.of(scores, train.classes)
+        report = Report.of(scores, train.classes, orders)
         model: Any = self.learner.model
         trained, seconds = sum(p.numel() for p in model.parameters() if p.requires_grad), folder.training_seconds()
         if self.accelerator.is_main_process:
@@ -208,7 +225,7 @@ class _Run:
                 described = card(self.recipe, self.weights, model, names, report, self.config, runtime, epoch)
                 save_model(folder.model, model.state_dict(), described)
             more = {"trained_parameters": trained, "seconds": seconds, "epoch": epoch}
-            write_json(folder.results, asdict(report) | more)
+            write_json(folder.results, report.to_dict() | more)
             folder.finish()
         self.accelerator.wait_for_everyone()
         if self.bad.found:
@@ -232,12 +249,6 @@ def configuration(recipe: Recipe[Any], data: Data, place: Place) -> dict[str, An
     return {"recipe": recipe.to_dict(), "data": plain(data), "place": plain(place)}
 
 
-def numbers(scores: Scores, classes: Names) -> dict[str, float]:
-    """What the metrics say of an evaluation."""
-    report = Report.of(scores, classes)
-    return {"top1": report.top1, "top5": report.top5, "mean_class": report.mean_class}
-
-
 def fill_cache(recipe: Recipe[Any], data: Data, place: Place = HERE, name: str = "run") -> BadVideos:
     """Compute what a recipe reads; returns the videos that cannot be read.
     Raises `StillmotionError`: a method that trains the backbone, or anything else that the user can mend.
@@ -248,7 +259,8 @@ def fill_cache(recipe: Recipe[Any], data: Data, place: Place = HERE, name: str =
     clips = load_data(data, recipe.train.seed, caches.digests)
     bad = BadVideos(folder / "bad_videos.jsonl", sum(map(len, clips)), data.max_bad)
     weights, accelerator = caches.weights(recipe, place.start_from), make_accelerator(recipe.train)
-    FeatureSource(recipe, weights, clips, caches, accelerator, bad).fill(recipe.method.reads())
+    source = FeatureSource(recipe, weights, clips, caches, accelerator, bad)
+    source.fill(recipe.method.reads(), place.order_test)
     return bad
 
 
@@ -258,16 +270,8 @@ def read_result(folder: RunFolder) -> Result:
     try:
         numbers = json.loads(file.read_text(encoding="utf-8"))
         trained, seconds = int(numbers["trained_parameters"]), float(numbers["seconds"])
+        order = None if "order" not in numbers else OrderTest.from_dict(numbers["order"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise StillmotionError(f"cannot read {file} ({error!r}); pass --overwrite to train again") from error
-    return Result(folder, Report.of(scores, scores.classes), scores, trained, seconds)
-
-
-def evaluate(learner: Learner, dataset: Any, quiet: bool = False) -> Scores:
-    """Score a learner's model on a data set; class names are encoded once."""
-    model: Any = learner.model.eval()
-    text: Tensor | None = learner.tokens
-    with torch.inference_mode():
-        if text is not None and not text.is_floating_point():
-            text = model.encode_text(text)
-    return score(model, dataset, learner.accelerator, text, workers=learner.config.workers, quiet=quiet)
+    report = replace(Report.of(scores, scores.classes), order=order)
+    return Result(folder, report, scores, trained, seconds)

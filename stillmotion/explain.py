@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stillmotion.data.transforms import Preprocess
-from stillmotion.errors import StillmotionError, did_you_mean
+from stillmotion.errors import OtherWeightsError, StillmotionError, did_you_mean
 from stillmotion.models.class_attention import ClassAttention
 from stillmotion.models.features import Features, last_out
 from stillmotion.models.video_clip import CosineHead, VideoClassifier
@@ -22,6 +22,8 @@ from stillmotion.prediction import Prediction
 from stillmotion.progress import progress_bar
 
 TOWER, ROLLOUT, QUERY, BEFORE = "tower", "rollout", "query", " before tuning"
+UNSURE = " if these are the weights it was tuned from, which the model's file does not say"
+Untuned = Callable[[], tuple[nn.Module, bool] | None]
 ABOUT = {
     TOWER: "attention of each frame's class token in the last block, mean of the heads",
     ROLLOUT: "attention of each frame's class token through all blocks (rollout)",
@@ -29,7 +31,7 @@ ABOUT = {
 }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Map:
     """Numbers on the patches of a video.
 
@@ -48,13 +50,17 @@ class Map:
     rest: Tensor | None = None
     heads: Tensor | None = None
 
+    def __repr__(self) -> str:
+        T, gh, gw = self.weights.shape
+        return f"<Map: {T} frames of {gh}x{gw} patches, sums to one over {self.sums}>"
+
     @property
     def range(self) -> tuple[float, float]:
         """Smallest and largest weight."""
         return float(self.weights.min()), float(self.weights.max())
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
     """One view of a video, as a model sees it.
 
@@ -78,6 +84,15 @@ class Explanation:
     label: str
     frame_scores: Tensor
     prediction: Prediction
+
+    def __repr__(self) -> str:
+        return f"<Explanation: {self.label}, {len(self.frames)} frames, maps {', '.join(self.maps) or 'none'}>"
+
+    @property
+    def unsure(self) -> str:
+        """What cannot be told of the maps, in a line; empty: nothing."""
+        found = [one for name, one in self.maps.items() if name.endswith(BEFORE) and one.about.endswith(UNSURE)]
+        return f"before tuning{UNSURE}" if found else ""
 
     @property
     def not_shown(self) -> list[str]:
@@ -106,7 +121,7 @@ def explain(
     asked: Asked,
     prediction: Prediction,
     preprocess: Preprocess,
-    untuned: Callable[[], nn.Module | None] | None = None,
+    untuned: Untuned | None = None,
 ) -> Explanation:
     """Look into a model while it reads one view; `Classifier.explain` is the way to it.
 
@@ -115,7 +130,8 @@ def explain(
         video: (1, T, 3, H, W), normalized.
         asked: classes that `prediction` knows.
         preprocess: how the video was made of pixels.
-        untuned: builds the image tower as it was before training, or gives None where it is the same; None: unknown.
+        untuned: builds the image tower as it was before training, and says whether it is known to be that one; gives
+            None where training left it as it was. None: unknown.
     """
     visual = getattr(model, "visual", None)
     features: Features | None = None
@@ -179,22 +195,23 @@ def _tower_maps(visual: Any, video: Tensor, about: str = "") -> tuple[dict[str, 
     return maps, features, seen.values
 
 
-def _look_before(
-    maps: dict[str, Map], missing: dict[str, str], video: Tensor, untuned: Callable[[], nn.Module | None] | None
-) -> None:
+def _look_before(maps: dict[str, Map], missing: dict[str, str], video: Tensor, untuned: Untuned | None) -> None:
     """Add the maps of the tower as it was before training; say why where there are none."""
     why = "this model is not from a trained file, which says what it was made of"
     try:
-        tower = untuned() if untuned is not None else None
-        if untuned is not None and tower is None:
+        found = untuned() if untuned is not None else None
+        if untuned is not None and found is None:
             why = "this model left the image tower as it was"
+    except OtherWeightsError:
+        raise
     except StillmotionError as error:
-        tower, why = None, f"the weights that it was trained from cannot be had: {error}"
-    if tower is None:
+        found, why = None, f"the weights that it was trained from cannot be had: {error}"
+    if found is None:
         missing[TOWER + BEFORE] = missing[ROLLOUT + BEFORE] = why
         return
+    tower, known = found
     with torch.inference_mode():
-        before, _, _ = _tower_maps(tower.to(video.device).eval(), video, f",{BEFORE}")
+        before, _, _ = _tower_maps(tower.to(video.device).eval(), video, f",{BEFORE}{'' if known else UNSURE}")
     maps |= {name + BEFORE: value for name, value in before.items()}
 
 

@@ -7,17 +7,19 @@ from typing import Any
 
 from stillmotion.average import average, averaged
 from stillmotion.candidates import Candidate
-from stillmotion.checkpoint import Card, load_model
+from stillmotion.checkpoint import load_model
 from stillmotion.data.bad import BadVideos
 from stillmotion.data.dataset import VideoDataset
 from stillmotion.data.manifest import Manifest
 from stillmotion.data.source import Data, load_data
 from stillmotion.errors import StillmotionError
-from stillmotion.eval.order import OrderTest, order_test
+from stillmotion.eval.evaluate import score_orders
+from stillmotion.eval.order import OrderTest
+from stillmotion.eval.report import Report
 from stillmotion.experiment import Job, Result, fit_job, fit_together
 from stillmotion.files import short_digest
 from stillmotion.models.features import Reads
-from stillmotion.models.order import ORDERS, frame_order
+from stillmotion.models.order import ORDERS, orders
 from stillmotion.progress import is_main_process, say
 from stillmotion.recipes.base import Place, Recipe, plain
 from stillmotion.source import Caches, FeatureSource
@@ -33,7 +35,8 @@ class Search:
 
     def __init__(self, recipes: Mapping[str, Recipe[Any]], data: Data, place: Place, caches: Caches):
         assert place.out is not None
-        self.data, self.place, self.caches, self.out = data, place, caches, place.out
+        self.data, self.caches, self.out = data, caches, place.out
+        self.place = replace(place, order_test=False)  # the winner is tested by `other_orders`, once
         self.recipes: dict[str, Recipe[Any]] = {}
         refused = StillmotionError("there are no candidates")
         for name, recipe in recipes.items():
@@ -76,8 +79,7 @@ class Search:
         bad = BadVideos(self.out / "bad_videos.jsonl", sum(map(len, self.clips)), self.data.max_bad)
         weights = self.caches.weights(first, self.place.start_from)
         source = FeatureSource(first, weights, self.clips, self.caches, make_accelerator(first.train), bad)
-        others = Reads(orders=tuple(order for order in ORDERS if order != "reversed"))
-        source.fill(reads, val=reads | others if weights.backbone.time_stride == 1 else reads)
+        source.fill(reads, orders=True)
 
     def fold(self, candidates: Sequence[Candidate], clips: tuple[Manifest, Manifest], number: int) -> None:
         """Train candidates on a fold, and add its result to each; one whose loss is not finite is dropped.
@@ -119,22 +121,16 @@ class Search:
         """
         model, card = load_model(result.folder.model)
         accelerator = make_accelerator(recipe.train)
-        orders: dict[str, Any]
-        if sees_frames_alone(card):
+        clips: Any = VideoDataset(self.clips[1], card.method.num_frames, card.sampling, card.preprocess)
+        if card.backbone.frames_alone:
             weights = self.caches.weights(recipe, self.place.start_from)
             bad = BadVideos(None, sum(map(len, self.clips)), 1.0)
-            features = FeatureSource(recipe, weights, self.clips, self.caches, accelerator, bad).val
-            orders = {order: features.reordered(order) for order in ORDERS}
-        else:
-            T = recipe.method.num_frames
-            videos = VideoDataset(self.clips[1], T, card.sampling, card.preprocess)
-            orders = {order: videos.reordered(frame_order(order, T)) for order in ORDERS}
-        return order_test(model.to(accelerator.device), result.report, orders, accelerator)
-
-
-def sees_frames_alone(card: Card) -> bool:
-    """Whether another order of frames is the same order of the backbone's outputs."""
-    return card.backbone.time_stride == 1
+            clips = FeatureSource(recipe, weights, self.clips, self.caches, accelerator, bad).val
+        clips = clips.in_orders(orders(card.method.num_frames))
+        found = score_orders(model.to(accelerator.device), clips, ORDERS, accelerator, quiet=True)
+        order = Report.of(result.scores, card.classes, found).order
+        assert order is not None
+        return order
 
 
 _FREE = ("device", "workers", "save_minutes")

@@ -27,6 +27,7 @@ from stillmotion.features.memory import Memory
 from stillmotion.features.store import FeatureSpec, FeatureStore
 from stillmotion.files import Digests
 from stillmotion.models.features import Reads
+from stillmotion.models.order import COMPUTED
 from stillmotion.progress import say
 from stillmotion.recipes.base import Recipe
 
@@ -41,8 +42,8 @@ class Source(Protocol):
     def kind(self) -> object:
         """Equal for sources that one pass of the backbone fills."""
 
-    def fill(self, reads: Reads) -> None:
-        """Compute, once, what will be read."""
+    def fill(self, reads: Reads, orders: bool = False) -> None:
+        """Compute, once, what will be read; `orders`: of validation clips with their frames in other orders, too."""
 
 
 class Caches:
@@ -142,7 +143,7 @@ class PixelSource:
         self.train = VideoDataset(train, T, one_view, preprocess, augment, recipe.train.seed)
         self.val = VideoDataset(val, T, recipe.sampling, preprocess)
 
-    def fill(self, reads: Reads) -> None:
+    def fill(self, reads: Reads, orders: bool = False) -> None:
         """Nothing is computed before training."""
 
 
@@ -198,15 +199,19 @@ class FeatureSource:
         """Equal for sources that one pass of the backbone fills."""
         return self.spec.key, [view.items() for view in self.views]
 
-    def fill(self, reads: Reads, val: Reads | None = None) -> None:
-        """Say what it will take, then encode those outputs that the cache lacks; `val`: of validation clips, others.
+    def fill(self, reads: Reads, orders: bool = False) -> None:
+        """Say what it will take, then encode those outputs that the cache lacks; `orders`: of validation clips also
+        what other orders of their frames need, from a backbone that sees every frame alone.
         Raises `DataError`: too many videos that cannot be read; `StillmotionError`: outputs that are not finite, or
         that float16 cannot hold; `DiskError`: not enough room.
         """
-        n = self._train_views if val else len(self.views)
+        backbone, device = self.weights.backbone, self.accelerator.device
+        val = reads | COMPUTED if orders and backbone.frames_alone else reads
+        more = val.names(backbone.layers) != reads.names(backbone.layers)
+        n = self._train_views if more else len(self.views)
         for views, wanted in ((self.views[:n], reads), (self.views[n:], val)):
-            if wanted is not None:
-                self._encode(views, Encoder(self.weights, self.spec, wanted, self.accelerator.device))
+            if views:
+                self._encode(views, Encoder(self.weights, self.spec, wanted, device))
 
     def _encode(self, views: Sequence[View], encoder: Encoder) -> None:
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
@@ -216,9 +221,13 @@ class FeatureSource:
         self.store.refresh()
 
 
-def fill_together(sources: Sequence[tuple[Source, Reads]]) -> None:
-    """Fill what several sources read, in one pass of the backbone for all that run it over the same views alike."""
-    kinds = [source.kind for source, _ in sources]
-    for i, (source, _) in enumerate(sources):
+def fill_together(sources: Sequence[tuple[Source, Reads, bool]]) -> None:
+    """Fill what several sources read, in one pass of the backbone for all that run it over the same views alike.
+
+    Each with what its model reads, and whether its validation clips are to be read in other orders of their frames.
+    """
+    kinds = [source.kind for source, *_ in sources]
+    for i, (source, *_) in enumerate(sources):
         if kinds.index(kinds[i]) == i:
-            source.fill(reduce(or_, (reads for (_, reads), kind in zip(sources, kinds) if kind == kinds[i])))
+            alike = [one for one, kind in zip(sources, kinds) if kind == kinds[i]]
+            source.fill(reduce(or_, (reads for _, reads, _ in alike)), any(orders for *_, orders in alike))

@@ -40,14 +40,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "open_vocabulary": BASE | {"data", "backbones", "methods", "classifier"},
     "releases": BASE | {"data", "models", "backbones", "weights", "methods", "checkpoint"},
     "official": BASE | {"data", "recipes", "releases", "classifier"},
-    "api": BASE | {"data", "training", "eval", "methods", "recipes", "classifier", "experiment", "auto"},
+    "api": BASE | {"data", "models", "training", "eval", "methods", "recipes", "classifier", "experiment", "auto"},
     "libraries": BASE | {"data", "weights", "models", "backbones", "classifier"},
     "count": BASE | {"models", "backbones", "training", "methods"},
     "source": BASE | {"data", "models", "backbones", "features", "recipes", "checkpoint"},
     "assemble": BASE
     | {"data", "methods", "models", "backbones", "training", "eval", "recipes", "source", "checkpoint", "start"},
+    "held_out": BASE | {"data", "models", "backbones", "training", "eval", "recipes", "source", "assemble"},
     "experiment": BASE
-    | {"data", "models", "backbones", "training", "eval", "recipes", "source", "checkpoint", "assemble", "origin"},
+    | {"data", "models", "backbones", "training", "eval", "recipes", "source", "checkpoint", "assemble", "held_out"}
+    | {"origin"},
     "sweep": BASE | {"data", "recipes", "training", "experiment"},
     "candidates": BASE | {"eval", "recipes", "experiment"},
     "average": BASE | {"eval", "methods", "origin", "recipes", "training", "checkpoint", "experiment"},

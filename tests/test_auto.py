@@ -23,7 +23,6 @@ from stillmotion.data.folds import folds
 from stillmotion.data.manifest import read_manifest
 from stillmotion.data.source import Data
 from stillmotion.errors import DataError, StillmotionError
-from stillmotion.eval import order
 from stillmotion.eval.order import FULL, OrderTest
 from stillmotion.eval.report import Scores
 from stillmotion.features.encode import Encoder
@@ -255,13 +254,14 @@ def test_a_backbone_that_mixes_frames_is_tested_on_videos(
     data, cache = Data(data=folder_of_videos), tmp_path / "cache"
     features = auto(options, data, Place(out=tmp_path / "a", cache=cache))
     scored: list[str] = []
-    whole = order.score
+    search = sys.modules["stillmotion.search"]
+    whole = search.score_orders
     monkeypatch.setattr(
-        order, "score", lambda m, d, *a, **k: (scored.append(type(d).__name__), whole(m, d, *a, **k))[1]
+        search, "score_orders", lambda m, d, *a, **k: (scored.append(type(d).__name__), whole(m, d, *a, **k))[1]
     )
-    monkeypatch.setattr(sys.modules["stillmotion.search"], "sees_frames_alone", lambda card: False)
+    monkeypatch.setattr(Backbone, "frames_alone", False)
     videos = auto(options, data, Place(out=tmp_path / "a", cache=cache))
-    assert scored == ["VideoDataset"] * 3
+    assert scored == ["VideoDataset"], "one reading for all orders"
     assert videos.order == features.order
 
 

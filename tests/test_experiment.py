@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from stillmotion import experiment
+from stillmotion import experiment, held_out
 from stillmotion.backbones.backbone import Backbone
 from stillmotion.backbones.load import load_backbone
 from stillmotion.checkpoint import read_card
@@ -46,8 +46,8 @@ def test_validation_is_scored_once_at_the_end(
 ) -> None:
     """After every epoch that is asked for; the last one's numbers are those of the result."""
     calls: list[int] = []
-    whole = experiment.score
-    monkeypatch.setattr(experiment, "score", lambda *a, **k: calls.append(1) or whole(*a, **k))
+    whole = held_out.score_orders
+    monkeypatch.setattr(held_out, "score_orders", lambda *a, **k: calls.append(1) or whole(*a, **k))
     train = Train(lr=1e-3, epochs=3, batch_size=4, device="cpu", eval_every=every)
     recipe = Recipe(method=EVL(num_frames=2, layers=1), train=train, backbone=str(tiny_clip))
     result = experiment.fit(recipe, Data(data=folder_of_videos), Place(out=tmp_path / "r", cache=tmp_path / "c"))

@@ -80,6 +80,11 @@ class Backbone:
                     f"{mend}, or use a CLIP backbone"
                 )
 
+    @property
+    def frames_alone(self) -> bool:
+        """Whether another order of the frames is the same order of its outputs."""
+        return self.time_stride == 1
+
     def text_tower(self, **seams: Any) -> nn.Module | None:
         """Build the text tower: token ids (K, S) to class embeddings (K, E); None where there is none."""
         if self.make_text is None:

@@ -1,7 +1,7 @@
 """`stillmotion ensemble A B`: a weighted average of models' probabilities, beside each of them."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -55,8 +55,8 @@ def run(words: Sequence[str]) -> None:
     reports = [Report.of(mixed(m, m.probabilities, bad), m.classes) for m in aligned]
     together = Report.of(ensemble, ensemble.classes)
     content = {
-        "members": [{"file": m.name, "weight": w, "report": asdict(r)} for m, w, r in zip(aligned, weights, reports)],
-        "ensemble": asdict(together),
+        "members": [{"file": m.name, "weight": w, "report": r.to_dict()} for m, w, r in zip(aligned, weights, reports)],
+        "ensemble": together.to_dict(),
         **choice,
     }
     write_predictions(options.out / "ensemble_predictions.jsonl", ensemble, ensemble.paths, ensemble.classes)

@@ -35,6 +35,9 @@ class Eval(ModelChoice):
     """Processes that decode; None: 0 on a CPU, 8 with a GPU."""
     max_bad: float = 0.01
     """Part of the videos that may be unreadable before the evaluation fails."""
+    order_test: bool = False
+    """Score each video also with its frames shuffled, reversed and frozen to the middle one: does the model use the
+    order of frames?"""
     cached: bool = True
     """Read the outputs of a frozen backbone from the feature cache, for the videos that are in it."""
     cache: Path | None = None
@@ -53,7 +56,8 @@ def run(words: Sequence[str]) -> None:
     options: Eval = parse(Eval, words, "stillmotion eval")
     from stillmotion.data.bad import BadVideos
     from stillmotion.data.source import Data, load_test_data
-    from stillmotion.eval.evaluate import score
+    from stillmotion.eval.evaluate import score_orders
+    from stillmotion.eval.order import FULL
     from stillmotion.eval.report import Report, write_predictions
     from stillmotion.files import write_json
     from stillmotion.origin import write_origin
@@ -71,15 +75,18 @@ def run(words: Sequence[str]) -> None:
     out = options.out or (
         Path("runs") / re.sub(r"[^\w.-]+", "_", options.model) if named else Path(options.model).parent
     )
-    dataset = _cached(options, model, model.dataset(manifest, options.views, options.crops))
+    dataset, wanted = _dataset(options, model, model.dataset(manifest, options.views, options.crops))
     bad = BadVideos(out / "bad_videos.jsonl", len(manifest), options.max_bad)
-    scores = score(model.model, dataset, accelerator, model.text, options.batch_views, options.workers)
+    found = score_orders(model.model, dataset, wanted, accelerator, model.text, options.batch_views, options.workers)
+    scores = found.pop(FULL)
     for video in scores.bad:
         bad.add(video)
-    report = Report.of(scores, model.classes)
+    report = Report.of(scores, model.classes, found)
     if accelerator.is_main_process:
         print(report)  # before anything that a full disk could stop
-        write_json(out / "eval.json", asdict(report) | {"config": {k: str(v) for k, v in asdict(options).items()}})
+        if report.order is not None:
+            print(f"order: {report.order}")
+        write_json(out / "eval.json", report.to_dict() | {"config": {k: str(v) for k, v in asdict(options).items()}})
         write_predictions(out / "eval_predictions.jsonl", scores, [c.path for c in manifest.clips], model.classes)
         write_origin(out / "eval_origin.json")
         print(out / "eval.json")
@@ -87,16 +94,27 @@ def run(words: Sequence[str]) -> None:
             print(page)
 
 
-def _cached(options: Eval, model: "Classifier", videos: "VideoDataset") -> Any:
-    """The clips, with those of a trained model taken from the feature cache where they are in it."""
+def _dataset(options: Eval, model: "Classifier", videos: "VideoDataset") -> tuple[Any, tuple[str, ...]]:
+    """The clips, with those of a trained model taken from the feature cache where they are in it, and the orders of
+    frames that they are to be scored in.
+    """
+    from stillmotion.eval.order import FULL
+    from stillmotion.models.order import ORDERS, orders
+
+    every, wanted = (orders(model.num_frames), (FULL, *ORDERS)) if options.order_test else ({}, (FULL,))
+    videos = videos.in_orders(every)
     if options.by_name() or not options.cached:
-        return videos
+        return videos, wanted
     from stillmotion.checkpoint import read_card
     from stillmotion.progress import say
     from stillmotion.source import cached_videos
 
-    mixed = cached_videos(read_card(Path(options.model)), videos, options.cache)
-    if mixed is None or not (count := sum(mixed.held(0, index) for index in range(len(mixed)))):
-        return videos
+    card = read_card(Path(options.model))
+    mixed = cached_videos(card, videos, options.cache)
+    if mixed is None or (options.order_test and not card.backbone.frames_alone):
+        return videos, wanted
+    mixed = mixed.in_orders(every)
+    if not (count := sum(mixed.held(0, index) for index in range(len(mixed)))):
+        return videos, wanted
     say(f"{count} of {len(videos)} videos are in the feature cache")
-    return mixed
+    return mixed, wanted

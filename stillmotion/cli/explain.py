@@ -41,4 +41,6 @@ def run(words: Sequence[str]) -> None:
     print(f"{100 * best.score:6.2f} %  {printable(best.label)}")
     for line in explanation.not_shown:
         print(f"not shown: {printable(line)}")
+    if explanation.unsure:
+        print(explanation.unsure)
     print(f"wrote {printable(options.out)}")

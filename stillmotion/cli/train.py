@@ -26,6 +26,8 @@ def run(words: Sequence[str]) -> None:
     name, options = read_options("train", words)
     result = fit(*options, name)
     print(result.report)
+    if result.report.order is not None:
+        print(f"order: {result.report.order}")
     show_model(result.folder.model, options[2].report)
 
 

@@ -1,8 +1,9 @@
 """Videos as a PyTorch data set: each item is decoded, sampled and preprocessed when it is asked for."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,8 +93,8 @@ class VideoDataset(Dataset[Sample]):
     """
 
     collate = staticmethod(Batch.of)
-    places: list[int] | None = None
-    """Which frame of a view stands in each place; None: as they are."""
+    orders: Mapping[str, list[int]] = MappingProxyType({})
+    """Orders of frames by name: which frame of a view stands in each place."""
 
     def __init__(
         self,
@@ -116,13 +117,17 @@ class VideoDataset(Dataset[Sample]):
         views = read_clip(clip, self.num_frames, self.sampling, self.augment or self.preprocess, seed)
         if isinstance(views, BadVideo):
             return Sample(index, clip.label, None, views)
-        return Sample(index, clip.label, views if self.places is None else views[:, self.places])
+        return Sample(index, clip.label, views)
 
-    def reordered(self, places: list[int]) -> "VideoDataset":
-        """The same clips with the frames of every view in other places: frame `places[t]` in place t."""
+    def in_orders(self, orders: Mapping[str, list[int]]) -> "VideoDataset":
+        """The same clips, whose views `in_order` can put into these orders: frame `orders[name][t]` in place t."""
         other = copy.copy(self)
-        other.places = places
+        other.orders = orders
         return other
+
+    def in_order(self, views: Tensor, order: str) -> Tensor:
+        """Views (V, T, 3, H, W) as they are where `order` is none of `orders`, else with the frames of each in it."""
+        return views[:, self.orders[order]] if order in self.orders else views
 
 
 def _decode(video: VideoInput, pick: Callable[[int], Indices], change: Change) -> Tensor:

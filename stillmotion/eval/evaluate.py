@@ -1,8 +1,10 @@
-"""Score a model on clips: each video once, over any number of processes, views averaged as probabilities."""
+"""Score a model on clips: each once (in every order of frames), over any processes, views averaged as probabilities."""
 
+import contextlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 from accelerate import Accelerator
@@ -13,47 +15,93 @@ from stillmotion.data.bad import BadVideo
 from stillmotion.data.dataset import Sample
 from stillmotion.data.loader import batches, data_workers
 from stillmotion.errors import DataError, StillmotionError
+from stillmotion.eval.order import FULL
 from stillmotion.eval.report import Scores, check_finite
 from stillmotion.progress import progress_bar
 
 BATCH_VIEWS = 8
 
 
+@dataclass(frozen=True)
+class OneProcess:
+    """Stands for an `Accelerator` where this process alone scores, in full precision: it leaves global state alone."""
+
+    device: torch.device
+    process_index: ClassVar[int] = 0
+    num_processes: ClassVar[int] = 1
+
+    def autocast(self) -> contextlib.AbstractContextManager[None]:
+        """Nothing is cast."""
+        return contextlib.nullcontext()
+
+
 def score(
     model: nn.Module,
     dataset: Any,
-    accelerator: Accelerator,
+    accelerator: Accelerator | OneProcess,
     text: Tensor | None = None,
     batch_views: int = BATCH_VIEWS,
     workers: int | None = None,
     quiet: bool = False,
 ) -> Scores:
-    """Return the class probabilities of every video, views averaged after the softmax.
+    """Return the class probabilities of every video as it is; see `score_orders`, whose other arguments they are."""
+    return score_orders(model, dataset, (FULL,), accelerator, text, batch_views, workers, quiet)[FULL]
+
+
+def score_orders(
+    model: nn.Module,
+    dataset: Any,
+    orders: Sequence[str],
+    accelerator: Accelerator | OneProcess,
+    text: Tensor | None = None,
+    batch_views: int = BATCH_VIEWS,
+    workers: int | None = None,
+    quiet: bool = False,
+) -> dict[str, Scores]:
+    """Return the class probabilities of every video in each order of its frames, views averaged after the softmax.
     Raises `DataError`: no video could be read; `StillmotionError`: logits that are not finite.
+
+    A video is read once for all orders, and let go of when it is scored in all of them.
 
     Args:
         model: in evaluation mode; called as model(views, text).
-        dataset: labeled `clips`, indexed by (epoch, index), with a `collate`; its views are the test views.
+        dataset: labeled `clips`, indexed by (epoch, index), with a `collate`; its views are the test views, and
+            `in_order` puts them into an order.
+        orders: names, `FULL` for the videos as they are.
         text: class embeddings (K, E) that were encoded once; None for a closed set.
         batch_views: views in one forward pass; those of a clip may be split over several.
         workers: processes that decode; None: none on a CPU, 8 with a GPU.
     """
     if batch_views < 1:
         raise StillmotionError(f"batch-views is {batch_views}; it must be at least 1")
+    known = getattr(dataset, "orders", ())
+    assert all(order == FULL or order in known for order in orders), f"{orders} of {tuple(known)}"
     mine = range(accelerator.process_index, len(dataset), accelerator.num_processes)
     samples = batches(
         dataset, data_workers(workers, accelerator.device.type), keys=[(0, index) for index in mine], ahead=1
     )
-    found: list[tuple[int, int, list[float]]] = []
+    found: dict[str, list[tuple[int, int, list[float]]]] = {order: [] for order in orders}
     bad: list[BadVideo] = []
     started = time.perf_counter()
     with progress_bar("" if quiet else "evaluating", len(mine)) as advance, torch.inference_mode():
         for group in _groups(samples, batch_views):
             bad += [sample.bad for sample in group if sample.bad is not None]
             if good := [sample for sample in group if sample.bad is None]:
-                found += _classify(good, model, dataset, accelerator, text, batch_views)
+                for order in orders:
+                    placed = [replace(s, views=dataset.in_order(s.views, order)) for s in good] if known else good
+                    found[order] += _classify(placed, model, dataset, accelerator, text, batch_views)
             advance(len(group))
-    found, bad = sorted(gather_object(found)), gather_object(bad)
+    seconds, everywhere = time.perf_counter() - started, accelerator.num_processes > 1
+    bad = gather_object(bad) if everywhere else bad
+    return {
+        order: _scores(gather_object(rows) if everywhere else rows, bad, dataset, seconds)
+        for order, rows in found.items()
+    }
+
+
+def _scores(rows: list[tuple[int, int, list[float]]], bad: list[BadVideo], dataset: Any, seconds: float) -> Scores:
+    """The scores of all processes, in the order of the clips."""
+    found = sorted(rows)
     indices = [i for i, _, _ in found]
     assert len(indices) == len(set(indices)), "a video was scored twice"
     assert len(indices) + len(bad) == len(dataset), f"scored {len(indices)} and skipped {len(bad)} of {len(dataset)}"
@@ -65,7 +113,7 @@ def score(
         probabilities=torch.tensor([p for _, _, p in found]),
         bad=tuple(bad),
         total=len(dataset),
-        seconds=time.perf_counter() - started,
+        seconds=seconds,
     )
 
 
@@ -88,7 +136,7 @@ def _classify(
     samples: Sequence[Sample],
     model: nn.Module,
     dataset: Any,
-    accelerator: Accelerator,
+    accelerator: Accelerator | OneProcess,
     text: Tensor | None,
     batch_views: int,
 ) -> list[tuple[int, int, list[float]]]:

@@ -1,27 +1,53 @@
 """Does a task need the order of frames? A model's accuracy on its test clips with that order taken away."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from accelerate import Accelerator
-from torch import nn
+from torch import Tensor
 
-from stillmotion.eval.evaluate import score
-from stillmotion.eval.report import Report
+from stillmotion.errors import StillmotionError
 
 FULL = "full"
 NEEDS = 0.2
 """A class needs the order where shuffling or reversing its frames costs it this part of its videos or more."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class OrderTest:
     """Top-1 on the same clips, in [0, 1], with frames in full order and in others, by the name of the order."""
 
     top1: Mapping[str, float]
     per_class: Mapping[str, Mapping[str, float]]
     """The same of every class that has clips."""
+
+    @classmethod
+    def of(cls, labels: Tensor, predicted: Mapping[str, Tensor], classes: Sequence[str]) -> "OrderTest":
+        """From the labels (N,) of videos, and the classes (N,) that they were called, by the name of the order."""
+        right = {order: found == labels for order, found in predicted.items()}
+        there = [k for k in range(len(classes)) if bool((labels == k).any())]
+        return cls(
+            top1={order: _part(hits) for order, hits in right.items()},
+            per_class={classes[k]: {order: _part(hits[labels == k]) for order, hits in right.items()} for k in there},
+        )
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "OrderTest":
+        """From what `to_dict` gives. Raises `StillmotionError`: it is something else."""
+        try:
+            top1 = {str(name): float(value) for name, value in content.items() if name != "per_class"}
+            per_class = {
+                str(k): {str(n): float(x) for n, x in found.items()} for k, found in content["per_class"].items()
+            }
+            in_words({**top1, "per_class": per_class})
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            raise StillmotionError(
+                f"the order test is damaged ({error!r:.80}); evaluate with --order-test again"
+            ) from error
+        return cls(top1, per_class)
+
+    def __repr__(self) -> str:
+        return f"<OrderTest: {', '.join(f'{order} {100 * top1:.1f} %' for order, top1 in self.top1.items())}>"
 
     def __str__(self) -> str:
         return in_words(self.to_dict())
@@ -31,23 +57,8 @@ class OrderTest:
         return {**self.top1, "per_class": {name: dict(found) for name, found in self.per_class.items()}}
 
 
-def order_test(model: nn.Module, full: Report, orders: Mapping[str, Any], accelerator: Accelerator) -> OrderTest:
-    """Score a closed-set model with the frames of its test clips in other orders; raises as `evaluate.score`.
-
-    Args:
-        model: in evaluation mode.
-        full: of the same clips as they are.
-        orders: data sets of the clips, by the name of the order of their frames.
-    """
-    reports = {FULL: full}
-    for name, dataset in orders.items():
-        reports[name] = Report.of(score(model, dataset, accelerator, quiet=True), full.classes)
-    classes = [k for k, row in enumerate(full.confusion) if sum(row)]
-    right = {name: [r.confusion[k][k] / sum(r.confusion[k]) for k in classes] for name, r in reports.items()}
-    return OrderTest(
-        top1={name: report.top1 for name, report in reports.items()},
-        per_class={full.classes[k]: {n: right[n][i] for n in right} for i, k in enumerate(classes)},
-    )
+def _part(hits: Tensor) -> float:
+    return int(hits.sum()) / len(hits)
 
 
 def needing(order: Mapping[str, Any]) -> list[str]:

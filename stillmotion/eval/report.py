@@ -1,9 +1,10 @@
 """From scores to numbers: top-1 with its interval, top-5, mean class accuracy, confusion, numbers of every class."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,10 +12,11 @@ from torch import Tensor
 from stillmotion.data.bad import BadVideo
 from stillmotion.errors import DataError, StillmotionError
 from stillmotion.eval.intervals import wilson
+from stillmotion.eval.order import FULL, OrderTest
 from stillmotion.files import atomic_write
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Scores:
     """Probabilities (N, K) of the N videos that could be read, their labels (N,) and places in the data set (N,)."""
 
@@ -26,8 +28,12 @@ class Scores:
     total: int = 0
     seconds: float = 0.0
 
+    def __repr__(self) -> str:
+        (N, K), of = self.probabilities.shape, f" of {self.total}" if self.total else ""
+        return f"<{type(self).__name__}: {N}{of} videos, {K} classes>"
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Predictions(Scores):
     """One model's scores as a file holds them: float64, with the paths of the N videos and the names of the classes."""
 
@@ -36,7 +42,7 @@ class Predictions(Scores):
     paths: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Report:
     """Numbers of one evaluation; accuracies are in [0, 1] over the videos that could be read."""
 
@@ -65,10 +71,12 @@ class Report:
     confusion: tuple[tuple[int, ...], ...]
     """Rows are true classes, columns predicted ones."""
     seconds: float
+    order: OrderTest | None = None
+    """The same with frames in other orders, where it was asked for."""
 
     @classmethod
-    def of(cls, scores: Scores, classes: tuple[str, ...]) -> "Report":
-        """Compute the numbers."""
+    def of(cls, scores: Scores, classes: tuple[str, ...], orders: Mapping[str, Scores] | None = None) -> "Report":
+        """Compute the numbers; `orders` are scores of the same videos with their frames in other orders, by name."""
         p, y, K = scores.probabilities, scores.labels, len(classes)
         counts = torch.bincount(y * K + p.argmax(dim=1), minlength=K * K).view(K, K)
         support, predicted, right = counts.sum(dim=1), counts.sum(dim=0), counts.diagonal().double()
@@ -90,7 +98,19 @@ class Report:
             f1=tuple((2 * right / (support + predicted).clamp(min=1)).tolist()),
             confusion=tuple(tuple(row) for row in counts.tolist()),
             seconds=scores.seconds,
+            order=_order_test({FULL: scores, **orders}, classes) if orders else None,
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        content = asdict(self)
+        del content["order"]
+        return content | ({} if self.order is None else {"order": self.order.to_dict()})
+
+    def __repr__(self) -> str:
+        bad = f", {len(self.bad)} unreadable" if self.bad else ""
+        order = ", order tested" if self.order is not None else ""
+        return f"<Report: top-1 {100 * self.top1:.1f} %, {self.scored} videos, {len(self.classes)} classes{bad}{order}>"
 
     def __str__(self) -> str:
         skipped = f", {len(self.bad)} of {self.videos} videos could not be read" if self.bad else ""
@@ -105,6 +125,19 @@ class Report:
     def has_top5(self) -> bool:
         """Whether top-5 says anything: there are more than five classes."""
         return len(self.classes) > 5
+
+
+def _order_test(found: Mapping[str, Scores], classes: tuple[str, ...]) -> OrderTest:
+    """Compare the orders on the videos that were scored in all of them: a file may vanish between two readings."""
+    shared = set.intersection(*(set(scores.indices.tolist()) for scores in found.values()))
+    if not shared:
+        raise DataError("no video could be read in every order of its frames; mend or replace them")
+    kept = {
+        order: (scores.labels[keep], scores.probabilities[keep].argmax(dim=1))
+        for order, scores in found.items()
+        for keep in [torch.tensor([index in shared for index in scores.indices.tolist()])]
+    }
+    return OrderTest.of(kept[FULL][0], {order: called for order, (_, called) in kept.items()}, classes)
 
 
 def mean_scores(found: Sequence[Scores]) -> Scores:

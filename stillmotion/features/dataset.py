@@ -1,9 +1,12 @@
 """Cached features as a PyTorch data set, in the place of videos."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from types import MappingProxyType
+from typing import Any
 
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from stillmotion.data.bad import BadVideo
@@ -29,7 +32,8 @@ class FeatureDataset(Dataset[Sample]):
     """
 
     collate = staticmethod(Batch.of)
-    order: str | None = None
+    orders: Mapping[str, list[int]] = MappingProxyType({})
+    """Orders of frames by name; where there are any, a sample holds what all of them are made of."""
 
     def __init__(
         self,
@@ -63,33 +67,47 @@ class FeatureDataset(Dataset[Sample]):
             if self.videos is not None:
                 return self.videos[key]
             return Sample(index, clip.label, None, BadVideo(str(clip.path), f"{clip.path} could not be encoded"))
-        features = [self._read(item) for item in items]
-        # Frame embeddings are few, and heads compute with them in float32.
-        views = [{name: x.float() if name == "frames" else x for name, x in view.items()} for view in features]
-        return Sample(index, clip.label, views)
+        if self.orders:
+            return Sample(index, clip.label, [self.store.read(item, self._stored) for item in items])
+        return Sample(index, clip.label, [_in_float32(self._read(item)) for item in items])
 
     def _read(self, item: str) -> Features:
         if self.summary is None or self.store.memory is None:
             return self._made(item)
-        key = (self.store.folder, item, self.summary.name, self.order)
+        key = (self.store.folder, item, self.summary.name)
         return self.store.memory.get(key, lambda: self._made(item))
 
     def _made(self, item: str) -> Features:
-        view = self.store.read(item, self._stored)
-        view = view if self.order is None else reorder(view, self.order)
+        return self._summed(self.store.read(item, self._stored))
+
+    def _summed(self, view: Features) -> Features:
         return view if self.summary is None else self.summary.make(view)
 
-    def reordered(self, order: str) -> "FeatureDataset":
-        """The same clips with their frames in another order, one of `models.order.ORDERS`, for a backbone that sees
-        every frame alone; affinities in that order must be in the cache.
+    def in_orders(self, orders: Mapping[str, list[int]]) -> "FeatureDataset":
+        """The same clips, whose views `in_order` can put into these orders, for a backbone that sees every frame alone.
+
+        They are of `models.order.ORDERS`; a clip whose affinities in all of them are not in the cache is decoded.
         """
         other = copy.copy(self)
-        other.order, other.videos = order, None
+        other.orders, other.videos = orders, None if self.videos is None else self.videos.in_orders(orders)
         return other
+
+    def in_order(self, views: Any, order: str) -> Any:
+        """A sample's views as they are where `order` is none of `orders`, else with the frames of each in it."""
+        if isinstance(views, Tensor):
+            assert self.videos is not None
+            return self.videos.in_order(views, order)
+        names = self.outputs if order not in self.orders else needed(self.outputs, order)
+        found = []
+        for view in views:
+            read = {name: view[name] for name in names}
+            found.append(_in_float32(self._summed(read if order not in self.orders else reorder(read, order))))
+        return found
 
     @property
     def _stored(self) -> tuple[str, ...]:
-        return self.outputs if self.order is None else needed(self.outputs, self.order)
+        more = (name for order in self.orders for name in needed(self.outputs, order))
+        return tuple(dict.fromkeys((*self.outputs, *more)))
 
     def items(self, epoch: int, index: int) -> list[str]:
         """Names of what an epoch reads of a clip."""
@@ -102,3 +120,8 @@ class FeatureDataset(Dataset[Sample]):
 
     def _held(self, items: Sequence[str]) -> bool:
         return bool(items) and not any(self.store.lacking(item, self._stored) for item in items)
+
+
+def _in_float32(view: Features) -> Features:
+    """Frame embeddings are few, and heads compute with them in float32."""
+    return {name: x.float() if name == "frames" else x for name, x in view.items()}

@@ -4,10 +4,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from stillmotion.models.features import Features
+from stillmotion.models.features import Features, Reads
 
 ORDERS = ("shuffled", "reversed", "frozen")
 """At random but always alike, from the last to the first, and the middle frame alone in all places."""
+COMPUTED = Reads(orders=("shuffled", "frozen"))
+"""What a backbone is asked for besides, so that all orders can be made of its outputs; reversed ones need nothing."""
 
 
 def frame_order(order: str, T: int) -> list[int]:
@@ -23,6 +25,11 @@ def frame_order(order: str, T: int) -> list[int]:
         if all(abs(a - b) > 1 for a, b in pairwise(places)):
             return places
     return list(range(T))[1::2] + list(range(T))[::2]
+
+
+def orders(T: int) -> dict[str, list[int]]:
+    """`frame_order` of all orders, by name."""
+    return {order: frame_order(order, T) for order in ORDERS}
 
 
 def needed(outputs: tuple[str, ...], order: str) -> tuple[str, ...]:

@@ -98,6 +98,9 @@ class Place:
     the way to resume: an interrupted run goes on by itself."""
     explain: bool = False
     """Print what trains, at what rate, and what is frozen, before training starts."""
+    order_test: bool = False
+    """Score the held-out clips at the end also with their frames shuffled, reversed and frozen to the middle one: does
+    the model use the order of frames? `auto` always does."""
     overwrite: bool = False
     """Throw away an earlier run in the same folder."""
     report: bool = True

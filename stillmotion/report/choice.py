@@ -10,12 +10,14 @@ from stillmotion.report.order_test import order_table
 from stillmotion.report.page import Bar, Table
 
 
-def choice(auto: Mapping[str, Any]) -> dict[str, Any]:
-    """What auto.json gives the template `choice.html`: the candidates, and whether the task needs the order of frames.
-    Raises `StillmotionError`: something is missing in it.
+def choice(auto: Mapping[str, Any], order: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What the template `choice.html` shows: candidates of auto.json, and whether the task needs the order of frames.
+    Raises `StillmotionError`: something is missing.
+
+    `order` is an order test of a run's own numbers, where auto.json has none.
     """
     try:
-        order = auto.get("order")
+        order = auto.get("order") or order
         held_out = (auto.get("held_out") or {}).get("top1")
         return {
             "candidates": candidates(auto) if auto.get("candidates") else None,

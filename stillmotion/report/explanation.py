@@ -1,7 +1,7 @@
 """An explanation as figures: strips of frames with maps on them, heads side by side, a looping film, a page, a poster.
 
-`explanation_figures` makes data URIs of all but the text; `explanation.html` is the part of a page that shows them, for
-any page to include with `figures` set.
+`explanation_figures` makes data URIs of all but the text; `templates/explanation.html` is the part of a page that shows
+them, for any page to include with `figures` set.
 """
 
 import io
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from stillmotion.explain import BEFORE, QUERY, ROLLOUT, TOWER, Explanation
 from stillmotion.files import atomic_write
-from stillmotion.report.page import data_uri, render
+from stillmotion.report.page import data_uri, write_page
 
 Pixels = NDArray[np.uint8]
 # Without the black end, which would be darker than a frame that nothing is drawn on.
@@ -247,11 +247,11 @@ def write_explanation(path: Path, explanation: Explanation, title: str) -> None:
     Raises `DiskError`: no room, or no right to write.
     """
     kind = path.suffix.lower().lstrip(".")
+    if kind == "html":
+        write_page(path, "explanation_page", title=title, figures=explanation_figures(explanation))
+        return
     with atomic_write(path) as temporary:
-        if kind == "html":
-            page = render("explanation_page", figures=explanation_figures(explanation), title=title)
-            temporary.write_text(page, encoding="utf-8")
-        elif kind == "png":
+        if kind == "png":
             poster(explanation, title).savefig(temporary, format="png", dpi=100)
         else:
             temporary.write_bytes(_encoded(film(explanation), kind))

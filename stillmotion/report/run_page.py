@@ -51,7 +51,7 @@ def write_run_page(run: Run, classifier: Classifier | None = None, page: Path | 
         dashes=DASHES,
         facts=[*_about(run), *facts(run.origin, run.seed)],
         command=run.origin.get("command", ""),
-        **choice(run.auto),
+        **choice(run.auto, run.numbers.get("order")),
     )
     return page
 

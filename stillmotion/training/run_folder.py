@@ -72,6 +72,9 @@ class RunFolder:
             self.close()
             raise
 
+    def __repr__(self) -> str:
+        return f"<RunFolder: {self.path}{', finished' if self.finished else ''}>"
+
     def close(self) -> None:
         """Let others have the folder."""
         let_go(self._lock)

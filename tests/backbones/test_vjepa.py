@@ -15,7 +15,8 @@ from stillmotion.backbones.load import backbone_of, load_backbone
 from stillmotion.data.source import Data
 from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import StillmotionError, WeightsError
-from stillmotion.experiment import fit
+from stillmotion.eval.report import read_predictions
+from stillmotion.experiment import Result, fit
 from stillmotion.explain import Asked, explain
 from stillmotion.methods import EVL, AttentiveProbe, LinearProbe, Step, ViFiCLIP
 from stillmotion.models.features import Reads
@@ -144,6 +145,25 @@ def test_trains_from_a_cache_and_predicts_the_same(method: Any, tmp_path: Path, 
     result = fit(recipe, Data(data=folder_of_videos), Place(out=tmp_path / "run", cache=tmp_path / "cache"))
     assert_predicts_the_same(result, method)
     assert not any(k.startswith("visual.") for k in load_file(result.folder.model))
+
+
+def test_other_orders_are_those_of_videos(tmp_path: Path, folder_of_videos: Path) -> None:
+    """A step of two frames is not that of the same frames in another order, so that the cache cannot tell."""
+    _, folder = make(tmp_path / "vjepa")
+    recipe = Recipe(method=Step(num_frames=4, heads=2), train=TRAIN, backbone=f"vjepa2:{folder}")
+    place = Place(out=tmp_path / "run", cache=tmp_path / "cache", order_test=True)
+    result = fit(recipe, Data(data=folder_of_videos), place)
+    again = stillmotion.evaluate(stillmotion.load(result.folder.model, device="cpu"), data=held(result, tmp_path),
+                                 order_test=True)  # fmt: skip
+    assert result.report.order is not None and result.report.order == again.order
+    assert not any(k.startswith("visual.") for k in load_file(result.folder.model))
+
+
+def held(result: Result, folder: Path) -> Path:
+    """The held-out clips of a run, as a list file."""
+    paths = read_predictions(result.folder.path / "predictions.jsonl").paths
+    (folder / "held.txt").write_text("".join(f"{path} {Path(path).parent.name}\n" for path in paths))
+    return folder / "held.txt"
 
 
 def test_what_it_does_not_give_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -1,14 +1,18 @@
 """`Classifier.explain` on trained models: before and after tuning, the tower's own kinds, and what cannot be had."""
 
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import stillmotion
 from stillmotion.backbones.load import load_backbone
+from stillmotion.cli import main
 from stillmotion.data.source import Data
 from stillmotion.errors import StillmotionError
 from stillmotion.experiment import fit
@@ -18,6 +22,7 @@ from stillmotion.models.features import FRAMES
 from stillmotion.open_vocabulary import from_backbone
 from stillmotion.recipes.base import Place, Recipe
 from stillmotion.training.config import Train
+from stillmotion.weights.readers import read_metadata
 
 PROMPTS = {"vision_prompts": 2, "text_prompts": 2, "vision_depth": 2, "text_depth": 2}
 CASES: dict[str, Method] = {
@@ -133,11 +138,71 @@ def test_other_classes_of_an_open_vocabulary(tiny_clip: Path, video: Path) -> No
 
 
 def test_the_tower_from_before_is_the_backbones(trained: dict[str, Path], tiny_clip: Path) -> None:
-    tower = stillmotion.load(trained["full"], device="cpu").untuned()
+    tower, known = stillmotion.load(trained["full"], device="cpu").untuned()
+    assert known
     state = load_backbone(str(tiny_clip)).state
     plain = load_backbone(str(tiny_clip)).backbone.visual(FRAMES)
     assert tower.state_dict().keys() == plain.state_dict().keys()
     assert all(torch.equal(v, state[f"visual.{k}"]) for k, v in tower.state_dict().items())
+
+
+def another(folder: Path, tiny_clip: Path) -> Path:
+    """A CLIP of the same names and shapes, whose image tower has other numbers."""
+    state = load_file(tiny_clip)
+    path = folder / "other.safetensors"
+    save_file({k: v * 1.01 if k.startswith("visual.") else v for k, v in state.items()}, path, read_metadata(tiny_clip))
+    return path
+
+
+@pytest.mark.parametrize("name", ["full", "prompts"])
+def test_another_backbone_of_the_same_size_is_refused(
+    name: str, trained: dict[str, Path], tiny_clip: Path, video: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    other = another(tmp_path, tiny_clip)
+    words = ["explain", str(trained[name]), str(video), "-o", str(tmp_path / "page.html"), "--device", "cpu"]
+    with pytest.raises(SystemExit) as end:
+        main([*words, "--backbone", str(other)])
+    said = capsys.readouterr().err.strip()
+    assert end.value.code == 2 and said.count("\n") == 0 and not (tmp_path / "page.html").exists()
+    assert str(other) in said and "pass" in said and "--backbone" in said
+    same = tmp_path / "same.safetensors"
+    shutil.copy(tiny_clip, same)
+    main([*words, "--backbone", str(same)])
+    assert "tuned from" not in capsys.readouterr().out
+
+
+def test_weights_that_changed_where_they_lie_are_not_shown(
+    trained: dict[str, Path], tiny_clip: Path, video: Path, tmp_path: Path
+) -> None:
+    """Nobody gave them, so that all else is shown."""
+    other = another(tmp_path, tiny_clip)
+    path = rewritten(trained["full"], tmp_path / "m.safetensors", lambda card: card | {"backbone_name": str(other)})
+    found = stillmotion.load(path, device="cpu").explain(video)
+    assert "tower before tuning" not in found.maps and TOWER in found.maps
+    assert "is not the backbone that" in found.missing["tower before tuning"]
+
+
+def test_an_older_file_does_not_say_what_it_was_tuned_from(
+    trained: dict[str, Path], tiny_clip: Path, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def older(card: dict[str, Any]) -> dict[str, Any]:
+        assert set(card["tuned_from"]) == {"visual.", "text."}
+        return {k: v for k, v in card.items() if k != "tuned_from"}
+
+    path = rewritten(trained["full"], tmp_path / "m.safetensors", older)
+    words = ["explain", str(path), str(video), "-o", str(tmp_path / "page.html"), "--device", "cpu"]
+    main([*words, "--backbone", str(another(tmp_path, tiny_clip))])
+    line = "before tuning if these are the weights it was tuned from, which the model's file does not say"
+    assert line in capsys.readouterr().out.splitlines()
+    assert line.replace("'", "&#39;") in (tmp_path / "page.html").read_text()
+
+
+def rewritten(path: Path, out: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Path:
+    """A model whose card is another."""
+    card = change(json.loads(read_metadata(path)["stillmotion"]))
+    save_file(load_file(path), out, {"stillmotion": json.dumps(card)})
+    return out
 
 
 def test_an_unreadable_video(trained: dict[str, Path], tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from stillmotion.report.explanation import (
     overlay,
     write_explanation,
 )
+from stillmotion.report.page import write_page
 
 
 def made(T: int = 3, grid: tuple[int, int] = (4, 6), label: str = "surf") -> Explanation:
@@ -174,3 +175,16 @@ def test_what_the_command_refuses(
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir()), "nothing is half written"
+
+
+def test_its_page_has_the_base_of_all_pages(tmp_path: Path) -> None:
+    """One skeleton and one set of colors."""
+    write_explanation(tmp_path / "page.html", made(), "model, surf.mp4")
+    write_page(tmp_path / "other.html", "base", title="another")
+    page, other = ((tmp_path / name).read_text() for name in ("page.html", "other.html"))
+    style = re.search(r"<style>.*?</style>", other, re.DOTALL)
+    assert style is not None and style[0] in page
+    assert page.count("<!doctype html>") == page.count("</body>") == 1
+    own = page.replace(style[0], "")
+    assert "--ink:" not in own and "prefers-color-scheme" not in own and not re.search(r"#[0-9a-fA-F]{6}\b", own)
+    assert "<h1>model, surf.mp4</h1>" in page and "surf, 75.0 %" in page

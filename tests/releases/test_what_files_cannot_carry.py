@@ -32,7 +32,7 @@ def trained(method: Method, clip: Path, out: Path) -> Path:
     load_into(model, weights.state, new=method.new_parameters(), source="tiny")
     card = Card(
         method=method, classes=CLASSES, names=NAMES, backbone=weights.backbone, backbone_name=str(clip),
-        fingerprints=fingerprints(model, weights, method.new_parameters()), preprocess=PIXELS, sampling=SAMPLING,
+        fingerprints=fingerprints(model, weights, method.new_parameters())[0], preprocess=PIXELS, sampling=SAMPLING,
         training={"data": "a folder of mine"},
     )  # fmt: skip
     save_model(out, model.state_dict(), card)
