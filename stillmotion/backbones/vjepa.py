@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from stillmotion.backbones.backbone import Backbone, Pixels, check_video
-from stillmotion.backbones.bounds import check_grid
+from stillmotion.backbones.bounds import check_grid, check_whole
 from stillmotion.backbones.weights import Weights
 from stillmotion.errors import WeightsError, missing
 from stillmotion.models.features import Features, Reads, resolve
@@ -81,6 +81,8 @@ def load(name: str, image_size: tuple[int, int] | None, sizes: Mapping[str, Any]
         if image_size[0] != image_size[1]:
             raise WeightsError(f"image size is {image_size}; V-JEPA 2 reads squares: pass one side")
         own["crop_size"] = image_size[0]
+        if type(patch := own["patch_size"]) is int and patch > 0:  # else `describe` says so
+            check_whole(image_size, (patch, patch))
     pixels: dict[str, Any] = {"mean": MEAN, "std": STD}
     for file in ("preprocessor_config.json", "video_preprocessor_config.json"):
         pixels |= pixel_settings(read_object(folder / file), str(folder / file), "image_")

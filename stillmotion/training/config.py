@@ -71,5 +71,6 @@ class Train:
             raise StillmotionError("eval-every is 0, and --keep best and --patience look at evaluations; pass 1")
         if self.warmup >= self.epochs:
             raise StillmotionError(
-                f"warmup takes {self.warmup} of {self.epochs} epochs; it must be shorter than the run"
+                f"warmup takes {self.warmup:g} of {self.epochs} epochs; it must be shorter than the run: pass another "
+                "--warmup, or more --epochs"
             )
