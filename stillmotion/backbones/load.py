@@ -110,8 +110,8 @@ def backbone_of(raw: Any, source: str) -> Backbone:
         kind, sizes, pixels = raw["kind"], raw["sizes"], raw["pixels"]
         if kind not in KINDS:
             raise WeightsError(
-                f"{source} has a backbone of kind {kind!r:.80}{did_you_mean(str(kind), KINDS)}; one of your own is made "
-                "known by the module that adds it, on the command line by STILLMOTION_IMPORT=my_module"
+                f"{source} has a backbone of kind {kind!r:.80}{did_you_mean(str(kind), KINDS)}; one of your own "
+                "is made known by the module that adds it, on the command line by STILLMOTION_IMPORT=my_module"
             )
         tuples: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in pixels.items()}
         return KINDS[kind].describe(sizes, Pixels(**tuples))

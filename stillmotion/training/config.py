@@ -43,7 +43,8 @@ class Train:
     seed: int = 0
     """Decides initialization, order, dropout and augmentation."""
     workers: int | None = None
-    """Processes that decode; None: 0 on a CPU, 8 with a GPU."""
+    """Processes that decode, or read the feature cache; None: 0 on a CPU, 8 with a GPU; of models that train together
+    none reads the cache, for this one keeps it in memory."""
     eval_every: int = 1
     """Epochs between evaluations on the validation clips; 0: only at the end."""
     keep: Literal["last", "best"] = "last"
