@@ -44,6 +44,9 @@ class Source(Protocol):
     def fill(self, reads: Reads) -> None:
         """Compute, once, what will be read."""
 
+    def tell(self, other: "Source") -> None:
+        """Tell another of the same kind which videos could not be read, and why."""
+
 
 class Caches:
     """What the runs of a process share: feature caches, each opened once, in a folder (None: the user's), the digests
@@ -150,6 +153,9 @@ class PixelSource:
     def fill(self, reads: Reads) -> None:
         """Nothing is computed before training."""
 
+    def tell(self, other: Source) -> None:
+        """Each reads its own videos."""
+
 
 class FeatureSource:
     """Outputs of a frozen backbone from a cache; `fill` computes those that are lacking.
@@ -213,6 +219,14 @@ class FeatureSource:
             if wanted is not None:
                 self._encode(views, Encoder(self.weights, self.spec, wanted, self.accelerator.device))
 
+    def tell(self, other: Source) -> None:
+        """Tell another of the same kind which videos could not be read, and why.
+        Raises `DataError`: they are too many for it.
+        """
+        if isinstance(other, FeatureSource):
+            for video in self.bad.found.values():
+                other.bad.add(video)
+
     def _encode(self, views: Sequence[View], encoder: Encoder) -> None:
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
         say(str(plan(views, encoder, self.store, processes)))
@@ -226,4 +240,6 @@ def fill_together(sources: Sequence[tuple[Source, Reads]]) -> None:
     while sources:
         kind, alike = sources[0][0].kind, [pair for pair in sources if pair[0].kind == sources[0][0].kind]
         sources[0][0].fill(reduce(or_, (reads for _, reads in alike)))
+        for other, _ in alike[1:]:
+            sources[0][0].tell(other)
         sources = [pair for pair in sources if pair[0].kind != kind]

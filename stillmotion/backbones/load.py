@@ -124,7 +124,10 @@ def read_card_json(path: Path) -> dict[str, Any]:
     """
     text = read_metadata(path).get("stillmotion")
     if text is None:
-        raise WeightsError(f"{path} was not written by stillmotion; pass a model.safetensors of a run")
+        raise WeightsError(
+            f"{path} was not written by stillmotion; pass a model.safetensors of a run (CLIP's own weights go to "
+            "--backbone)"
+        )
     with damaged(f"{path} has a damaged description", AGAIN):
         raw = json.loads(text)
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:

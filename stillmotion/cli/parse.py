@@ -45,9 +45,11 @@ def _one_line(box: str, words: Sequence[str]) -> str:
 
 def _missing(text: str, words: Sequence[str]) -> str:
     """What was not given, of a box whose arguments stand at one depth and their help behind each, deeper."""
-    text = re.split(r"(?m)^\W*[─-]{3,}\W*$", text.partition("Missing from")[2])[0]
+    before, _, text = text.partition("Missing from")
+    depth = len(before) - len(before.rstrip(" ")) + 4
+    text = re.split(r"(?m)^\W*[─-]{3,}\W*$", text)[0]
     # --data PATH; -o PATH, --out PATH; or the one word of an argument without a name
-    names = [name.split(", ")[-1] for name in re.findall(r"(?m)^ {4}(?! )(.*\S) *$", text)]
+    names = [name.split(", ")[-1] for name in re.findall(rf"(?m)^ {{{depth}}}(?! )(.*\S) *$", text)]
     given = [word.partition("=")[0] for word in words if word.startswith("--")]
     near = [difflib.get_close_matches(name.split()[0], given, n=1, cutoff=0.7) for name in names]
     meant = [(name.split()[0], found[0]) for name, found in zip(names, near) if found]

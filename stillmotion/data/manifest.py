@@ -13,6 +13,7 @@ from stillmotion.data.lists import VIDEO_SUFFIXES, csv_rows, list_rows
 from stillmotion.errors import DataError, did_you_mean
 from stillmotion.files import Digests
 
+WEIGHT_SUFFIXES = frozenset({".safetensors", ".pt", ".pth", ".bin", ".ckpt"})
 LIST_SUFFIXES = frozenset({"", ".txt", ".csv", ".jsonl", ".ndjson", ".tsv"})
 _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 TRAIN_NAMES, VAL_NAMES = ("train", "training"), ("val", "test", "valid", "validation")
@@ -64,6 +65,15 @@ def read_manifest(
     """
     if not source.exists():
         raise DataError(f"no data at {source}; pass a folder with one folder per class, or a list file")
+    if source.suffix.lower() in VIDEO_SUFFIXES and source.is_file():
+        raise DataError(
+            f"{source} is a video; --data takes a folder with one folder per class, or a list file. To classify one "
+            f"video: stillmotion predict MODEL {source}"
+        )
+    if source.suffix.lower() in WEIGHT_SUFFIXES and source.is_file():
+        raise DataError(
+            f"{source} is a file of weights; --data takes videos: a folder with one folder per class, or a list file"
+        )
     if source.is_dir():
         pairs = list(_folder(source))
         if not pairs:
