@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from stillmotion.backbones.backbone import Backbone
 from stillmotion.backbones.load import FORMAT, backbone_of, load_backbone, read_card_json
 from stillmotion.backbones.weights import TOWERS, Tower, Weights, check_fingerprints, compare, load_into
+from stillmotion.data.lists import VIDEO_SUFFIXES
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import OtherWeightsError, WeightsError, did_you_mean, one_line
@@ -156,8 +157,17 @@ def read_card(path: Path) -> Card:
     if (path / "model.safetensors").is_file():
         raise WeightsError(f"{path} is a folder; pass the model in it, {path / 'model.safetensors'}")
     if not path.is_file():
-        near = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise WeightsError(f"no model file {path}{did_you_mean(path.name, near) if near else ''}")
+        beside = sorted(path.parent.iterdir()) if path.parent.is_dir() else []
+        near = [p.name for p in beside if p.suffix == ".safetensors" or (p / "model.safetensors").is_file()]
+        raise WeightsError(f"no model file {path}{did_you_mean(path.name, near)}")
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        raise WeightsError(f"{path} is a video, where a model belongs: name a model.safetensors of a run")
+    if path.suffix.lower() in (".pth", ".pt", ".bin", ".ckpt", ".tar"):
+        raise WeightsError(
+            f"{path} was not written by stillmotion, whose models end in .safetensors; a checkpoint of a release is "
+            f"read by: stillmotion convert {path} --method NAME -o model.safetensors; CLIP's own weights go to "
+            "--backbone"
+        )
     return Card.from_json(read_card_json(path), str(path))
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from stillmotion.assemble import card, identity, make_learner
 from stillmotion.checkpoint import save_model
 from stillmotion.data.bad import BadVideos
-from stillmotion.data.loader import data_workers
+from stillmotion.data.loader import data_workers, shared_workers
 from stillmotion.data.manifest import Manifest
 from stillmotion.data.source import Data, load_data
 from stillmotion.errors import StillmotionError
@@ -122,7 +122,7 @@ def fit_together(
         with contextlib.ExitStack() as stack:
             runs = [stack.enter_context(contextlib.closing(_Run(jobs[i], caches, keep))) for i in alike]
             todo = [run for run in runs if not run.folder.finished]
-            caches.remember(len(todo) > 1 or all(run.reads_here for run in todo))
+            caches.remember(all(run.reads_here(together=len(todo) > 1) for run in todo))
             for run in todo:
                 run.prepare(caches)
             fill_together([(run.source, run.recipe.method.reads(), run.job.place.order_test) for run in todo])
@@ -165,10 +165,10 @@ class _Run:
         if self.accelerator.num_processes == 1:  # with others it would wait for them, who may be gone
             self.accelerator.end_training()
 
-    @property
-    def reads_here(self) -> bool:
-        """Whether this process reads the clips when the run is alone."""
-        return data_workers(self.recipe.train.workers, self.accelerator.device.type) == 0
+    def reads_here(self, together: bool) -> bool:
+        """Whether this process reads the clips, when the run is alone or together with others."""
+        workers = self.recipe.train.workers
+        return (shared_workers(workers) if together else data_workers(workers, self.accelerator.device.type)) == 0
 
     def forget(self) -> None:
         """Let go of what trained: run and trainer know each other, and would stay until Python looks for such pairs."""

@@ -29,7 +29,7 @@ def progress_bar(description: str, total: int | None) -> Iterator[Callable[..., 
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
         console=console,
-        disable=not console.is_terminal or not is_main_process(),
+        disable=not console.is_terminal or not is_main_process() or total == 0,
         transient=True,
         redirect_stdout=sys.stdout.isatty(),  # rich would send what is meant for a file or a pipe to the terminal
     )

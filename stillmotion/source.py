@@ -45,6 +45,9 @@ class Source(Protocol):
     def fill(self, reads: Reads, orders: bool = False) -> None:
         """Compute, once, what will be read; `orders`: of validation clips with their frames in other orders, too."""
 
+    def tell(self, other: "Source") -> None:
+        """Tell another of the same kind which videos could not be read, and why."""
+
 
 class Caches:
     """What the runs of a process share: feature caches, each opened once, in a folder (None: the user's), the digests
@@ -146,6 +149,9 @@ class PixelSource:
     def fill(self, reads: Reads, orders: bool = False) -> None:
         """Nothing is computed before training."""
 
+    def tell(self, other: Source) -> None:
+        """Each reads its own videos."""
+
 
 class FeatureSource:
     """Outputs of a frozen backbone from a cache; `fill` computes those that are lacking.
@@ -213,6 +219,14 @@ class FeatureSource:
             if views:
                 self._encode(views, Encoder(self.weights, self.spec, wanted, device))
 
+    def tell(self, other: Source) -> None:
+        """Tell another of the same kind which videos could not be read, and why.
+        Raises `DataError`: they are too many for it.
+        """
+        if isinstance(other, FeatureSource):
+            for video in self.bad.found.values():
+                other.bad.add(video)
+
     def _encode(self, views: Sequence[View], encoder: Encoder) -> None:
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
         say(str(plan(views, encoder, self.store, processes)))
@@ -231,3 +245,5 @@ def fill_together(sources: Sequence[tuple[Source, Reads, bool]]) -> None:
         if kinds.index(kinds[i]) == i:
             alike = [one for one, kind in zip(sources, kinds) if kind == kinds[i]]
             source.fill(reduce(or_, (reads for _, reads, _ in alike)), any(orders for *_, orders in alike))
+            for other, *_ in alike[1:]:
+                source.tell(other)

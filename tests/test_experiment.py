@@ -104,7 +104,7 @@ def test_the_plan_counts_affinities_and_shares_them_out(
         backbone=weights.fingerprint(), num_frames=4, preprocess=Preprocess(size=(32, 32)), sampling=Sampling()
     )
     encoder = Encoder(weights, spec, Reads(out=(2,), affinity=(2,)), torch.device("cpu"))
-    assert encoder.encode(torch.zeros(1, 4, 3, 32, 32)).keys() == {"out.2", "affinity.2"}
+    assert encoder.encode(torch.zeros(1, 4, 3, 32, 32)).keys() == {"frames", "out.2", "affinity.2"}
     views = [v for c in views_of(manifest.clips, Sampling(), BadVideos(None, 12, 0), Digests(None)) for v in c]
     monkeypatch.setattr(Encoder, "measure", lambda _: 10.0)
     store = FeatureStore(tmp_path, spec)

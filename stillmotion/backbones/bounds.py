@@ -43,3 +43,15 @@ def check_grid(size: tuple[int, int], patch: int) -> None:
         raise WeightsError(
             f"image size {size} has more than {_PATCHES} patches of {patch} pixels; choose a smaller one"
         )
+
+
+def check_whole(size: tuple[int, int], patch: tuple[int, int]) -> None:
+    """Check that an input size (height, width) in pixels is whole patches of (rows, columns) pixels each.
+
+    Raises `WeightsError`: it is not, and the rest of every frame would not be seen; with the nearest sizes that are.
+    """
+    for side, step in zip(size, patch):
+        if side % step:
+            below = side // step * step
+            near = f"{below} or {below + step}" if below else f"{step}"
+            raise WeightsError(f"image size {side} is no multiple of this backbone's {step}-pixel patches; use {near}")

@@ -105,6 +105,11 @@ def _resolve(name: str, sizes: dict[str, Any]) -> Weights:
         raise WeightsError(
             f"{name!r} is neither a file or folder nor MODEL:TAG; pass a path, or a name such as {OPENAI} or {INT8}"
         )
+    if model in ("transformers", "torchvision"):
+        raise WeightsError(
+            f"{name} is no backbone: models of {model} are for predict, eval and explain; pass a CLIP file or folder "
+            "by its path alone, MODEL:TAG, timm:NAME or vjepa2:FOLDER"
+        )
     if file := local_file(tag):
         return _local(name, file, CLIPConfig.published(model), sizes)
     config, entry = CLIPConfig.published(model), hub.published(model, tag)

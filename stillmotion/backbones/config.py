@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from stillmotion.backbones.bounds import check_grid, check_sizes
+from stillmotion.backbones.bounds import check_grid, check_sizes, check_whole
 from stillmotion.errors import WeightsError, damaged, did_you_mean
 
 OPENAI_HEAD_WIDTH = 64
@@ -185,9 +185,11 @@ class CLIPConfig:
     def at(self, image_size: int | tuple[int, int]) -> "CLIPConfig":
         """Return the same model for another input size; its position table must then be interpolated.
 
-        Raises `WeightsError`: the size is smaller than one patch, or has too many.
+        Raises `WeightsError`: the size is no whole number of patches, or has too many.
         """
         size = (image_size, image_size) if isinstance(image_size, int) else image_size
+        check_grid(size, self.vision.patch_size)
+        check_whole(size, (self.vision.patch_size, self.vision.patch_size))
         return replace(self, vision=replace(self.vision, image_size=size))
 
 

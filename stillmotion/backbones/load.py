@@ -112,7 +112,10 @@ def backbone_of(raw: Any, source: str) -> Backbone:
     with damaged(f"{source} has a damaged description", AGAIN):
         kind, sizes, pixels = raw["kind"], raw["sizes"], raw["pixels"]
         if kind not in KINDS:
-            raise WeightsError(f"{source} has a backbone of kind {kind!r:.80}{did_you_mean(str(kind), KINDS)}")
+            raise WeightsError(
+                f"{source} has a backbone of kind {kind!r:.80}{did_you_mean(str(kind), KINDS)}; one of your own "
+                "is made known by the module that adds it, on the command line by STILLMOTION_IMPORT=my_module"
+            )
         tuples: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in pixels.items()}
         return KINDS[kind].describe(sizes, Preprocess(**tuples))
 
@@ -124,7 +127,10 @@ def read_card_json(path: Path) -> dict[str, Any]:
     """
     text = read_metadata(path).get("stillmotion")
     if text is None:
-        raise WeightsError(f"{path} was not written by stillmotion; pass a model.safetensors of a run")
+        raise WeightsError(
+            f"{path} was not written by stillmotion; pass a model.safetensors of a run (CLIP's own weights go to "
+            "--backbone)"
+        )
     with damaged(f"{path} has a damaged description", AGAIN):
         raw = json.loads(text)
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:

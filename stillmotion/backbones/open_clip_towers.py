@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from stillmotion.backbones import timm_towers
 from stillmotion.backbones.backbone import Backbone, check_video
-from stillmotion.backbones.bounds import check_grid
+from stillmotion.backbones.bounds import check_grid, check_whole
 from stillmotion.backbones.clip_files import local_file
 from stillmotion.backbones.config import TextConfig, unsupported
 from stillmotion.backbones.weights import Weights
@@ -88,6 +88,9 @@ def load(name: str, image_size: tuple[int, int] | None, sizes: Mapping[str, Any]
         own = {"embed_dim": raw["embed_dim"], "quick_gelu": raw.get("quick_gelu", False), "vision": vision}
         own |= {"text": text, "sigmoid": raw.get("init_logit_bias") is not None, "tokenizer": tokenizer}
     backbone = describe(own, Preprocess(**pixels))
+    patch = _patch(_empty(json.dumps(own, sort_keys=True)))
+    if image_size is not None and patch is not None:  # the models' own sizes need not be
+        check_whole(image_size, patch)
     return Weights(name=name, backbone=backbone, state=_translated(state, backbone, name))
 
 
@@ -127,6 +130,13 @@ def describe(sizes: Mapping[str, Any], pixels: Preprocess) -> Backbone:
         make_visual=visual,
         make_text=lambda: _text(own),
     )
+
+
+def _patch(visual: Any) -> tuple[int, int] | None:
+    """Rows and columns of a patch in pixels; None: a tower without patches of one size."""
+    embed = getattr(getattr(visual, "trunk", None), "patch_embed", visual)
+    patch = getattr(embed, "patch_size", None)
+    return None if patch is None else (patch[0], patch[1])
 
 
 def _config(name: str) -> dict[str, Any]:

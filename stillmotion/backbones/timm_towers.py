@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stillmotion.backbones.backbone import Backbone, check_video
-from stillmotion.backbones.bounds import check_grid
+from stillmotion.backbones.bounds import check_grid, check_whole
 from stillmotion.backbones.weights import Weights
 from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import WeightsError, damaged, did_you_mean
@@ -155,9 +155,7 @@ def describe(sizes: Mapping[str, Any], pixels: Preprocess) -> Backbone:
     if not 0 < grid[0] * grid[1] <= LARGEST_PATCHES or sum(b.numel() for b in tower.buffers()) > LARGEST_BUFFERS:
         raise WeightsError(f"{model} has {grid[0]}x{grid[1]} patches at {size} pixels; choose another image size")
     if is_vit and not tower.patch_embed.strict_img_size:
-        rows, columns = tower.patch_embed.patch_size
-        if size[0] % rows or size[1] % columns:
-            raise WeightsError(f"image size {size} is no multiple of {model}'s {rows}x{columns} patches; choose one")
+        check_whole(size, tower.patch_embed.patch_size)
     offers = {"frames", *(("out",) if is_vit else ())}
     if is_vit and all(_has_queries_and_keys(block) for block in tower.blocks):
         offers.add("affinity")
@@ -212,6 +210,8 @@ def load(name: str, image_size: tuple[int, int] | None, sizes: Mapping[str, Any]
     sides = [size, size] if isinstance(size, int) else size
     backbone = describe({"model": architecture, "image_size": sides, "args": args}, pixels)
     tower = _empty(architecture, backbone.pixels.size, tuple(sorted(args.items())))
+    if image_size is not None and _is_vit(tower):  # the models' own sizes need not be
+        check_whole(image_size, tower.patch_embed.patch_size)
     state = translated(_state(model, config, path), architecture, tower, found)
     heads = config.get("classifier") or ()
     dropped = [f"{head}." for head in ((heads,) if isinstance(heads, str) else heads)]

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from stillmotion.backbones.backbone import Backbone, check_video
-from stillmotion.backbones.bounds import check_grid
+from stillmotion.backbones.bounds import check_grid, check_whole
 from stillmotion.backbones.weights import Weights
 from stillmotion.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from stillmotion.errors import WeightsError, missing
@@ -79,6 +79,8 @@ def load(name: str, image_size: tuple[int, int] | None, sizes: Mapping[str, Any]
         if image_size[0] != image_size[1]:
             raise WeightsError(f"image size is {image_size}; V-JEPA 2 reads squares: pass one side")
         own["crop_size"] = image_size[0]
+        if type(patch := own["patch_size"]) is int and patch > 0:  # else `describe` says so
+            check_whole(image_size, (patch, patch))
     pixels: dict[str, Any] = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
     for file in ("preprocessor_config.json", "video_preprocessor_config.json"):
         pixels |= pixel_settings(read_object(folder / file), str(folder / file), "image_")

@@ -25,7 +25,8 @@ COMMANDS = {
     "demo": "render the embedded data set, train and compare, write a report",
 }
 
-STOPPED = "stopped; the same command goes on from here"
+GO_ON = ("train", "sweep", "encode", "embed", "demo")
+"""Commands that go on where they were stopped, as do those that are given --out for their results."""
 MODULES = {"list": "catalog"}  # a module `list` would hide the built-in one
 
 HELP = """usage: stillmotion COMMAND [options]
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except StillmotionError as error:
         _exit(f"error: {one_line(error)}", 2)
     except KeyboardInterrupt as stop:
-        _exit(STOPPED.replace(";", f" ({stop});" if str(stop) else ";"), 130)
+        _exit(_stopped(words, str(stop)), 130)
     except OSError as error:  # mostly what printing met: a closed pipe, of which nothing is said, or a full disk
         sys.stdout = Path(os.devnull).open("w")  # what is left to print cannot be  # noqa: SIM115
         if isinstance(error, BrokenPipeError):
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _exit(f"error: {one_line(error)}; free the disk or mend the file, and run again", 2)
     except RuntimeError as error:  # PyTorch's signal handler raises wherever the main thread is
         if isinstance(error.__context__, KeyboardInterrupt):  # Ctrl-C in the midst of a mode of PyTorch
-            _exit(STOPPED, 130)
+            _exit(_stopped(words), 130)
         if not str(error).startswith("DataLoader worker"):
             raise
         from stillmotion.data.loader import lost
@@ -88,6 +89,14 @@ def import_own_modules() -> None:
             import_module(name)
         except ImportError as error:
             raise StillmotionError(f"cannot import {name!r}, which STILLMOTION_IMPORT names ({error})") from error
+
+
+def _stopped(words: Sequence[str], where: str = "") -> str:
+    """What to say of a stopped command: where, if that is known; and whether the same one goes on."""
+    if where:
+        return where
+    kept = words[0] in GO_ON or (words[0] == "predict" and any(word.partition("=")[0] == "--out" for word in words))
+    return "stopped; the same command goes on from here" if kept else "stopped"
 
 
 def _exit(message: str, code: int) -> None:

@@ -13,7 +13,8 @@ def run(words: Sequence[str]) -> None:
         return
     wrong = next((word for i, word in enumerate(words) if i > 0 or word not in parts), None)
     if wrong is not None:
-        hint = "" if wrong in parts else did_you_mean(wrong, parts)
+        near = "" if wrong in parts else did_you_mean(wrong, parts)
+        hint = near if near.startswith("; did you mean") else ""  # the choices come anyway
         raise StillmotionError(
             f"stillmotion list takes no {wrong!r}{hint}; it takes one word or none: {', '.join(parts)}"
         )

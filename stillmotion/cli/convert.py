@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Convert:
     """Read a checkpoint of a release (--method), or write one (--to). --method NAME --help adds what it may be told."""
 
-    checkpoint: tyro.conf.Positional[Path]
+    checkpoint: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CHECKPOINT")]
     """The release's file (or a Hugging Face folder); with --to, a model.safetensors of ours."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """What to write: a .safetensors file; with --to official a .pth file, with --to hf a new folder."""
@@ -50,8 +50,7 @@ def read_options(words: Sequence[str]) -> tuple[Convert, dict[str, Any]]:
 
         name = asked[1]
         if name not in RELEASES:
-            known = ", ".join(RELEASES)
-            raise StillmotionError(f"no release of {name!r} is read{did_you_mean(name, RELEASES)}; use {known}")
+            raise StillmotionError(f"no release of {name!r} is read{did_you_mean(name, RELEASES)}")
         types, helps = get_type_hints(METHODS[name]), RELEASES[name].options
         others = {key for release in RELEASES.values() for key in release.options}
         flags = [word[2:].partition("=")[0].replace("-", "_") for word in words if word.startswith("--")]

@@ -50,11 +50,13 @@ class Count(CountForeign, Generic[M]):
 
 def run(words: Sequence[str]) -> None:
     """Count and print."""
-    if not words or words[0] in ("-h", "--help"):
+    if not words:
+        raise StillmotionError("METHOD is missing: stillmotion count evl; see stillmotion count --help")
+    if words[0] in ("-h", "--help"):
         names = ", ".join(dict.fromkeys([*METHODS, *RECIPES]))
         print(f"usage: stillmotion count METHOD [options]\n\nMETHOD is a recipe or a method: {names}\n\n"
               "stillmotion count METHOD --help shows its options.")  # fmt: skip
-        raise SystemExit(0 if words else 2)
+        raise SystemExit(0)
     name, *rest = words
     if name.startswith("-"):
         raise StillmotionError("name a method or a recipe before the options: stillmotion count evl --num-frames 16")
@@ -86,7 +88,9 @@ def _run_foreign(name: str, words: Sequence[str]) -> None:
         return
     size = "x".join(map(str, counts.image_size))
     print(f"{name}: {counts.num_frames} frames of {size}, {counts.parameters / 1e6:.2f} M parameters")
-    print(f"{counts.macs / 1e9:.2f} GMAC per view, {options.views * counts.macs / 1e9:.2f} in {options.views} views")
+    work = f"{counts.macs / 1e9:.2f} GMAC per view"
+    several = f", {options.views * counts.macs / 1e9:.2f} in {options.views} views" if options.views > 1 else ""
+    print(work + several)
 
 
 def defaults(name: str) -> Count[Method]:

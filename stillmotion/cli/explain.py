@@ -18,7 +18,7 @@ KINDS = (".html", ".gif", ".webp", ".png")
 class Explain(ModelChoice):
     """Show where a model looks in a video."""
 
-    video: tyro.conf.Positional[Path]
+    video: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="VIDEO")]
     """A video file."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """What to write: page.html, film.gif, film.webp or poster.png."""

@@ -1,6 +1,7 @@
 """Typed options from dataclasses, by tyro; its error boxes, which it offers in no other form, become one line."""
 
 import contextlib
+import difflib
 import io
 import re
 from collections.abc import Sequence
@@ -25,16 +26,32 @@ def parse(kind: Any, words: Sequence[str], prog: str, default: Any = None) -> An
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise StillmotionError(f"{_one_line(errors.getvalue())}; see {prog} --help") from None
+        raise StillmotionError(f"{_one_line(errors.getvalue(), words)}; see {prog} --help") from None
 
 
-def _one_line(box: str) -> str:
+def _one_line(box: str, words: Sequence[str]) -> str:
     """The message of an error box, its first part, and the first option that another part suggests."""
     text = re.sub(r"(?m)^[│|] ?| *[│|]$", "", box)
+    if "Missing from" in text:
+        return _missing(text, words)
     # Its parts lie between lines of dashes, of which the first holds its title.
     parts = [" ".join(part.split()) for part in re.split(r"(?m)^\W*(?:\w[\w ]*)?[─-]{3,}\W*$", text)]
     text = (parts[1] if len(parts) > 1 else text).rstrip(".")
     hint = re.search(r"Perhaps you meant: (--[\w-]+)", " ".join(parts))
     if "Unrecognized options:" not in text:
-        return text
+        return re.sub(r"^Error parsing (?!-)[\w.]+: ", "", text)  # the dataclass, which means nothing to a user
     return text.replace("Unrecognized options:", "unknown option") + (f"; did you mean {hint[1]!r}?" if hint else "")
+
+
+def _missing(text: str, words: Sequence[str]) -> str:
+    """What was not given, of a box whose arguments stand at one depth and their help behind each, deeper."""
+    before, _, text = text.partition("Missing from")
+    depth = len(before) - len(before.rstrip(" ")) + 4
+    text = re.split(r"(?m)^\W*[─-]{3,}\W*$", text)[0]
+    # --data PATH; -o PATH, --out PATH; or the one word of an argument without a name
+    names = [name.split(", ")[-1] for name in re.findall(rf"(?m)^ {{{depth}}}(?! )(.*\S) *$", text)]
+    given = [word.partition("=")[0] for word in words if word.startswith("--")]
+    near = [difflib.get_close_matches(name.split()[0], given, n=1, cutoff=0.7) for name in names]
+    meant = [(name.split()[0], found[0]) for name, found in zip(names, near) if found]
+    hint = f"; did you mean {meant[0][0]!r} by {meant[0][1]!r}?" if meant else ""
+    return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} missing{hint}"

@@ -33,9 +33,13 @@ def run(words: Sequence[str]) -> None:
 
 def read_options(command: str, words: Sequence[str]) -> tuple[str, TrainOptions]:
     """Read a recipe's name and the options that change it; returns the name for the folder, and the options."""
-    if not words or words[0] in ("-h", "--help"):
+    if not words:
+        raise StillmotionError(
+            f"RECIPE is missing: stillmotion {command} evl --data VIDEOS; see stillmotion {command} --help"
+        )
+    if words[0] in ("-h", "--help"):
         print(_usage(command))
-        raise SystemExit(0 if words else 2)
+        raise SystemExit(0)
     if words[0].startswith("-"):
         raise StillmotionError(f"name a recipe before the options: stillmotion {command} evl --data VIDEOS")
     found = find(words[0])

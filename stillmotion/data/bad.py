@@ -39,7 +39,7 @@ class BadVideos:
             if line not in self._lines(self.list_file):
                 append_line(self.list_file, line)
         if len(self.found) > self.max_bad * self.total:
-            where = f"; all are listed in {self.list_file}" if self.list_file else ""
+            where = f"; those met so far are listed in {self.list_file}" if self.list_file else ""
             raise DataError(
                 f"{len(self.found)} of {self.total} videos cannot be read, more than --max-bad {self.max_bad:g} allows "
                 f"(the last: {bad.reason}){where}; mend or remove them, or raise --max-bad"

@@ -22,6 +22,13 @@ def data_workers(workers: int | None, device: str) -> int:
     return workers if workers is not None else 0 if device == "cpu" else 8
 
 
+def shared_workers(workers: int | None) -> int:
+    """Processes that read for several models at once: as asked, or none, for this process holds in memory what all of
+    them read.
+    """
+    return workers or 0
+
+
 def batches(
     dataset: Any, workers: int, *, keys: Iterable[Any] | None = None, ahead: int = 2, pin: bool = False, **how: Any
 ) -> Iterator[Any]:

@@ -14,6 +14,7 @@ from stillmotion.data.lists import LIST_SUFFIXES, VIDEO_SUFFIXES, csv_rows, list
 from stillmotion.errors import DataError, did_you_mean
 from stillmotion.files import Digests
 
+WEIGHT_SUFFIXES = frozenset({".safetensors", ".pt", ".pth", ".bin", ".ckpt"})
 _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _DIGITS = 640  # Python refuses to make a number of a few thousand
 Duplicates = Literal["error", "drop", "keep"]
@@ -68,6 +69,15 @@ def read_manifest(
     """
     if not source.exists():
         raise DataError(f"no data at {source}; pass a folder with one folder per class, or a list file")
+    if source.suffix.lower() in VIDEO_SUFFIXES and source.is_file():
+        raise DataError(
+            f"{source} is a video; --data takes a folder with one folder per class, or a list file. To classify one "
+            f"video: stillmotion predict MODEL {source}"
+        )
+    if source.suffix.lower() in WEIGHT_SUFFIXES and source.is_file():
+        raise DataError(
+            f"{source} is a file of weights; --data takes videos: a folder with one folder per class, or a list file"
+        )
     names: Sequence[str] | None = classes
     number: dict[str, int] = {}
     if is_listing(source):

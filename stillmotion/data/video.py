@@ -80,11 +80,13 @@ class Video:
 
     def frames(self, indices: Sequence[int]) -> Tensor:
         """Decode the frames with these indices (any order, repeats allowed): (N, 3, H, W) uint8 RGB in [0, 255].
-        Raises `VideoError`: an index past the last frame, or a file that cannot be decoded.
+        Raises `VideoError`: no index, one past the last frame, or a file that cannot be decoded.
 
         The memory lies channels-last, which is what makes resizing fast.
         """
         chosen = [int(i) for i in indices]
+        if not chosen:
+            raise VideoError(f"{self.name}: no frame is asked for; name at least one, 0 to {self.num_frames - 1}")
 
         def pick(num_frames: int) -> list[int]:
             outside = [i for i in chosen if not 0 <= i < num_frames]

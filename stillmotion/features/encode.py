@@ -24,7 +24,7 @@ from stillmotion.data.transforms import Augment
 from stillmotion.errors import DiskError, StillmotionError
 from stillmotion.features.store import FeatureSpec, FeatureStore
 from stillmotion.files import Digests
-from stillmotion.models.features import Features, Reads
+from stillmotion.models.features import FRAMES, Features, Reads
 from stillmotion.progress import duration, progress_bar
 
 
@@ -58,11 +58,17 @@ class Plan:
     seconds: float
     free: int
     folder: Path
+    again: int = 0
+    """Views of which the cache has other outputs than those that are read."""
+    lacking: tuple[str, ...] = ()
+    """What it lacks of them."""
 
     def __str__(self) -> str:
         if not self.views:
             return f"all {self.cached} views are in the feature cache {self.folder}"
         known = f", {self.cached} are cached already" if self.cached else ""
+        if self.again:
+            known += f" ({self.again} of them anew: the cache holds them without {', '.join(self.lacking)})"
         return (
             f"encoding {self.views} views{known}: {_size(self.bytes)} in {self.folder} "
             f"({_size(self.free)} free), about {duration(self.seconds)}"
@@ -75,6 +81,10 @@ class Encoder:
     def __init__(self, weights: Weights, spec: FeatureSpec, reads: Reads, device: torch.device):
         self.spec, self.backbone, self.device = spec, weights.backbone, device
         self.outputs = reads.names(weights.backbone.layers)
+        if f"out.{weights.backbone.layers - 1}" in self.outputs and "frames" in weights.backbone.offers:
+            reads |= FRAMES  # a thousandth of the tokens, for a probe that comes later; the last block runs anyway
+        self.gives = reads.names(weights.backbone.layers)
+        """What is stored of a view that is encoded: `outputs`, without which it is, and what costs almost nothing."""
         with init_empty_weights(include_buffers=False):  # buffers may be computed when a tower is built: rotary tables
             tower = weights.backbone.visual(reads)
         # Assigned, not copied; what the tower has no place for is what these outputs do not need.
@@ -84,7 +94,7 @@ class Encoder:
     @property
     def bytes_per_view(self) -> int:
         """Size of one view: 14 MB for four blocks of ViT-B/16 at 8 frames with affinities, 8 kB for frames alone."""
-        return 2 * sum(prod(self.backbone.shape(name, self.spec.num_frames)) for name in self.outputs)
+        return 2 * sum(prod(self.backbone.shape(name, self.spec.num_frames)) for name in self.gives)
 
     def measure(self) -> float:
         """Seconds that one view takes, measured."""
@@ -107,6 +117,8 @@ def plan(views: Sequence[View], encoder: Encoder, store: FeatureStore, processes
     """
     items = [item for view in views for item in view.items()]
     missing = sum(bool(store.lacking(item, encoder.outputs)) for item in items)
+    lacked = [store.lacking(item, encoder.outputs) for item in items if store.holds(item)]
+    lacking = tuple(dict.fromkeys(name for names in lacked for name in names))
     size = missing * encoder.bytes_per_view
     existing = next(p for p in (store.folder, *store.folder.parents) if p.exists())
     free = shutil.disk_usage(existing).free
@@ -116,7 +128,8 @@ def plan(views: Sequence[View], encoder: Encoder, store: FeatureStore, processes
             f"the features of {missing} views take {_size(size)}, {existing} has {_size(free)} free; free some space, "
             "choose another disk with --cache, or use fewer views or frames"
         )
-    return Plan(missing, len(items) - missing, size, seconds, free, store.folder)
+    again = sum(map(bool, lacked))
+    return Plan(missing, len(items) - missing, size, seconds, free, store.folder, again, lacking)
 
 
 def encode(
@@ -150,8 +163,8 @@ def encode(
 
 def _encode_view(view: View, videos: Tensor, encoder: Encoder, store: FeatureStore) -> None:
     for item, video in zip(view.items(), videos, strict=True):
-        if lacking := store.lacking(item, encoder.outputs):
-            features = encoder.encode(video[None])
+        if store.lacking(item, encoder.outputs):
+            features, lacking = encoder.encode(video[None]), store.lacking(item, encoder.gives)
             try:
                 store.add(item, {name: features[name][0] for name in lacking})
             except StillmotionError as error:

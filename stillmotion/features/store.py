@@ -5,9 +5,10 @@
     ROOT/KEY/shard-*.json          which items and outputs the shard holds, and a checksum of every tensor
 
 An item is one view of one file, named by the file's content, so a moved or renamed file is found again and a changed
-one is not mistaken for the old. It holds the outputs that were asked for, no others; a method that reads more adds what
-is lacking, clip by clip. Shards are written whole, then their index: an interrupted run loses at most the shard in
-hand, and several processes may add to one cache, because none of them writes into a file of another.
+one is not mistaken for the old. It holds the outputs that were asked for, and beside tokens of the last block the few
+numbers of `frames`; a method that reads more adds what is lacking, clip by clip. Shards are written whole, then their
+index: an interrupted run loses at most the shard in hand, and several processes may add to one cache, because none of
+them writes into a file of another.
 """
 
 import json
@@ -90,6 +91,10 @@ class FeatureStore:
         """Those of some outputs that an item does not have yet."""
         held = {name for part in self._places.get(item, ()) for name in part.outputs}
         return tuple(name for name in outputs if name not in held)
+
+    def holds(self, item: str) -> bool:
+        """Whether there is any output of an item."""
+        return item in self._places
 
     def refresh(self) -> None:
         """Read the indices that are new, as other processes may have added to the cache."""

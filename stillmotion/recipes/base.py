@@ -94,8 +94,9 @@ class Place:
     cache: Path | None = None
     """Folder of the feature cache; None: the user's cache folder."""
     start_from: Path | None = None
-    """A trained model.safetensors to start from in place of --backbone: its CLIP, and all else of the same name. Not
-    the way to resume: an interrupted run goes on by itself."""
+    """A model.safetensors of a run, or of `convert`, to start from in place of --backbone: its CLIP; of the same method
+    also what else has the same name and shape, the last layer for the same classes in the same order alone. Not the way
+    to resume: an interrupted run goes on by itself."""
     explain: bool = False
     """Print what trains, at what rate, and what is frozen, before training starts."""
     order_test: bool = False

@@ -43,7 +43,8 @@ class Train:
     seed: int = 0
     """Decides initialization, order, dropout and augmentation."""
     workers: int | None = None
-    """Processes that decode; None: 0 on a CPU, 8 with a GPU."""
+    """Processes that decode, or read the feature cache; None: 0 on a CPU, 8 with a GPU; of models that train together
+    none reads the cache, for this one keeps it in memory."""
     eval_every: int = 1
     """Epochs between evaluations on the validation clips; 0: only at the end."""
     keep: Literal["last", "best"] = "last"
@@ -71,5 +72,6 @@ class Train:
             raise StillmotionError("eval-every is 0, and --keep best and --patience look at evaluations; pass 1")
         if self.warmup >= self.epochs:
             raise StillmotionError(
-                f"warmup takes {self.warmup} of {self.epochs} epochs; it must be shorter than the run"
+                f"warmup takes {self.warmup:g} of {self.epochs} epochs; it must be shorter than the run: pass another "
+                "--warmup, or more --epochs"
             )

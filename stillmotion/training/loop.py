@@ -1,13 +1,16 @@
 """The one training loop: it brings batches to learners, keeps the time, stops and resumes at any step."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeAlias
+
+from torch.utils.data import Dataset
 
 from stillmotion.data.bad import BadVideos
 from stillmotion.data.dataset import Batch
-from stillmotion.data.loader import batches, data_workers
+from stillmotion.data.loader import batches, data_workers, shared_workers
 from stillmotion.errors import DataError
 from stillmotion.progress import duration, progress_bar, say
 from stillmotion.training.best import Best
@@ -17,6 +20,8 @@ from stillmotion.training.signals import stop_signals
 
 Evaluate = Callable[[int], dict[str, float]]
 Callback = Callable[[dict[str, float]], None]
+_Part: TypeAlias = tuple[Any, tuple[Any, ...]]
+"""What a batch holds: the content of its data set, and the keys of its clips."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -202,22 +207,56 @@ def _alone(trainer: Trainer, turns: Sequence[tuple[int, int]]) -> Iterator[Batch
 
 
 def _shared(trainers: Sequence[Trainer], turns: Sequence[tuple[int, int]]) -> Iterator[Batch]:
-    """Batches of all learners, read by this process; the parts of a step are made once for all that read the same.
+    """Batches of all learners; the parts of a step are made once for all that read the same.
 
-    Those of a learner that is over by the time of its turn are left out, as its turn is.
+    Those of a learner that is over by the time of its turn are left out, as its turn is. This process reads, and keeps
+    what it read in memory, unless workers were asked for, which read ahead.
     """
-    held: dict[Any, Batch] = {}
+
+    def wanted(i: int, step: int) -> list[_Part]:
+        content = getattr(trainers[i].dataset, "content", id(trainers[i].dataset))
+        return [(content, tuple(keys)) for keys in trainers[i].plan.micro_batches(step)]
+
+    def ask() -> Iterator[list[tuple[int, Any]]]:
+        """What is to be read, in the order of training, as the loader asks for it."""
+        for i, step in turns:
+            if not trainers[i].over:
+                parts = wanted(i, step)
+                for part in dict.fromkeys(part for part in parts if part not in last):
+                    asked.append(part)
+                    yield [(i, key) for key in part[1]]
+                last[:] = parts
+
+    asked, last, held = deque[_Part](), list[_Part](), dict[_Part, Batch]()
+    together, device = _Together([t.dataset for t in trainers]), trainers[0].accelerator.device.type
+    workers = max(shared_workers(t.config.workers) for t in trainers)
+    how: dict[str, Any] = {"batch_sampler": ask(), "collate_fn": together.collate}
+    loader = batches(together, workers, pin=device == "cuda" and workers > 0, **how)
     for i, step in turns:
-        trainer = trainers[i]
-        if trainer.over:
+        if trainers[i].over:
             continue
-        content = getattr(trainer.dataset, "content", id(trainer.dataset))
-        wanted = [(content, tuple(keys)) for keys in trainer.plan.micro_batches(step)]
-        held = {key: batch for key, batch in held.items() if key in wanted}
-        for name, keys in wanted:
-            if (name, keys) not in held:
-                held[name, keys] = trainer.dataset.collate([trainer.dataset[key] for key in keys])
-            yield held[name, keys]
+        parts = wanted(i, step)
+        for part in parts:
+            while part not in held:  # what is met on the way was for a learner that is over by now
+                batch = next(loader)
+                held[asked.popleft()] = batch
+        # What was asked for last is not asked for again at the next turn.
+        held = {part: batch for part, batch in held.items() if part in parts or part in last}
+        yield from (held[part] for part in parts)
+
+
+class _Together(Dataset[Any]):
+    """Clips of several data sets, indexed by (data set, key)."""
+
+    def __init__(self, datasets: Sequence[Any]):
+        self.datasets = datasets
+
+    def __getitem__(self, key: tuple[int, Any]) -> tuple[int, Any]:
+        return key[0], self.datasets[key[0]][key[1]]
+
+    def collate(self, samples: Sequence[tuple[int, Any]]) -> Batch:
+        batch: Batch = self.datasets[samples[0][0]].collate([sample for _, sample in samples])
+        return batch
 
 
 class _Clock:

@@ -86,6 +86,8 @@ def snapshot(repository: str) -> Path:
     except (OSError, ValueError):  # nothing of it is cached, or the name can be none of the hub's
         pass
     mend = "pass a local folder that save_pretrained wrote"
+    if repository.startswith((".", "/", "~")) or repository.count("/") > 1:  # no name of the hub's
+        raise WeightsError(f"there is no folder {repository}; {mend}")
     with _refused(f"there is no folder {repository} here, and it cannot be had from the hub", mend):
         _reach(repository, "config.json", repository)
         folder = Path(snapshot_download(repository, allow_patterns=["*.json", "*.safetensors"]))

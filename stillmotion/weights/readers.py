@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -126,4 +127,11 @@ def _walk(content: Mapping[str, Any], path: Path) -> Iterator[tuple[str, Tensor]
 def _siblings(path: Path) -> str:
     if not path.parent.is_dir():
         return f": there is no folder {path.parent}"
-    return did_you_mean(path.name, [p.name for p in list(path.parent.iterdir())[:200]])
+    return did_you_mean(path.name, weight_names(path.parent))
+
+
+def weight_names(folder: Path) -> list[str]:
+    """Names in a folder that weights may have: files by their ends, and folders that hold such files."""
+    beside = list(islice(folder.iterdir(), 200))
+    ends = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar")
+    return [p.name for p in beside if p.suffix.lower() in ends or (p / "config.json").is_file()]

@@ -102,11 +102,11 @@ def test_equals_open_clip(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["ViT-B-16-SigLIP", "EVA02-B-16", "PE-Core-B-16"])
 def test_another_image_size(name: str, tmp_path: Path) -> None:
     theirs, folder = make(name, tmp_path)
-    weights = load_backbone(str(folder), image_size=(112, 168))
+    weights = load_backbone(str(folder), image_size=(112, 224))
     tower = weights.backbone.visual(LinearProbe().reads()).eval()
     tower.load_state_dict({k: weights.state[f"visual.{k}"] for k in tower.state_dict()})
-    theirs.visual.set_input_size((112, 168))
-    x = torch.randn(2, 3, 112, 168)
+    theirs.visual.set_input_size((112, 224))
+    x = torch.randn(2, 3, 112, 224)
     with torch.no_grad():
         assert (tower(x[None])["frames"][0] - theirs.encode_image(x)).abs().max() <= 1e-5
 

@@ -94,7 +94,11 @@ def test_another_image_size(tmp_path: Path) -> None:
     with torch.no_grad():
         expected = bigger(video, skip_predictor=True).last_hidden_state.unflatten(1, (2, 36)).mean(2)
         assert (ours(video)["frames"] - expected).abs().max() <= 1e-5
-    for size, message in (((32, 48), "reads squares"), (36, "no multiple of patch_size 8"), (4, "smaller than one")):
+    for size, message in (
+        ((32, 48), "reads squares"),
+        (36, "no multiple of this backbone's 8-pixel patches; use 32 or 40"),
+        (4, "use 8"),
+    ):
         with pytest.raises(WeightsError, match=message):
             load_backbone(f"vjepa2:{folder}", image_size=size)
 

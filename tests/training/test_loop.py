@@ -274,7 +274,7 @@ def test_weights_that_are_not_finite_are_refused(folder_of_videos: Path, tiny_cl
         ({"lr": 0.0}, "lr is 0.0; it must be above 0"),
         ({"batch_size": 0}, "batch-size is 0"),
         ({"micro_batch": 0}, "micro-batch is 0"),
-        ({"warmup": 2.0}, "warmup takes 2.0 of 2 epochs"),
+        ({"warmup": 2.0}, "warmup takes 2 of 2 epochs; it must be shorter than the run: pass another --warmup"),
         ({"label_smoothing": 1.0}, "label-smoothing is 1.0"),
         ({"weight_decay": -1.0}, "weight-decay is -1.0"),
     ],

@@ -7,11 +7,13 @@ import signal
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.utils.data import Dataset
 
 from stillmotion import experiment
 from stillmotion.cli import main
@@ -24,6 +26,7 @@ from stillmotion.methods import EVL, AttentiveProbe, ChangeProbe, LinearProbe, V
 from stillmotion.recipes.base import Place, Recipe
 from stillmotion.sweep import sweep
 from stillmotion.training import loop
+from stillmotion.training.batches import BatchPlan
 from stillmotion.training.best import Best
 from stillmotion.training.config import Train
 
@@ -241,10 +244,14 @@ def test_a_setting_that_diverges_is_named_and_the_others_are_trained(
 
 
 def test_clips_are_read_here_and_once_also_where_workers_would_read_them(
-    tiny_clip: Path, folder_of_videos: Path, tmp_path: Path, reads: Counter[tuple[str, str]]
-) -> None:
+    tiny_clip: Path, folder_of_videos: Path, tmp_path: Path, reads: Counter[tuple[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """As for one run with a GPU that does not say how many."""
+    monkeypatch.setattr(experiment, "data_workers", lambda *_: 1)
+    monkeypatch.setattr(loop, "data_workers", lambda *_: 1)
     made = jobs(tiny_clip, folder_of_videos, tmp_path / "r")[:2]
-    no_look = [replace(job.recipe.train, workers=1, eval_every=0, epochs=2) for job in made]
+    no_look = [replace(job.recipe.train, eval_every=0, epochs=2) for job in made]
     made = [replace(job, recipe=replace(job.recipe, train=train)) for job, train in zip(made, no_look)]
     fit_together(made, make_caches(made[0].recipe, made[0].place))
     assert reads and set(reads.values()) == {1}
@@ -296,3 +303,47 @@ def test_wrong_sweeps_are_one_line(
         main(["sweep", "linear_probe", *words, *(rest[:4] if "--out" in words else rest)])
     captured = capsys.readouterr().err
     assert stop.value.code == 2 and said in captured.splitlines()[-1]
+
+
+def test_workers_that_are_asked_for_read_for_all_and_change_no_bit(
+    alone: dict[str, dict[str, torch.Tensor]], reads: Counter[tuple[str, str]], tiny_clip: Path,
+    folder_of_videos: Path, tmp_path: Path,
+) -> None:  # fmt: skip
+    reads.clear()
+    made = jobs(tiny_clip, folder_of_videos, tmp_path / "together")
+    made = [replace(job, recipe=replace(job.recipe, train=replace(job.recipe.train, workers=2))) for job in made]
+    fit_together(made, make_caches(made[0].recipe, made[0].place))
+    assert same(alone, trained(tmp_path / "together"))
+    assert not reads, "every tensor was read by a worker"
+
+
+class Numbers(Dataset[int]):
+    collate = staticmethod(tuple)
+
+    def __init__(self, start: int):
+        self.start = start
+
+    def __getitem__(self, key: tuple[int, int]) -> int:
+        return self.start + 10 * key[0] + key[1]
+
+
+@pytest.mark.parametrize("workers", [None, 2])
+@pytest.mark.parametrize("end", [0, 1, 2, 3, 5, 8])
+def test_batches_of_a_learner_that_is_over_are_passed_by(workers: int | None, end: int) -> None:
+    """Three learners share a data set, one has its own; the first is over behind a turn, read ahead or not."""
+
+    def trainer(start: int, size: int, micro: int | None = None) -> Any:
+        plan = BatchPlan(6, size, micro, 2, seed=0)
+        return SimpleNamespace(over=False, dataset=data[start], plan=plan, config=replace(TRAIN, workers=workers),
+                               accelerator=SimpleNamespace(device=torch.device("cpu")))  # fmt: skip
+
+    data = {start: Numbers(start) for start in (0, 1000)}
+    trainers = [trainer(0, 2), trainer(0, 4, 2), trainer(1000, 3), trainer(0, 2)]
+    turns = loop._turns(trainers)
+    batches = loop._shared(trainers, turns)
+    for number, (i, step) in enumerate(turns):
+        trainers[0].over = number >= end
+        if not trainers[i].over:
+            for keys in trainers[i].plan.micro_batches(step):
+                assert next(batches) == tuple(trainers[i].dataset[key] for key in keys)
+    assert next(batches, None) is None
