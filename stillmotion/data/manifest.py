@@ -156,6 +156,8 @@ def split(manifest: Manifest, fraction: float, seed: int, group: str | None = No
         fraction: part of each class that goes to validation, in (0, 1); at least one clip.
         group: regular expression searched in each path; clips whose first group (or match) is equal stay together.
     """
+    if not 0 < fraction < 1:
+        raise DataError(f"validation fraction {fraction} is not between 0 and 1; try 0.2")
     rng = np.random.RandomState(seed)
     key = group_key(manifest, group)
     held = _hold_out(manifest, key, fraction, rng)
