@@ -12,11 +12,12 @@ from stillmotion.errors import StillmotionError, at_least, did_you_mean, printab
 from stillmotion.progress import say
 
 if TYPE_CHECKING:
-    from stillmotion.datasets.building import Prepared
+    from stillmotion.data.entries import Listing
 
 ACTIONS = {
     "prepare": "a manifest of a known data set or any folder: stillmotion data prepare ucf101 --root UCF -o ucf.jsonl",
 }
+ACTIONS["split"] = "few-shot, base and novel classes, train, val and test: stillmotion data split ucf.jsonl -o s.jsonl"
 Out = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
 
 
@@ -49,6 +50,42 @@ class Prepare:
         at_least(1, self, "official")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Split a manifest, folder or list by a seed; where several are asked for: fractions, then halves, then shots."""
+
+    source: tyro.conf.Positional[Path]
+    """A manifest of `data prepare`, a folder with one folder per class, or a list file."""
+    out: Out
+    """The new manifest: .jsonl or .parquet; of --base-novel two, NAME.base.jsonl and NAME.novel.jsonl."""
+    root: Path | None = None
+    """Folder that relative paths start from; None: as the manifest says, or the list file's own."""
+    fractions: tuple[float, ...] = ()
+    """Parts of train, val and test (.8 .1 .1); clips of one source stay together."""
+    group: str | None = None
+    """Regular expression whose first group in a path names a clip's source; None: the manifest's sources."""
+    shots: int | None = None
+    """Training clips of each class to keep."""
+    nested: bool = False
+    """The clips of fewer shots are among those of more, with the same seed."""
+    base_novel: bool = False
+    """Halve the classes: the frequent half of the training clips is base; of equal ones the later in their order."""
+    base_lists: tuple[Path, ...] = ()
+    """Published lists of the base classes' clips, or of their names, in place of counting."""
+    novel_lists: tuple[Path, ...] = ()
+    """The same of the novel classes."""
+    seed: int = 0
+    """The same seed gives the same split, whatever the order of the input."""
+
+    def __post_init__(self) -> None:
+        if not (self.fractions or self.shots is not None or self.base_novel or self.base_lists or self.novel_lists):
+            raise StillmotionError("no split is asked for; pass --fractions .8 .1 .1, --shots 4 or --base-novel")
+        if self.group is not None and not self.fractions:
+            raise StillmotionError("--group is for --fractions, which are not given; pass --fractions .8 .1 .1")
+        if self.nested and self.shots is None:
+            raise StillmotionError("--nested is for --shots, which are not given; pass --shots 4")
+
+
 def run(words: Sequence[str]) -> None:
     """Run one of the actions."""
     if not words or words[0] in ("-h", "--help"):
@@ -59,7 +96,7 @@ def run(words: Sequence[str]) -> None:
         raise SystemExit(0 if words else 2)
     if words[0] not in ACTIONS:
         raise StillmotionError(f"there is no action {words[0]!r} of `data`{did_you_mean(words[0], ACTIONS)}")
-    {"prepare": _prepare}[words[0]](words[1:])
+    {"prepare": _prepare, "split": _split}[words[0]](words[1:])
 
 
 def _prepare(words: Sequence[str]) -> None:
@@ -79,7 +116,7 @@ def _prepare(words: Sequence[str]) -> None:
         workers=options.workers,
     )
     written = found.write(options.out)
-    _show(found)
+    _show(found.listing)
     if found.unreadable:
         say(f"{len(found.unreadable)} files cannot be opened, the first: {found.unreadable[0][1]}")
     if found.missing:
@@ -90,11 +127,35 @@ def _prepare(words: Sequence[str]) -> None:
     print("\n".join(printable(path) for path in written))
 
 
-def _show(found: "Prepared") -> None:
+def _split(words: Sequence[str]) -> None:
+    options: Split = parse(Split, words, "stillmotion data split")
+    from stillmotion.data.entries import check_form
+    from stillmotion.datasets.building import open_source
+    from stillmotion.datasets.splitting import base_novel, few_shot, fractions
+
+    check_form(options.out)
+    listing = open_source(options.source, options.root)
+    if options.fractions:
+        listing = fractions(listing, options.fractions, seed=options.seed, group=options.group)
+    halves = {"": listing}
+    if options.base_novel or options.base_lists or options.novel_lists:
+        base, novel = base_novel(listing, base=options.base_lists, novel=options.novel_lists)
+        halves = {".base": base, ".novel": novel}
+    if options.shots is not None:
+        first, *_ = halves  # nothing is trained on novel classes
+        halves[first] = few_shot(halves[first], options.shots, seed=options.seed, nested=options.nested)
+    for end, half in halves.items():
+        path = options.out.with_name(f"{options.out.stem}{end}{options.out.suffix}")
+        half.write(path)
+        _show(half)
+        print(printable(path))
+
+
+def _show(listing: "Listing") -> None:
     from stillmotion.cli.table import show
     from stillmotion.progress import duration
 
-    entries, rows = found.listing.entries, []
+    entries, rows = listing.entries, []
     for split in dict.fromkeys(["train", "val", "test", *(e.split for e in entries)]):
         part = [e for e in entries if e.split == split]
         if part:

@@ -160,7 +160,7 @@ def split(manifest: Manifest, fraction: float, seed: int, group: str | None = No
         raise DataError(f"validation fraction {fraction} is not between 0 and 1; try 0.2")
     rng = np.random.RandomState(seed)
     key = group_key(manifest, group)
-    held = _hold_out(manifest, key, fraction, rng)
+    held = hold_out(manifest, key, fraction, rng)
     train = [i for i, clip in enumerate(manifest.clips) if key(clip) not in held]
     val = [i for i, clip in enumerate(manifest.clips) if key(clip) in held]
     halves = manifest.subset(train), manifest.subset(val)
@@ -249,8 +249,8 @@ def group_key(manifest: Manifest, group: str | None) -> Callable[[Clip], str]:
     return key
 
 
-def _hold_out(manifest: Manifest, key: Callable[[Clip], str], fraction: float, rng: np.random.RandomState) -> set[str]:
-    """Choose whole groups, at random, until every class has its part in validation."""
+def hold_out(manifest: Manifest, key: Callable[[Clip], str], fraction: float, rng: np.random.RandomState) -> set[str]:
+    """Keys of whole groups, chosen at random until every class has its part, a fraction in (0, 1), held out."""
     groups: dict[str, Counter[int]] = defaultdict(Counter)
     for clip in manifest.clips:
         groups[key(clip)][clip.label] += 1

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from stillmotion.data.entries import Entry, Header, Listing, check_form
+from stillmotion.data.entries import Entry, Header, Listing, check_form, inside, is_listing, read_listing
 from stillmotion.data.loader import batches
-from stillmotion.data.manifest import Clip, Manifest, clean_name, group_key, read_label_map
+from stillmotion.data.manifest import Clip, Manifest, clean_name, group_key, read_label_map, read_manifest
 from stillmotion.data.video import announced
 from stillmotion.datasets.base import Annotated, Annotations, DataSet, Tree
 from stillmotion.datasets.catalog import find
+from stillmotion.datasets.folder import FOLDER
 from stillmotion.datasets.lists import labeled, read_list, split_lists
 from stillmotion.errors import DataError, VideoError
 from stillmotion.files import atomic_write
@@ -114,6 +115,27 @@ def prepare(
     return Prepared(listing, tuple(missing), unreadable, named.unlabeled, data_set.get)
 
 
+def open_source(source: PathLike, root: PathLike | None = None) -> Listing:
+    """A manifest file, or a folder or list file as a manifest, without sizes; `root` is where relative paths start.
+    Raises `DataError`: nothing there, or faults in it.
+    """
+    source = Path(source)
+    if is_listing(source):
+        return read_listing(source, None if root is None else Path(root))
+    if source.is_dir():
+        named = FOLDER.read(Tree.of(source), "1")
+        entries = tuple(Entry(clip.name, clip.label, clip.split) for clip in named.clips)
+        return Listing(Header(classes=named.classes, prompts=named.prompts), entries, source)
+    base = Path(root) if root is not None else source.parent
+    manifest = read_manifest(source, root=base)
+    paths = (clip.path.relative_to(base).as_posix() if clip.path.is_relative_to(base) else str(clip.path)
+             for clip in manifest.clips)  # fmt: skip
+    listed = tuple(Entry(inside(p, str(source)), manifest.classes[c.label]) for p, c in zip(paths, manifest.clips))
+    _once(listed)
+    prompts = tuple(map(clean_name, manifest.classes))
+    return Listing(Header(classes=manifest.classes, prompts=prompts), listed, base)
+
+
 def _from_lists(
     data_set: DataSet,
     tree: Tree,
@@ -150,9 +172,7 @@ def _once(entries: Sequence[Entry]) -> None:
     for entry in entries:
         first = seen.setdefault(entry.path, entry)
         if first is not entry:
-            raise DataError(
-                f"{entry.path} is the only file for two clips of the lists; name their folders in the lists"
-            )
+            raise DataError(f"{entry.path} stands for two clips of the list; give each clip once, with its folder")
 
 
 def _grouped(entries: list[Entry], group: str | None) -> list[Entry]:
