@@ -20,12 +20,14 @@ COMMANDS = {
     "encode": "fill the feature cache of a recipe, without training: stillmotion encode evl --data my_videos",
     "convert": "read or write a published checkpoint: stillmotion convert k400.pth --method xclip -o xclip.safetensors",
     "count": "parameters and arithmetic of a method, tower by tower: stillmotion count evl --num-frames 16",
+    "results": "numbers of the literature: stillmotion results --data UCF101 --setting zero-shot",
     "list": "list methods, recipes and where CLIP weights come from",
     "demo": "render the embedded data set, train and compare, write a report",
 }
 
 STOPPED = "stopped; the same command goes on from here"
-MODULES = {"list": "catalog"}  # a module `list` would hide the built-in one
+# A module `list` would hide the built-in one, and `results.py` is the files that `predict` and `embed` write.
+MODULES = {"list": "catalog", "results": "published"}
 
 HELP = """usage: stillmotion COMMAND [options]
 
