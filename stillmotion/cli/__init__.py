@@ -16,6 +16,7 @@ COMMANDS = {
     "explain": "show where a model looks: stillmotion explain runs/evl/model.safetensors surf.mp4 -o page.html",
     "eval": "score a model on labeled videos: stillmotion eval runs/evl/model.safetensors --data test_videos",
     "report": "what a run got wrong, or several side by side, as a page: stillmotion report runs/evl",
+    "compare": "what tells two runs apart, and whether by luck: stillmotion compare runs/a runs/b",
     "ensemble": "average the scores of several models: stillmotion ensemble runs/a runs/b",
     "encode": "fill the feature cache of a recipe, without training: stillmotion encode evl --data my_videos",
     "convert": "read or write a published checkpoint: stillmotion convert k400.pth --method xclip -o xclip.safetensors",
