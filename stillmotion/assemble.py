@@ -102,6 +102,12 @@ def identity(
     return found | {"backbone": [weights.fingerprint(t)[:16] for t in towers]}
 
 
+def backbone_hashes(recipe: Recipe[Any], weights: Weights) -> dict[str, str]:
+    """SHA-256 of the towers that a run started from, and that its method reads."""
+    towers: tuple[Tower, ...] = TOWERS if recipe.method.needs_text else TOWERS[:1]
+    return {f"backbone.{tower.rstrip('.')}": weights.fingerprint(tower) for tower in towers}
+
+
 def build(
     recipe: Recipe[Any], weights: Weights, classes: Names, names: Names | None = None, place: Place = HERE
 ) -> VideoCLIP:

@@ -9,18 +9,19 @@ from typing import Any
 
 from torch import nn
 
-from stillmotion.assemble import card, identity, make_learner
+from stillmotion.assemble import backbone_hashes, card, identity, make_learner
 from stillmotion.checkpoint import save_model
 from stillmotion.data.bad import BadVideos
 from stillmotion.data.loader import data_workers, shared_workers
 from stillmotion.data.manifest import Manifest
 from stillmotion.data.source import Data, load_data
 from stillmotion.errors import StillmotionError
+from stillmotion.eval.card import Made, number_card
 from stillmotion.eval.order import OrderTest
 from stillmotion.eval.report import Report, Scores, read_predictions, write_predictions
-from stillmotion.files import Digests, write_json
+from stillmotion.files import Digests, sha256, write_json
 from stillmotion.held_out import evaluate, evaluate_in_all_orders, numbers
-from stillmotion.origin import write_origin
+from stillmotion.origin import origin, write_origin
 from stillmotion.progress import say
 from stillmotion.recipes.base import HERE, Place, Recipe, declared, plain
 from stillmotion.source import (
@@ -225,7 +226,13 @@ class _Run:
                 described = card(self.recipe, self.weights, model, names, report, self.config, runtime, epoch)
                 save_model(folder.model, model.state_dict(), described)
             more = {"trained_parameters": trained, "seconds": seconds, "epoch": epoch}
-            write_json(folder.results, report.to_dict() | more)
+            content = report.to_dict() | more
+            if self.job.save:
+                hashes = backbone_hashes(self.recipe, self.weights) | {"model": sha256(folder.model)}
+                seeds, group = {"train": self.recipe.train.seed}, None if self.job.data.val else self.job.data.group
+                made = Made(self.config, seeds, {"train": train, "test": val}, hashes, origin())
+                content["card"] = number_card(scores, report, made, group)
+            write_json(folder.results, content)
             folder.finish()
         self.accelerator.wait_for_everyone()
         if self.bad.found:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import av
 import torch
 
 from stillmotion.files import write_json
@@ -23,6 +24,7 @@ def origin() -> Json:
         "versions": {
             "stillmotion": __version__,
             "torch": torch.__version__,
+            "av": av.__version__,
             "python": platform.python_version(),
         },
         "machine": machine(),

@@ -43,6 +43,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "api": BASE | {"data", "models", "training", "eval", "methods", "recipes", "classifier", "experiment", "auto"},
     "libraries": BASE | {"data", "weights", "models", "backbones", "classifier"},
     "count": BASE | {"models", "backbones", "training", "methods"},
+    "compare": BASE | {"eval", "report", "training"},
+    "published": BASE | {"backbones", "count", "methods"},
     "source": BASE | {"data", "models", "backbones", "features", "recipes", "checkpoint"},
     "assemble": BASE
     | {"data", "methods", "models", "backbones", "training", "eval", "recipes", "source", "checkpoint", "start"},

@@ -5,6 +5,7 @@ import shlex
 import sys
 from pathlib import Path
 
+import av
 import pytest
 import torch
 
@@ -32,6 +33,7 @@ def test_the_file(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "origin.json").read_text())
     assert found["versions"]["stillmotion"] == __version__
     assert found["versions"]["torch"] == torch.__version__
+    assert found["versions"]["av"] == av.__version__
     assert found["versions"]["python"] == sys.version.split()[0]
     assert found["machine"]["cores"] >= 1
     assert found["machine"]["cpu"]

@@ -16,18 +16,21 @@ COMMANDS = {
     "explain": "show where a model looks: stillmotion explain runs/evl/model.safetensors surf.mp4 -o page.html",
     "eval": "score a model on labeled videos: stillmotion eval runs/evl/model.safetensors --data test_videos",
     "report": "what a run got wrong, or several side by side, as a page: stillmotion report runs/evl",
+    "compare": "what tells two runs apart, and whether by luck: stillmotion compare runs/a runs/b",
     "ensemble": "average the scores of several models: stillmotion ensemble runs/a runs/b",
     "encode": "fill the feature cache of a recipe, without training: stillmotion encode evl --data my_videos",
     "convert": "read or write a published checkpoint: stillmotion convert k400.pth --method xclip -o xclip.safetensors",
     "count": "parameters and arithmetic of a method, tower by tower: stillmotion count evl --num-frames 16",
     "data": "manifests of known data sets or any folder, audits, splits: stillmotion data prepare ucf101 --help",
+    "results": "numbers of the literature: stillmotion results --data UCF101 --setting zero-shot",
     "list": "list methods, recipes and where CLIP weights come from",
     "demo": "render the embedded data set, train and compare, write a report",
 }
 
 GO_ON = ("train", "sweep", "encode", "embed", "demo")
 """Commands that go on where they were stopped, as do those that are given --out for their results."""
-MODULES = {"list": "catalog"}  # a module `list` would hide the built-in one
+# A module `list` would hide the built-in one, and `results.py` is the files that `predict` and `embed` write.
+MODULES = {"list": "catalog", "results": "published"}
 
 HELP = """usage: stillmotion COMMAND [options]
 

@@ -56,11 +56,12 @@ def run(words: Sequence[str]) -> None:
     options: Eval = parse(Eval, words, "stillmotion eval")
     from stillmotion.data.bad import BadVideos
     from stillmotion.data.source import Data, load_test_data
+    from stillmotion.eval.card import Made, number_card
     from stillmotion.eval.evaluate import score_orders
     from stillmotion.eval.order import FULL
     from stillmotion.eval.report import Report, write_predictions
     from stillmotion.files import write_json
-    from stillmotion.origin import write_origin
+    from stillmotion.origin import origin, write_origin
     from stillmotion.run_report import write_run_report
 
     data = Data(data=options.data, root=options.root, split=options.split, max_bad=options.max_bad)
@@ -86,12 +87,24 @@ def run(words: Sequence[str]) -> None:
         print(report)  # before anything that a full disk could stop
         if report.order is not None:
             print(f"order: {report.order}")
-        write_json(out / "eval.json", report.to_dict() | {"config": {k: str(v) for k, v in asdict(options).items()}})
+        config = {k: str(v) for k, v in asdict(options).items()}
+        made = Made(config, {}, {"test": manifest}, _hashes(options, model), origin())
+        card = number_card(scores, report, made)
+        write_json(out / "eval.json", report.to_dict() | {"config": config, "card": card})
         write_predictions(out / "eval_predictions.jsonl", scores, [c.path for c in manifest.clips], model.classes)
         write_origin(out / "eval_origin.json")
         print(out / "eval.json")
         if options.report and (page := write_run_report(out, model, evaluation=True)):
             print(page)
+
+
+def _hashes(options: Eval, model: "Classifier") -> dict[str, str]:
+    """SHA-256 of the model's file, where it is one, and of all tensors that ran."""
+    from stillmotion.eval.card import tensors_hash
+    from stillmotion.files import sha256
+
+    file = {} if options.by_name() else {"model": sha256(Path(options.model))}
+    return file | {"tensors": tensors_hash(model.model)}
 
 
 def _dataset(options: Eval, model: "Classifier", videos: "VideoDataset") -> tuple[Any, tuple[str, ...]]:

@@ -6,8 +6,11 @@ from pathlib import Path
 from stillmotion.run_report import write_run_report
 
 
-def show(header: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -> None:
-    """Print a table; the first `words` columns are words, the others numbers."""
+def show(header: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1, wide: bool = False) -> None:
+    """Print a table; the first `words` columns are words, the others numbers.
+
+    A `wide` one takes the width of the terminal, and one line a row where there is none.
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -16,7 +19,10 @@ def show(header: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -
         table.add_column(name, justify="left" if i < words else "right")
     for row in rows:
         table.add_row(*row)
-    Console(width=110).print(table)
+    console = Console() if wide else Console(width=110)
+    if wide and not console.is_terminal:
+        console.width = 240
+    console.print(table)
 
 
 def show_model(model: Path, report: bool = False) -> None:

@@ -63,6 +63,14 @@ def align(members: Sequence[Predictions]) -> tuple[list[Predictions], tuple[BadV
     return aligned, tuple(bad.values())
 
 
+def common(members: Sequence[Predictions]) -> list[Predictions]:
+    """The members with only the videos that all of them scored. Raises `DataError`: there is none."""
+    shared = set.intersection(*({_key(path) for path in member.paths} for member in members))
+    if not shared:
+        raise DataError(f"{members[0].name} and {members[1].name} have no video in common; evaluate both on the same")
+    return [_pick(m, [_key(path) for path in m.paths if _key(path) in shared]) for m in members]
+
+
 def _refuse(found: Sequence[str], mend: str) -> None:
     """Say the first of what was found, and how many there are."""
     if found:

@@ -1,8 +1,10 @@
 """How sure a number is: an interval for an accuracy, and for the difference of two models on the same videos.
 
-All of it treats videos as independent draws. Clips of one recording are not, so the truth is less sure than this says.
+All of it treats videos as independent draws. Clips of one recording are not, so the truth is less sure than this says;
+`eval/bootstrap.py` draws whole recordings, where they are known.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
@@ -31,6 +33,12 @@ class Paired:
     videos: int
     only_first: int
     only_second: int
+
+    @classmethod
+    def of(cls, first: Sequence[bool], second: Sequence[bool]) -> "Paired":
+        """From what each gets right of the same videos in the same order."""
+        both = list(zip(first, second, strict=True))
+        return cls(len(both), sum(a and not b for a, b in both), sum(b and not a for a, b in both))
 
     @property
     def difference(self) -> float:
