@@ -59,6 +59,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"data", "models", "training", "eval", "recipes", "source", "checkpoint", "average", "experiment", "candidates"},
     "auto": BASE | {"data", "training", "eval", "recipes", "experiment", "candidates", "search"},
     "origin": BASE,
+    "bench": BASE
+    | {
+        *("data", "datasets", "training", "eval", "methods", "recipes", "source", "origin"),
+        *("assemble", "experiment", "auto", "classifier"),
+    },
     "report": BASE | {"data", "eval", "explain", "classifier"},
     "run_report": BASE | {"classifier", "report"},
     "demo": BASE | {"actors", "auto", "classifier", "data", "eval", "experiment", "origin", "recipes", "report"},

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from stillmotion.auto import Auto
@@ -46,13 +47,20 @@ class Contender:
 
     name: str
     recipe: Recipe[Any] | Auto
-    start_from: str | None = None
+    start_from: Path | None = None
+    given: tuple[str, ...] = ()
+    """Names of the recipe's fields that were given, which no preset changes."""
 
     def seeded(self, seed: int) -> "Contender":
         """The same with another seed."""
         if isinstance(self.recipe, Auto):
             return replace(self, recipe=replace(self.recipe, seed=seed))
         return replace(self, recipe=replace(self.recipe, train=replace(self.recipe.train, seed=seed)))
+
+    @property
+    def reads_names(self) -> bool:
+        """Whether it compares videos with class names, so that it can be tested on others."""
+        return isinstance(self.recipe, Recipe) and self.recipe.method.needs_text
 
     @property
     def trains(self) -> bool:
@@ -70,6 +78,10 @@ class Unit:
     contender: Contender
     train: Listing | None
     tests: Mapping[Cell, Listing]
+    names: tuple[str, ...]
+    """Names of all classes of the data set, of which a listing may have some."""
+    left_out: int = 1
+    """The last test clips that make no whole batch of so many are left out."""
 
 
 def two_parts(listing: Listing, split: str | None, fraction: float, group: str | None, source: Any) -> Listing:

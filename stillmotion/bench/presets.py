@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from stillmotion.methods import A5, EVL, ActionCLIP, ViFiCLIP, XCLIP, ZeroShot
+from stillmotion.methods import A5, EVL, XCLIP, ActionCLIP, ViFiCLIP, ZeroShot
 from stillmotion.recipes.base import Recipe
 
 Preset = Literal["release", "strict"]
@@ -34,24 +34,27 @@ RELEASE: dict[type, dict[str, Any]] = {
     ActionCLIP: {"statistics": "weights", "flip": 0.5},
     A5: {"statistics": "bgr"},
 }
-"""Fields of a recipe as each release has them (ViFi-CLIP, X-CLIP and EVL: code and configurations; A5: its features)."""
+"""Fields of a recipe as each release has them (ViFi-CLIP, X-CLIP and EVL: code and settings; A5: features)."""
 SHORT_SIDE = (ViFiCLIP, XCLIP, ZeroShot, ActionCLIP)
 """Methods whose release scales the short side to 256 for crops of 224."""
 DROP_LAST = {ViFiCLIP: 2, XCLIP: 2, ZeroShot: 2}
 """Batch of the release's test loader, which drops the last one where it is not full."""
 
 
-def preset(recipe: Recipe[Any], name: Preset, classes: Sequence[str], size: int) -> Recipe[Any]:
-    """A recipe with the switches of a preset; `size` is the side of its input in pixels."""
-    kind = type(recipe.method)
+def preset(
+    recipe: Recipe[Any], name: Preset, classes: Sequence[str], size: int, given: Sequence[str] = ()
+) -> Recipe[Any]:
+    """A recipe with the switches of a preset but those that were `given`; `size` is its input's side in pixels."""
+    kind, switches = type(recipe.method), dict[str, Any]()
     if name == "strict":
-        flip = 0.0 if sided(classes) else recipe.flip
-        return replace(recipe, statistics="weights", resize="weights", short_side=None, flip=flip)
-    short = round(size * 8 / 7) if kind in SHORT_SIDE else recipe.short_side
-    switches = dict(RELEASE.get(kind, {}))
-    if recipe.augment == "none":
-        switches.pop("flip", None)  # of training clips that are read as test clips are
-    return replace(recipe, short_side=short, **switches)
+        switches |= {"statistics": "weights", "resize": "weights", "short_side": None}
+        switches |= {"flip": 0.0} if sided(classes) else {}
+    else:
+        switches |= RELEASE.get(kind, {})
+        switches |= {"short_side": round(size * 8 / 7)} if kind in SHORT_SIDE else {}
+        if recipe.method.frozen and not recipe.cached_views:
+            switches.pop("flip", None)  # of training clips that are read as test clips are
+    return replace(recipe, **{field: value for field, value in switches.items() if field not in given})
 
 
 def drop_last(recipe: Any, name: Preset | None) -> int:

@@ -16,9 +16,12 @@ BASE, NOVEL = "base", "novel"
 
 def supervised(contenders: Sequence[Contender], clips: Listing, seeds: Sequence[int]) -> Iterator[Unit]:
     """Train on all training clips, test on all test clips."""
+    names = clips.header.classes
     for seed in seeds:
         for one in contenders:
-            yield Unit(contender=one.seeded(seed), train=clips, tests={Cell(method=one.name, seed=seed): clips})
+            yield Unit(
+                contender=one.seeded(seed), train=clips, tests={Cell(method=one.name, seed=seed): clips}, names=names
+            )
 
 
 def few_shots(
@@ -32,7 +35,7 @@ def few_shots(
             few = few_shot(clips, K, seed=seed, nested=nested)
             for one in contenders:
                 cell = Cell(method=one.name, shots=K, seed=seed)
-                yield Unit(contender=one.seeded(seed), train=few, tests={cell: few})
+                yield Unit(contender=one.seeded(seed), train=few, tests={cell: few}, names=clips.header.classes)
 
 
 def base_to_novel(
@@ -44,17 +47,19 @@ def base_to_novel(
         few = few_shot(base, shots, seed=seed)
         for one in contenders:
             cells = {part: Cell(method=one.name, shots=shots, seed=seed, part=part) for part in (BASE, NOVEL)}
-            yield Unit(contender=one.seeded(seed), train=few, tests={cells[BASE]: few, cells[NOVEL]: novel})
+            tests = {cells[BASE]: few, cells[NOVEL]: novel}
+            yield Unit(contender=one.seeded(seed), train=few, tests=tests, names=clips.header.classes)
 
 
 def zero_shot(
     contenders: Sequence[Contender], train: Listing | None, tests: Mapping[str, Listing], seeds: Sequence[int]
 ) -> Iterator[Unit]:
     """Train on one set, or not at all; test on others, each within its own class names."""
+    names = tuple(dict.fromkeys(name for clips in tests.values() for name in clips.header.classes))
     for seed in seeds:
         for one in contenders:
             cells = {Cell(method=one.name, seed=seed, split=name): clips for name, clips in tests.items()}
-            yield Unit(contender=one.seeded(seed), train=train, tests=cells)
+            yield Unit(contender=one.seeded(seed), train=train, tests=cells, names=names)
 
 
 def halves_of(clips: Listing, base: Sequence[str], novel: Sequence[str]) -> tuple[Listing, Listing]:

@@ -6,21 +6,26 @@ from typing import Any
 
 from stillmotion.bench.cells import Cell
 from stillmotion.bench.protocols import BASE, NOVEL, set_of
+from stillmotion.eval.intervals import Interval
+from stillmotion.eval.report import Report
 
 Json = dict[str, Any]
 
 
-def row(cell: Cell, numbers: Json, seconds: float, megabytes: float) -> Json:
-    """One row: accuracies in [0, 1] with a 95 % interval of top-1, videos scored and skipped, what it cost."""
+def row(cell: Cell, report: Report, interval: Interval, seconds: float, megabytes: float) -> Json:
+    """One row: accuracies in [0, 1] with a 95 % interval of top-1, videos scored and skipped, what it cost.
+
+    `seconds` are of the optimizer steps of a model that was trained beside these clips, else of scoring them.
+    """
     return {
         "method": cell.method,
         "cell": cell.keys(),
-        "top1": numbers["top1"],
-        "top5": numbers["top5"],
-        "mean_class": numbers["mean_class"],
-        "interval": list(numbers["interval"]),
-        "videos": numbers["videos"],
-        "skipped": numbers["skipped"],
+        "top1": report.top1,
+        "top5": report.top5,
+        "mean_class": report.mean_class,
+        "interval": list(interval),
+        "videos": report.scored,
+        "skipped": len(report.bad),
         "seconds": seconds,
         "peak_memory_mb": megabytes,
     }

@@ -11,6 +11,7 @@ from stillmotion.errors import StillmotionError, did_you_mean, one_line
 COMMANDS = {
     "train": "train a recipe on labeled videos: stillmotion train evl --data my_videos",
     "sweep": "train many settings of a recipe at once: stillmotion sweep evl --data my_videos --lr 1e-4 1e-3",
+    "bench": "methods side by side by a protocol: stillmotion bench few-shot linear_probe evl --data my_videos",
     "predict": "classify videos: stillmotion predict runs/evl/model.safetensors surf.mp4",
     "embed": "one vector per video: stillmotion embed runs/evl/model.safetensors my_videos --out embeddings.npz",
     "explain": "show where a model looks: stillmotion explain runs/evl/model.safetensors surf.mp4 -o page.html",

@@ -29,6 +29,22 @@ def parse(kind: Any, words: Sequence[str], prog: str, default: Any = None) -> An
         raise StillmotionError(f"{_one_line(errors.getvalue(), words)}; see {prog} --help") from None
 
 
+def split_options(words: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Options and their values, in order. Raises `StillmotionError`: one is given twice, or words before all."""
+    found: list[tuple[str, list[str]]] = []
+    for word in words:
+        if word.startswith("--"):
+            option, equals, value = word.partition("=")
+            if option in dict(found):
+                raise StillmotionError(f"{option} is given twice; give all of its values once")
+            found.append((option, [value] if equals else []))
+        elif found:
+            found[-1][1].append(word)
+        else:
+            raise StillmotionError(f"{word!r} stands before the options; name one recipe")
+    return found
+
+
 def _one_line(box: str, words: Sequence[str]) -> str:
     """The message of an error box, its first part, and the first option that another part suggests."""
     text = re.sub(r"(?m)^[│|] ?| *[│|]$", "", box)

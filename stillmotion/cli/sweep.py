@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+from stillmotion.cli.parse import split_options
 from stillmotion.cli.table import show, show_model
 from stillmotion.cli.train import read_options
 from stillmotion.data.source import Data
@@ -39,7 +40,7 @@ def _settings(words: Sequence[str]) -> tuple[list[tuple[dict[str, str], Recipe[A
     listed = {name for name, hint in types.items() if "tuple" in str(hint)}  # they take several values at once
     fixed: list[str] = [words[0]]
     axes: dict[str, list[str]] = {}
-    for option, values in _options(words[1:]):
+    for option, values in split_options(words[1:]):
         name = option.removeprefix("--").replace("-", "_")
         if len(values) < 2 or name in listed:
             fixed += [option, *values]
@@ -57,18 +58,3 @@ def _settings(words: Sequence[str]) -> tuple[list[tuple[dict[str, str], Recipe[A
     if len(settings) < 2 or parsed is None:
         raise StillmotionError("there is one setting; give several values: stillmotion sweep evl --lr 1e-4 4e-4 1e-3")
     return settings, parsed[1], parsed[2]
-
-
-def _options(words: Sequence[str]) -> list[tuple[str, list[str]]]:
-    found: list[tuple[str, list[str]]] = []
-    for word in words:
-        if word.startswith("--"):
-            option, equals, value = word.partition("=")
-            if option in dict(found):
-                raise StillmotionError(f"{option} is given twice; give all of its values once")
-            found.append((option, [value] if equals else []))
-        elif found:
-            found[-1][1].append(word)
-        else:
-            raise StillmotionError(f"{word!r} stands before the options; name one recipe")
-    return found

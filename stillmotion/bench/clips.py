@@ -1,0 +1,71 @@
+"""The clips of a benchmark's cells: read back, cut, compared by content, and told apart by their sources."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from stillmotion.bench.cells import TEST
+from stillmotion.data.entries import Listing
+from stillmotion.data.manifest import Manifest, find_duplicates, group_key, read_manifest
+from stillmotion.data.source import Data
+from stillmotion.data.text_features import read_text_features
+from stillmotion.errors import DataError, StillmotionError
+from stillmotion.eval.report import Scores
+from stillmotion.files import Digests, atomic_write
+from stillmotion.progress import say
+
+
+def test_clips(data: Data) -> Manifest:
+    """The clips to test on, of a manifest that the benchmark wrote."""
+    return read_manifest(data.data, part=TEST)
+
+
+def without_last(listing: Listing, batch: int) -> Listing:
+    """The clips but the last ones to test on that make no whole batch, which are named."""
+    tests = [e for e in listing.entries if e.split == TEST]
+    lost = tests[len(tests) - len(tests) % batch :]
+    for entry in lost:
+        say(f"drop-last {batch}: {entry.path} is not scored")
+    gone = {e.path for e in lost}
+    return replace(listing, entries=tuple(e for e in listing.entries if e.split != TEST or e.path not in gone))
+
+
+def overlap(train: Manifest, test: Manifest, digests: Digests, allowed: bool) -> None:
+    """Refuse test clips that are training clips too, by their content, or say how many there are where that is allowed.
+    Raises `DataError`: there are some.
+    """
+    trained = {id(clip) for clip in train.clips}
+    pairs = [(a, b) for a, b in find_duplicates([test, train], digests) if (id(a) in trained) != (id(b) in trained)]
+    if not pairs:
+        return
+    words = f"{len(pairs)} of {len(test)} test clips are training clips too ({pairs[0][0].path} is {pairs[0][1].path})"
+    if not allowed:
+        raise DataError(f"{words}; give lists that do not overlap, or pass --allow-overlap to score them all the same")
+    say(f"{words}; they are scored, as --allow-overlap says")
+
+
+def rows_of(file: Path, names: Sequence[str], wanted: Sequence[str], width: int, path: Path) -> None:
+    """Write those of the class embeddings (names, width) of a `.npy` file that belong to some of the names.
+    Raises `StillmotionError`: no such file, or with another number of rows.
+    """
+    place = {name: i for i, name in enumerate(names)}
+    rows = read_text_features(file, len(names), width).numpy()[[place[name] for name in wanted]]
+    with atomic_write(path) as temporary, temporary.open("wb") as out:
+        np.save(out, rows)
+
+
+def sources_of(scores: Scores, clips: Manifest, listing: Listing, group: str | None) -> list[str] | None:
+    """What each scored clip was cut from: by a regular expression, else as the manifest says; None: nobody knows.
+    Raises `StillmotionError`: the expression does not fit every path.
+    """
+    if group is not None:
+        key = group_key(clips, group)
+        return [key(clips.clips[i]) for i in scores.indices.tolist()]
+    tests = [e for e in listing.entries if e.split == TEST]
+    if len(tests) != len(clips):
+        raise StillmotionError(f"{len(clips)} clips were read where the manifest has {len(tests)}")
+    if any(e.source is None for e in tests):
+        return None
+    return [str(tests[i].source) for i in scores.indices.tolist()]
