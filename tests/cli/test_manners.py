@@ -26,7 +26,7 @@ MISSING = {
     "video as data": (["train", "linear_probe", "--backbone", "CLIP", "--data", "VIDEO"], "is a video; --data takes"),
     "video as model": (["predict", "VIDEO", "VIDEO"], "is a video, where a model belongs"),
     "pth as start": (["train", "linear_probe", "--data", "x", "--start-from", "PTH"], "stillmotion convert "),
-    "image size": (["encode", "linear_probe", "--data", "x", "--backbone", "CLIP", "--image-size", "35"], "use 32"),
+    "size": (["train", "linear_probe", "--data", "x", "--backbone", "CLIP", "--image-size", "35"], "use 32 or 40"),
     "transformers": (["train", "evl", "--data", "x", "--backbone", "transformers:/nope"], "is no backbone"),
     "no folder": (["predict", "transformers:/nope", "VIDEO"], "there is no folder /nope; pass a local folder"),
 }  # fmt: skip

@@ -156,7 +156,7 @@ def test_the_command(tiny_clip: Path, video: Path, tmp_path: Path, capsys: pytes
     ("words", "message"),
     [
         (["-o", "page.pdf"], "--out is page.pdf; its ending must be one of .html, .gif, .webp, .png"),
-        ([], "required"),
+        ([], "missing"),
         (["-o", "page.html", "--class", "dogs"], "there is no class 'dogs'; did you mean 'a dog'?"),
     ],
 )
