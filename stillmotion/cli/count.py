@@ -59,7 +59,7 @@ def run(words: Sequence[str]) -> None:
     if measured(words):
         from stillmotion.cli.count_many import run_many
 
-        run_many(words)
+        run_many(words, defaults)
         return
     if name.startswith("-"):
         raise StillmotionError("name a method or a recipe before the options: stillmotion count evl --num-frames 16")

@@ -1,11 +1,10 @@
 """`stillmotion count METHOD... --throughput`: the efficiency table, every method counted and measured alike."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from stillmotion.cli.count import defaults
 from stillmotion.cli.parse import parse
 from stillmotion.errors import StillmotionError, at_least
 from stillmotion.libraries.classifier import is_foreign
@@ -38,8 +37,8 @@ class CountMany:
         at_least(1, self, "num_frames", "batch", "repeats", "classes")
 
 
-def run_many(words: Sequence[str]) -> None:
-    """Count, measure and print."""
+def run_many(words: Sequence[str], defaults: Callable[[str], Any]) -> None:
+    """Count, measure and print; `defaults` gives what a name counts (`cli.count.defaults`)."""
     end = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
     names, prog = words[:end], f"stillmotion count {' '.join(words[:end])}"
     options: CountMany = parse(CountMany, words[end:], prog)
