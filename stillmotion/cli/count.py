@@ -54,10 +54,16 @@ def run(words: Sequence[str]) -> None:
         raise StillmotionError("METHOD is missing: stillmotion count evl; see stillmotion count --help")
     if words[0] in ("-h", "--help"):
         names = ", ".join(dict.fromkeys([*METHODS, *RECIPES]))
-        print(f"usage: stillmotion count METHOD [options]\n\nMETHOD is a recipe or a method: {names}\n\n"
+        print("usage: stillmotion count METHOD [options]\n"
+              f"       stillmotion count METHOD... [--throughput]\n\nMETHOD is a recipe or a method: {names}\n\n"
               "stillmotion count METHOD --help shows its options.")  # fmt: skip
         raise SystemExit(0)
     name, *rest = words
+    if measured(words):
+        from stillmotion.cli.count_many import run_many
+
+        run_many(words, defaults)
+        return
     if name.startswith("-"):
         raise StillmotionError("name a method or a recipe before the options: stillmotion count evl --num-frames 16")
     if is_foreign(name):
@@ -76,6 +82,13 @@ def run(words: Sequence[str]) -> None:
         print(json.dumps(_plain(name, options, counts)))
     else:
         _print(name, options, clip, counts)
+
+
+def measured(words: Sequence[str]) -> bool:
+    """Whether several methods are named, or speed is asked for: one table then, `cli/count_many.py`."""
+    return not words[0].startswith("-") and (
+        (len(words) > 1 and not words[1].startswith("-")) or "--throughput" in words
+    )
 
 
 def _run_foreign(name: str, words: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from stillmotion.cli import COMMANDS, main
+from stillmotion.files import sha256
 from tests.videos import write_video
 
 
@@ -37,8 +38,8 @@ def test_help_imports_no_pytorch() -> None:
 def test_the_commands_are_these() -> None:
     """A new command is a decision, not an accident."""
     assert list(COMMANDS) == [
-        "train", "sweep", "predict", "embed", "explain", "eval", "report", "ensemble", "encode", "convert", "count",
-        "list", "demo",
+        "train", "sweep", "predict", "embed", "explain", "eval", "report", "compare", "ensemble", "encode", "convert",
+        "count", "results", "list", "demo",
     ]  # fmt: skip
 
 
@@ -115,6 +116,14 @@ def test_train_predict_and_eval(
     saved = json.loads((tmp_path / "eval.json").read_text())
     assert (saved["scored"], saved["videos"]) == (12, 12)
     assert saved["top1_interval"][0] <= saved["top1"] <= saved["top1_interval"][1]
+    card = saved["card"]
+    assert card["videos"] == {"total": 12, "scored": 12, "skipped": []}
+    assert set(card["weights"]) == {"model", "tensors"}
+    trained = json.loads((model.parent / "results.json").read_text())["card"]
+    assert trained["weights"]["model"] == card["weights"]["model"] == sha256(model)
+    assert "backbone.visual" in trained["weights"]
+    assert set(trained["manifests"]) == {"train", "test"}
+    assert trained["seeds"]["train"] == trained["switches"]["recipe"]["train"]["seed"]
     assert [sum(saved["support"]), len(saved["precision"]), len(saved["recall"])] == [12, 2, 2]
     assert out.splitlines()[-1] == str(tmp_path / "eval_report.html")
     page = (tmp_path / "eval_report.html").read_text(encoding="utf-8")
