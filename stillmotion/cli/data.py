@@ -63,8 +63,8 @@ class Audit:
     """Folder that relative paths start from; None: as the manifest says, or the list file's own."""
     against: tuple[Path, ...] = ()
     """Other manifests, to find classes, sources and clips that both have (Kinetics-400 beside zero-shot lists)."""
-    near: float = 4.0
-    """Bits of 64 that the perceptual hashes of two clips' frames may differ in, on average, for near copies."""
+    near: float = 0.08
+    """Part of the bits that perceptual hashes of two clips' frames may differ in, on average, for near copies."""
     workers: int = 0
     """Processes that decode."""
     strict: bool = False

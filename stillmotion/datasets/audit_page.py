@@ -58,7 +58,7 @@ def _pairs(pairs: Sequence[Pair]) -> Table:
         (
             f"{pair.first} ({pair.labels[0]}, {pair.splits[0] or 'no split'})",
             f"{pair.second} ({pair.labels[1]}, {pair.splits[1] or 'no split'})",
-            "same content" if pair.exact else f"{pair.distance:g} of 64 bits differ",
+            "same content" if pair.exact else f"{100 * pair.distance:.1f} % of bits differ",
         )
         for pair in sorted(pairs, key=lambda p: (not p.exact, p.distance, p.first))
     ]

@@ -13,7 +13,7 @@ from stillmotion.datasets.building import open_source
 from stillmotion.datasets.copies import which_copy
 from stillmotion.datasets.findings import HELD_OUT, Against, Audit, Pair
 from stillmotion.datasets.looking import Seen, look_at_all, needs_packages
-from stillmotion.datasets.nearness import near_pairs
+from stillmotion.datasets.nearness import NEAR, near_pairs
 from stillmotion.errors import StillmotionError
 from stillmotion.files import Digests, write_json
 
@@ -27,7 +27,7 @@ def audit(
     *,
     root: str | os.PathLike[str] | None = None,
     against: Sequence[str | os.PathLike[str]] = (),
-    near: float = 4.0,
+    near: float = NEAR,
     workers: int = 0,
 ) -> Audit:
     """Look at every clip of a data set and write `audit.json` and `audit.html` into a folder.
@@ -40,11 +40,11 @@ def audit(
         out: the folder for the results.
         root: folder that relative paths start from; None: as the manifest says.
         against: other manifests, to find classes, sources and clips that both have.
-        near: bits of 64 that frames of two clips may differ in, on average, for near copies; 0 to 16.
+        near: part of the bits that hashes of two clips' frames may differ in, on average, for near copies; 0 to 0.25.
         workers: processes that decode.
     """
-    if not 0 <= near <= 16:
-        raise StillmotionError(f"near is {near}; it must be at least 0 and at most 16 bits of 64")
+    if not 0 <= near <= 0.25:
+        raise StillmotionError(f"near is {near}; it must be in [0, 0.25], a part of the bits of a hash")
     needs_packages()
     from stillmotion.datasets.audit_page import write_audit_page
 
@@ -101,7 +101,7 @@ def _equal(first: Entry, second: Entry, listing: Listing, digests: Digests, dist
 
 def _pair(first: Entry, second: Entry, distance: float, exact: bool) -> Pair:
     splits, labels = (first.split, second.split), (first.label, second.label)
-    return Pair(first.path, second.path, exact, round(distance, 2), splits, labels)
+    return Pair(first.path, second.path, exact, round(distance, 4), splits, labels)
 
 
 def _both_sides(entries: Iterable[Entry]) -> dict[str, tuple[str, ...]]:

@@ -14,7 +14,7 @@ HELD_OUT = ("val", "test")
 
 @dataclass(frozen=True)
 class Pair:
-    """Two clips, of one content (`distance` 0 and `exact`) or nearly so (bits of 64 that differ), and their splits."""
+    """Two clips, of one content (`distance` 0 and `exact`) or nearly so (part of bits apart), and their splits."""
 
     first: str
     second: str

@@ -10,6 +10,7 @@ from typing import Any
 
 from stillmotion.data.loader import batches
 from stillmotion.data.video import announced, open_video
+from stillmotion.datasets.nearness import SIDE
 from stillmotion.errors import StillmotionError, VideoError, missing, one_line
 from stillmotion.files import append_line
 from stillmotion.progress import progress_bar, say
@@ -28,7 +29,7 @@ THUMB = 96
 class Seen:
     """What was found of a clip; `facts` are its size and time of change, by which a later audit knows it again.
 
-    fault: missing, empty, unreadable or cut short, or "" for a clip that is well, and `why`; hashes: 64 bits of each
+    fault: missing, empty, unreadable or cut short, or "" for a clip that is well, and `why`; hashes: 256 bits of each
     of its frames as hexadecimal digits, "" for a flat one; thumb: a JPEG in base64, of the clips that a page shows.
     """
 
@@ -134,7 +135,7 @@ def _hashes(frames: Any) -> tuple[tuple[str, ...], list[Any]]:
     from PIL import Image
 
     images = [Image.fromarray(frame) for frame in frames]
-    return tuple("" if f.std() < FLAT else str(imagehash.phash(i)) for f, i in zip(frames, images)), images
+    return tuple("" if f.std() < FLAT else str(imagehash.phash(i, SIDE)) for f, i in zip(frames, images)), images
 
 
 def _thumb(image: Any) -> str:

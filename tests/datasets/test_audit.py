@@ -83,7 +83,7 @@ def test_what_was_planted_is_found(tmp_path: Path, capsys: pytest.CaptureFixture
         ("sit/empty.mp4", "empty"), ("sit/text.mp4", "unreadable"), ("sit/gone.mp4", "missing")]  # fmt: skip
     exact, near = found.pairs
     assert {exact.first, exact.second} == {"sit/train0.mp4", "sit/copy.mp4"} and exact.exact and exact.leaks
-    assert {near.first, near.second} == {"stand/train0.mp4", "stand/again.mp4"} and 0 <= near.distance <= 4
+    assert {near.first, near.second} == {"stand/train0.mp4", "stand/again.mp4"} and 0 < near.distance <= 0.08
     assert found.sources == {"stand0": ("test", "train")}
     capsys.readouterr()
     main(["data", "audit", str(manifest), "-o", str(out)])
@@ -170,21 +170,21 @@ def test_near_pairs_are_those_that_all_pairs_would_give() -> None:
     import random
 
     rng = random.Random(0)
-    base = [[rng.getrandbits(64) for _ in range(5)] for _ in range(30)]
+    base = [[rng.getrandbits(256) for _ in range(5)] for _ in range(30)]
 
     def flip(row: list[int], bits: int) -> list[str]:
-        return [f"{h ^ sum(1 << b for b in rng.sample(range(64), bits)):016x}" for h in row]
+        return [f"{h ^ sum(1 << b for b in rng.sample(range(256), bits)):064x}" for h in row]
 
-    hashes = [[f"{h:016x}" for h in row] for row in base] + [flip(row, 3) for row in base[:10]]
-    hashes += [flip(row, 6) for row in base[10:20]]
-    found = near_pairs(hashes, 4)
-    assert found == [(i, 30 + i, 3.0) for i in range(10)]
-    assert len(near_pairs(hashes, 6)) == 20
+    hashes = [[f"{h:064x}" for h in row] for row in base] + [flip(row, 12) for row in base[:10]]
+    hashes += [flip(row, 24) for row in base[10:20]]
+    found = near_pairs(hashes, 0.08)
+    assert found == [(i, 30 + i, 12 / 256) for i in range(10)]
+    assert len(near_pairs(hashes, 0.1)) == 20
     flat = [["", "", "", *row[3:]] for row in hashes]
-    assert near_pairs(flat, 4) == [], "two frames say too little"
-    assert near_pairs([], 4) == near_pairs([[""]], 4) == []
+    assert near_pairs(flat, 0.08) == [], "two frames say too little"
+    assert near_pairs([], 0.08) == near_pairs([[""]], 0.08) == []
 
 
 def test_values(tmp_path: Path) -> None:
-    with pytest.raises(StillmotionError, match="near is 20"):
-        audit(sound(tmp_path), tmp_path / "a", near=20)
+    with pytest.raises(StillmotionError, match=r"near is 0\.5"):
+        audit(sound(tmp_path), tmp_path / "a", near=0.5)
