@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stillmotion.datasets.findings import Audit, Pair, length
+from stillmotion.progress import duration
 from stillmotion.report.page import Bar, Cell, Table, write_page
 
 FEW = 20
@@ -29,7 +30,7 @@ def write_audit_page(path: Path, audit: Audit) -> None:
         title=f"Audit of {audit.dataset}",
         clips=len(audit.seen),
         classes=len(classes),
-        hours=f"{seconds / 3600:,.1f}" if seconds >= 360 else f"{seconds / 3600:.3f}",
+        video_length=duration(seconds),
         problems=Table(("found", "how many"), [(name, f"{n:,}") for name, n in audit.problems.items()]),
         copy=audit.copy,
         faults=Table(("clip", "fault", "why"), faults, open_rows=FEW),
