@@ -113,7 +113,8 @@ def let_go(lock: FileLock) -> None:
 def append_line(path: Path, text: str) -> None:
     """Add a line to a text file, made where it is not there. Raises `DiskError`: no room, or no right to write."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8", newline="\n") as file:
             file.write(text + "\n")
     except OSError as error:

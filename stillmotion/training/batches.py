@@ -71,6 +71,6 @@ class BatchPlan:
             yield from self.micro_batches(step)
 
 
-@lru_cache(maxsize=4)  # a loader that reads ahead may be an epoch further than the loop
+@lru_cache(maxsize=64)  # of models that train together; a loader that reads ahead may be an epoch further than the loop
 def _order(seed: int, epoch: int, clips: int) -> NDArray[np.int64]:
     return np.random.RandomState(item_seed(seed, epoch)).permutation(clips)

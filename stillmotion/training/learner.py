@@ -67,7 +67,10 @@ class Learner:
         """
         parts = len(self.plan.micro_batches(step))
         seed = step_seed(self.config.seed, step, self.plan.rank * parts + part)
-        torch.manual_seed(seed)
+        if self.accelerator.device.type == "cpu":
+            torch.default_generator.manual_seed(seed)  # the same draws; `torch.manual_seed` notes its caller for a GPU
+        else:
+            torch.manual_seed(seed)
         self.wrapped.train()
         for module in self._still:
             module.eval()
