@@ -142,10 +142,11 @@ def _prepare(words: Sequence[str]) -> None:
     written = found.write(options.out)
     _show(found.listing)
     if found.unreadable:
-        say(f"{len(found.unreadable)} files cannot be opened, the first: {found.unreadable[0][1]}")
+        count = len(found.unreadable)
+        say(f"{count} file{'s' * (count > 1)} cannot be opened, the first: {found.unreadable[0][1]}")
     if found.missing:
         total = len(found.missing) + len(found.listing.entries)
-        say(f"{len(found.missing)} of {total} clips are missing, the first: {found.missing[0]}; {found.get}")
+        say(f"{len(found.missing):,} of {total:,} clips are missing, the first: {found.missing[0]}; {found.get}")
     if found.unlabeled:
         say(f"{found.unlabeled} clips of test sets have no published label and are left out")
     print("\n".join(printable(path) for path in written))

@@ -132,7 +132,7 @@ def text_of(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {path} ({error}); fetch that annotation file again") from error
+        raise DataError(f"cannot read {path} ({error}); name a UTF-8 text file, or fetch it again") from error
 
 
 def count_classes(names: Sequence[str], expected: int, title: str, place: object) -> None:

@@ -87,6 +87,8 @@ def prepare(
         workers: processes that open files.
     """
     data_set = find(name)
+    if labels is not None and not lists:
+        raise DataError(f"labels {labels} are for lists, which are not given; pass --lists, or leave --labels out")
     tree = Tree.of(Path(root), None if annotations is None else Path(annotations))
     if lists:
         named = _from_lists(data_set, tree, lists, labels, str(official), annotations is not None)

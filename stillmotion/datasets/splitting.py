@@ -3,6 +3,7 @@
 Each is a function of the seed and of the clips' paths and labels, not of their order or of where they lie.
 """
 
+import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -177,7 +178,8 @@ def _listed(listing: Listing, lists: Iterable[str | Path]) -> set[str]:
         videos.setdefault(stem_of(path), []).append(path)
     tree, found = Tree(listing.root, videos, ()), set()
     for file in map(Path, lists):
-        names = [clean_name(line.rpartition(",")[2]) for _, line in lines_of(file)]
+        lines = [line for _, line in lines_of(file) if line.lower() != "id,name"]
+        names = [clean_name(re.sub(r"^\d+,", "", line)) for line in lines]
         if names and all(name in words for name in names):
             found |= {words[name] for name in names}
             continue

@@ -38,7 +38,7 @@ def test_the_commands_are_these() -> None:
     """A new command is a decision, not an accident."""
     assert list(COMMANDS) == [
         "train", "sweep", "predict", "embed", "explain", "eval", "report", "ensemble", "encode", "convert", "count",
-        "list", "demo",
+        "data", "list", "demo",
     ]  # fmt: skip
 
 
