@@ -32,12 +32,14 @@ def few_shot(listing: Listing, shots: int, *, seed: int = 0, nested: bool = Fals
     """
     if shots < 1:
         raise StillmotionError(f"shots is {shots}; it must be at least 1")
-    train = [e for e in listing.entries if e.split == "train"]
-    if not train:
+    train: dict[str, list[Entry]] = {label: [] for label in listing.header.classes}
+    for entry in listing.entries:
+        if entry.split == "train":
+            train[entry.label].append(entry)
+    if not any(train.values()):
         raise DataError("no clip is in split 'train', of which shots are taken; make one: --fractions 0.8 0.1 0.1")
     kept: set[str] = set()
-    for label in listing.header.classes:
-        clips = [e for e in train if e.label == label]
+    for label, clips in train.items():
         if len(clips) < shots:
             raise DataError(
                 f"class {label!r} has {len(clips)} training clips, fewer than {shots} shots; lower --shots, or leave "
