@@ -21,11 +21,12 @@ COMMANDS = {
     "convert": "read or write a published checkpoint: stillmotion convert k400.pth --method xclip -o xclip.safetensors",
     "count": "parameters and arithmetic of a method, tower by tower: stillmotion count evl --num-frames 16",
     "list": "list methods, recipes and where CLIP weights come from",
+    "pretrain-tiny": "make a tiny CLIP from rendered stills and captions: stillmotion pretrain-tiny -o my_tiny.safetensors",
     "demo": "render the embedded data set, train and compare, write a report",
 }
 
 STOPPED = "stopped; the same command goes on from here"
-MODULES = {"list": "catalog"}  # a module `list` would hide the built-in one
+MODULES = {"list": "catalog", "pretrain-tiny": "pretrain_tiny"}  # a module `list` would hide the built-in one
 
 HELP = """usage: stillmotion COMMAND [options]
 
