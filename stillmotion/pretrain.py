@@ -214,7 +214,7 @@ class _Run:
         self.optimizer.step()
         with torch.no_grad():
             self.model.logit_scale.clamp_(0, math.log(LARGEST_SCALE))
-        return float(loss)
+        return loss.item()
 
     def _save(self) -> None:
         state = {"step": self.step + 1, "losses": self.losses, "settings": self.settings}
