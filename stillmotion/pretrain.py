@@ -1,4 +1,4 @@
-"""Pretrain a tiny CLIP on rendered stills and captions: the two towers, and the symmetric loss, of Radford et al. (2021).
+"""Pretrain a tiny CLIP on rendered stills and captions: the two towers, and the loss, of Radford et al. (2021).
 
 Every step renders its own stills (`actors/`), so no still is seen twice and a step is a function of the seed and its
 number alone: a stopped run goes on to the same bits, at the same number of threads.
@@ -33,11 +33,12 @@ from stillmotion.files import write_torch
 from stillmotion.models.layers import Block
 from stillmotion.models.tokenizer import tokenize
 from stillmotion.progress import duration, progress_bar, say
-from stillmotion.training.schedule import warmup_cosine
 from stillmotion.training.signals import stop_signals
 
 LARGEST_SCALE = 100.0
 SAVE_SECONDS = 60.0
+FALL = 0.2
+"""Part of the steps in which the rate falls; until then a run does not depend on how long it will be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +48,13 @@ class Pretrain:
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """The .safetensors file to write; FILE.state beside it is what a stopped run goes on from."""
     steps: int = 2000
-    """Optimizer steps."""
+    """Optimizer steps; may still be changed for a stopped run, until the last fifth of them began."""
     batch: int = 128
     """Stills, each with a caption, of a step."""
     captions: int = 2
     """Captions of each still, compared one after the other: a text costs a tenth of a still."""
     lr: float = 8e-4
-    """Largest learning rate (AdamW, a cosine down to zero)."""
+    """Learning rate (AdamW); it falls to zero over the last fifth of the steps."""
     warmup: int = 100
     """Steps of its linear rise."""
     weight_decay: float = 0.05
@@ -91,7 +92,7 @@ class Words:
 
 
 class Stills:
-    """Batches of training by the number of their step: uint8 stills (B, SIZE, SIZE, 3), then a caption of each, N times."""
+    """Batches by the number of their step: uint8 stills (B, SIZE, SIZE, 3), then a caption of each, N times."""
 
     def __init__(self, seed: int, batch: int, captions: int = 1):
         self.seed, self.batch, self.captions = seed, batch, captions
@@ -100,7 +101,9 @@ class Stills:
         rng = np.random.RandomState(item_seed(self.seed, step))
         scenes = [random_scene(rng) for _ in range(self.batch)]
         stills = [draw_still(scene, rng, ACTIONS[scene.action].window) for scene in scenes]
-        return torch.from_numpy(np.stack(stills)), [caption(scene, rng) for _ in range(self.captions) for scene in scenes]
+        return torch.from_numpy(np.stack(stills)), [
+            caption(scene, rng) for _ in range(self.captions) for scene in scenes
+        ]
 
 
 class Towers(nn.Module):
@@ -163,7 +166,9 @@ def pretrain(options: Pretrain) -> float:
     table = Words()
     model = Towers(len(table.ids))
     run = _Run(options, model)
-    stills = batches(Stills(options.seed, options.batch, options.captions), options.workers, keys=range(run.step, options.steps))
+    stills = batches(
+        Stills(options.seed, options.batch, options.captions), options.workers, keys=range(run.step, options.steps)
+    )
     with closing(stills), stop_signals() as stop, progress_bar("pretraining", options.steps) as advance:  # type: ignore[type-var]
         advance(run.step)
         run.train(stills, table, stop, advance)
@@ -175,6 +180,15 @@ def pretrain(options: Pretrain) -> float:
     return run.recent
 
 
+def rate(options: Pretrain, step: int) -> float:
+    """The learning rate of a step, counted from 0: a linear rise, the peak, and a linear fall over the last steps.
+
+    Source: the trapezoid of Zhai et al., "Scaling Vision Transformers", CVPR 2022, section 3.5.
+    """
+    rise = (step + 1) / options.warmup if step < options.warmup else 1.0
+    return options.lr * min(rise, 1.0, (options.steps - step) / (FALL * options.steps))
+
+
 class _Run:
     """A model on its way: the optimizer, the step, and the file that a stopped run goes on from."""
 
@@ -183,9 +197,9 @@ class _Run:
         self.file = options.out.with_name(options.out.name + ".state")
         matrices = [p for p in model.parameters() if p.ndim > 1]
         others = [p for p in model.parameters() if p.ndim <= 1]
-        groups = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
+        groups: list[dict[str, Any]] = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, weight_decay=options.weight_decay, betas=(0.9, 0.98), eps=1e-6)
-        self.settings = {k: v for k, v in asdict(options).items() if k not in ("out", "workers")}
+        self.settings = {k: v for k, v in asdict(options).items() if k not in ("out", "workers", "steps")}
         self.step, self.losses = 0, [math.log(options.batch)]
         if self.file.is_file():
             self._load()
@@ -198,21 +212,22 @@ class _Run:
     def train(self, stills: Iterator[Any], table: Words, stop: list[int], advance: Any) -> None:
         """Take the steps that are left."""
         saved = time.monotonic()
-        for self.step, (images, captions) in enumerate(stills, self.step):
+        for images, captions in stills:
             loss = self._update(pixels(images), table.encode(captions))
             self.losses = [*self.losses[-99:], loss]
+            self.step += 1
             advance(note=f"loss {self.recent:.3f}")
-            if (self.step + 1) % 100 == 0:
-                say(f"step {self.step + 1} of {self.options.steps}: loss {self.recent:.3f}")
+            if self.step % 100 == 0:
+                say(f"step {self.step} of {self.options.steps}: loss {self.recent:.3f}")
             if stop or time.monotonic() - saved > SAVE_SECONDS:
                 self._save()
                 saved = time.monotonic()
             if stop:
-                raise KeyboardInterrupt(f"after step {self.step + 1} of {self.options.steps}")
+                raise KeyboardInterrupt(f"after step {self.step} of {self.options.steps}")
 
     def _update(self, images: Tensor, tokens: Tensor) -> float:
         for group in self.optimizer.param_groups:
-            group["lr"] = warmup_cosine(self.options.lr, self.step + 1, self.options.steps + 1, self.options.warmup)
+            group["lr"] = rate(self.options, self.step)
         self.optimizer.zero_grad()
         loss = self.model(images, tokens)
         loss.backward()
@@ -223,7 +238,7 @@ class _Run:
         return loss.item()
 
     def _save(self) -> None:
-        state = {"step": self.step + 1, "losses": self.losses, "settings": self.settings}
+        state = {"step": self.step, "losses": self.losses, "settings": self.settings, "steps": self.options.steps}
         write_torch(self.file, state | {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()})
 
     def _load(self) -> None:
@@ -231,13 +246,17 @@ class _Run:
         try:
             state = torch.load(self.file, map_location="cpu", weights_only=True)
             before, self.step, self.losses = state["settings"], state["step"], state["losses"]
-            if before == self.settings:
+            steps = {"steps": state["steps"]}
+            if self.step <= (1 - FALL) * min(state["steps"], self.options.steps):
+                steps = {"steps": self.options.steps}
+            before, now = before | steps, self.settings | {"steps": self.options.steps}
+            if before == now:
                 self.model.load_state_dict(state["model"])
                 self.optimizer.load_state_dict(state["optimizer"])
         except Exception as error:  # whatever a damaged file makes of PyTorch's reader
             raise StillmotionError(f"{self.file} is damaged; {mend}") from error
-        if before != self.settings:
-            other = [f"{k} was {before.get(k)}, is {v}" for k, v in self.settings.items() if before.get(k) != v]
+        if before != now:
+            other = [f"{k} was {before.get(k)}, is {v}" for k, v in now.items() if before.get(k) != v]
             raise StillmotionError(f"{self.file} is of a run with other settings ({'; '.join(other)}); {mend}")
         say(f"resuming at step {self.step} of {self.options.steps}")
 

@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "files": {"errors"},
     "data": BASE,
     "actors": BASE | {"data"},
-    "models": {"errors"},
+    "models": {"errors", "progress"},
     "weights": BASE,
     "backbones": BASE | {"models", "weights"},
     "training": BASE | {"data", "devices"},
@@ -41,6 +41,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "official": BASE | {"recipes", "releases", "classifier"},
     "api": BASE | {"data", "training", "eval", "methods", "recipes", "classifier", "experiment", "auto"},
     "libraries": BASE | {"data", "weights", "models", "backbones", "classifier"},
+    "pretrain": BASE | {"actors", "data", "models", "backbones", "training"},
+    "stills": BASE | {"actors", "data", "models", "backbones", "eval"},
     "count": BASE | {"models", "backbones", "training", "methods"},
     "source": BASE | {"data", "models", "backbones", "features", "recipes", "checkpoint"},
     "assemble": BASE

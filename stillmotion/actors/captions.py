@@ -5,7 +5,7 @@
 
 from stillmotion.actors.puppet import Random
 from stillmotion.actors.sample import pick
-from stillmotion.actors.scene import Person, Scene, Thing
+from stillmotion.actors.scene import Person, Scene
 from stillmotion.actors.vocabulary import ACTIONS, COLORS, NUMBERS, PEOPLE, PLACES, THINGS, Wording
 
 SENTENCES = (
@@ -14,7 +14,8 @@ SENTENCES = (
 )  # fmt: skip
 """What is put around what is seen."""
 PROMPTS = (
-    "{}", "{}.", "a photo of a {}.", "a photo of {}.", "a photo of a person {}.", "a person {}", "a video of a person {}.",
+    "{}", "{}.", "a photo of a {}.", "a photo of {}.", "a photo of a person {}.", "a person {}",
+    "a video of a person {}.",
     "a video of {}", "a photo of action {}", "a picture of action {}", "human action of {}", "{}, an action",
     "{}, this is an action", "{}, a video of action", "playing action of {}", "playing a kind of action, {}",
     "doing a kind of action, {}", "look, the human is {}", "can you recognize the action of {}?",
@@ -67,11 +68,10 @@ def things(scene: Scene, rng: Random) -> str:
     return pick((article(noun), article(noun), f"one {noun}", f"a single {noun}", f"the {noun}"), rng)
 
 
-def class_name(action: str, thing: Thing | None = None, reverse: bool = False, color: bool = True) -> str:
-    """The name of an action as a class: `sit down`, `pick up the red ball`."""
+def class_name(action: str, noun: str = "", reverse: bool = False) -> str:
+    """The name of an action as a class: `sit down`; `pick up the red ball`, with `red ball` as the noun."""
     wording = (ACTIONS[action].reverse if reverse else ACTIONS[action].words)[0]
-    noun = "" if thing is None else f"the {thing.color + ' ' if color else ''}{thing.kind}"
-    return wording.base.format(noun)
+    return wording.base.format(f"the {noun}")
 
 
 def _prompt(scene: Scene, rng: Random) -> str:
@@ -109,7 +109,9 @@ def _does(scene: Scene, rng: Random) -> str:
     if rng.rand() < 0.1:
         return ""
     wording, several = _wording(scene, rng), len(scene.people) > 1
-    verb = pick((f"{'are' if several else 'is'} {wording.ing}", wording.ing, wording.base if several else wording.third), rng)
+    verb = pick(
+        (f"{'are' if several else 'is'} {wording.ing}", wording.ing, wording.base if several else wording.third), rng
+    )
     return " " + verb.format(_object(scene, rng))
 
 

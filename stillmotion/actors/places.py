@@ -48,7 +48,14 @@ def _park(draw: Draw, size: int, y: float, rng: Random) -> None:
     x = rng.uniform(0.1, 0.9) * size
     draw.polygon((x, y, x + 0.05 * size, y, x + 0.3 * size, size, x - 0.1 * size, size), fill=(215, 195, 155))
     for _ in range(rng.randint(2, 5)):
-        _tree(draw, rng.uniform(0, size), y + rng.uniform(0, 0.08) * size, rng.uniform(0.3, 0.5) * size, (60, 140, 55), rng)
+        _tree(
+            draw,
+            rng.uniform(0, size),
+            y + rng.uniform(0, 0.08) * size,
+            rng.uniform(0.3, 0.5) * size,
+            (60, 140, 55),
+            rng,
+        )
 
 
 def _street(draw: Draw, size: int, y: float, rng: Random) -> None:
@@ -122,7 +129,9 @@ def _kitchen(draw: Draw, size: int, y: float, rng: Random) -> None:
 def _office(draw: Draw, size: int, y: float, rng: Random) -> None:
     _ground(draw, size, y, (205, 215, 222), (110, 120, 145), rng)
     left = rng.uniform(0.05, 0.5) * size
-    draw.rectangle((left, 0.05 * size, left + 0.42 * size, 0.34 * size), fill=(225, 240, 250), outline=(90, 100, 110), width=3)
+    draw.rectangle(
+        (left, 0.05 * size, left + 0.42 * size, 0.34 * size), fill=(225, 240, 250), outline=(90, 100, 110), width=3
+    )
     for i in range(7):  # blinds
         z = (0.07 + 0.04 * i) * size
         draw.line((left, z, left + 0.42 * size, z), fill=(150, 160, 170), width=2)

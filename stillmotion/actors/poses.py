@@ -38,7 +38,8 @@ class Performer:
 
     def __init__(self, action: str, rng: Random):
         self.action = action
-        self.style = Style(*rng.uniform(-1, 1, 3).tolist(), near=bool(rng.randint(2)))
+        a, b, c = rng.uniform(-1, 1, 3).tolist()
+        self.style = Style(a, b, c, near=bool(rng.randint(2)))
         self.frontal = 0.05 if rng.rand() < 0.6 else 0.012
         self.puppet = Performance(_PUPPETS[action], rng) if action in _PUPPETS else None
 
@@ -71,9 +72,7 @@ def _hand(angle: float, length: float = REACH) -> Point:
     return length * math.sin(angle), -length * math.cos(angle)
 
 
-def _upright(
-    hands: tuple[Point, Point], style: Style, spread: float, lean: float = 0.0, swing: float = 0.06
-) -> Pose:
+def _upright(hands: tuple[Point, Point], style: Style, spread: float, lean: float = 0.0, swing: float = 0.06) -> Pose:
     hip = (0.01 * style.c, SHIN + THIGH * math.cos(swing) + 0.01)
     return Pose(hip, lean, ((swing, 0.0), (-swing, 0.0)), hands, spread)
 

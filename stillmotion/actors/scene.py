@@ -171,7 +171,7 @@ def _tint(color: Color, rng: Random) -> Color:
 def _light(rng: Random) -> NDArray[np.float32]:
     """Uneven light as a gain for every pixel, (SIZE, SIZE, 1)."""
     coarse = Image.fromarray(rng.uniform(200, 255, (3, 3)).astype(np.uint8)).resize((SIZE, SIZE))
-    return np.asarray(coarse, dtype=np.float32)[..., None] / 240
+    return np.asarray(coarse, dtype=np.float32)[..., None] / np.float32(240)
 
 
 def _place(

@@ -127,4 +127,3 @@ SHAPES: dict[str, Callable[[Any], None]] = {
     "ball": _ball, "box": _box, "bag": _bag, "book": _book, "bottle": _bottle, "umbrella": _umbrella,
     "balloon": _balloon, "flag": _flag, "cup": _cup, "guitar": _guitar, "chair": _chair, "dog": _dog,
 }  # fmt: skip
-

@@ -1,4 +1,4 @@
-"""The words of the world of stills and clips: colors, objects, places, people, actions; and which never meet in training.
+"""The words of the world: colors, objects, places, people, actions; and which of them never meet in pretraining.
 
 A still is a moment of an action. Two actions that are each other played backwards (`sit down`, `stand up`) share their
 stills, so a still carries a pose and says nothing of the direction of time, and its caption names either of the two.
@@ -81,9 +81,7 @@ ACTIONS: dict[str, Action] = {
         Action("walk", _say("walk/walks/walking", "step/steps/stepping")),
         Action("run", _say("run/runs/running")),
         Action("sit", _say("sit/sits/sitting", "sit/sits/sitting on a chair")),
-        Action(
-            "sit_down", _say("sit/sits/sitting down"), _say("stand/stands/standing up"), window=(0.3, 0.75)
-        ),
+        Action("sit_down", _say("sit/sits/sitting down"), _say("stand/stands/standing up"), window=(0.3, 0.75)),
         Action("lie", _say("lie/lies/lying", "lie/lies/lying on the ground")),
         Action("lie_down", _say("lie/lies/lying down"), _say("get/gets/getting up"), window=(0.45, 0.85)),
         Action("kneel", _say("kneel/kneels/kneeling")),

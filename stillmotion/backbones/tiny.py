@@ -23,7 +23,7 @@ VOCABULARY = 49408
 
 
 def with_all_rows(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
-    """Give every token of CLIP's vocabulary its row: the one that the file holds, or zeros. Other files stay as they are.
+    """Give every token of CLIP's vocabulary the row that the file holds, or zeros. Other files stay as they are.
 
     Raises `WeightsError`: the ids are not those of rows of such a table.
     """

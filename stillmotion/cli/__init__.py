@@ -21,7 +21,7 @@ COMMANDS = {
     "convert": "read or write a published checkpoint: stillmotion convert k400.pth --method xclip -o xclip.safetensors",
     "count": "parameters and arithmetic of a method, tower by tower: stillmotion count evl --num-frames 16",
     "list": "list methods, recipes and where CLIP weights come from",
-    "pretrain-tiny": "make a tiny CLIP from rendered stills and captions: stillmotion pretrain-tiny -o my_tiny.safetensors",
+    "pretrain-tiny": "make a tiny CLIP of rendered stills and captions: stillmotion pretrain-tiny -o t.safetensors",
     "demo": "render the embedded data set, train and compare, write a report",
 }
 
