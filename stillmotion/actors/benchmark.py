@@ -12,7 +12,7 @@ can read them, but no still shows the direction of time. The same seed gives the
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -32,6 +32,7 @@ from stillmotion.errors import at_least
 from stillmotion.files import atomic_write
 from stillmotion.progress import progress_bar
 
+TASKS = ("supervised", "zero_shot/source", "zero_shot/target", "base_to_novel/base", "base_to_novel/novel")
 FPS = 12
 TARGET = ("jump", "bow", "clap", "kick", "squat", "run", "stretch", "lie_down", "throw", "shake")
 """Actions, with what undoes them, that zero-shot is tested on."""
@@ -82,26 +83,32 @@ def classes(task: str) -> tuple[ClipClass, ...]:
     return tuple(c for name in actions for c in _directions(name, "ball" if ACTIONS[name].handles else None))
 
 
-def write_benchmark(folder: Path, spec: BenchmarkSpec = BenchmarkSpec(), processes: int | None = None) -> Path:
+def write_benchmark(
+    folder: Path,
+    spec: BenchmarkSpec = BenchmarkSpec(),
+    processes: int | None = None,
+    tasks: Collection[str] = TASKS,
+) -> Path:
     """Write every data set of the benchmark; files that are there are kept.
 
     Args:
         folder: see the module.
         spec: how many clips, and the seed.
         processes: renderers side by side; None: one per core.
+        tasks: which of `TASKS`; few-shot lists come with `supervised`.
 
     Returns:
         The folder.
 
     Raises `DiskError`: it cannot be written.
     """
-    jobs = [job for job in _jobs(folder, spec) if not job.path.is_file()]
+    jobs = [job for task in tasks for job in _jobs(folder, task, spec) if not job.path.is_file()]
     processes = min(processes or os.cpu_count() or 1, max(1, len(jobs)))
     with progress_bar("rendering", len(jobs)) as advance, ExitStack() as stack:
         pool = stack.enter_context(ProcessPoolExecutor(processes)) if processes > 1 else None
         for _ in pool.map(_write, jobs, chunksize=8) if pool else map(_write, jobs):
             advance()
-    for shots in (k for k in (1, 2, 4, 8, 16) if k <= spec.train):
+    for shots in (k for k in (1, 2, 4, 8, 16) if k <= spec.train and "supervised" in tasks):
         lines = [
             f'"../supervised/train/{c.name}/{i:03d}.mp4","{c.name}"\n'
             for c in classes("supervised")
@@ -138,15 +145,14 @@ def _directions(action: str, thing: str | None) -> Iterator[ClipClass]:
         yield ClipClass(action, reverse=True, thing=thing)
 
 
-def _jobs(folder: Path, spec: BenchmarkSpec) -> Iterator[_Job]:
-    for task in ("supervised", "zero_shot/source", "zero_shot/target", "base_to_novel/base", "base_to_novel/novel"):
-        for split, count in (("train", spec.train), ("val", spec.val)):
-            if split == "train" and task.endswith(("target", "novel")):
-                continue
-            for made in classes(task):
-                for i in range(count):
-                    path = folder / task / split / made.name / f"{i:03d}.mp4"
-                    yield _Job(path, made, item_seed("benchmark", spec.seed, task, split, made.name, i))
+def _jobs(folder: Path, task: str, spec: BenchmarkSpec) -> Iterator[_Job]:
+    for split, count in (("train", spec.train), ("val", spec.val)):
+        if split == "train" and task.endswith(("target", "novel")):
+            continue
+        for made in classes(task):
+            for i in range(count):
+                path = folder / task / split / made.name / f"{i:03d}.mp4"
+                yield _Job(path, made, item_seed("benchmark", spec.seed, task, split, made.name, i))
 
 
 def _write(job: _Job) -> None:

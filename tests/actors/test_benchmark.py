@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from stillmotion.actors import benchmark
-from stillmotion.actors.benchmark import BenchmarkSpec, ClipClass, classes, clip_frames, write_benchmark
+from stillmotion.actors.benchmark import TASKS, BenchmarkSpec, ClipClass, classes, clip_frames, write_benchmark
 from stillmotion.actors.captions import words
 from stillmotion.actors.vocabulary import held_out_handling
 from stillmotion.data.manifest import find_split, read_manifest
@@ -15,7 +15,6 @@ from stillmotion.data.video import open_video
 from stillmotion.errors import StillmotionError
 from stillmotion.models.tokenizer import tokenize
 
-TASKS = ("supervised", "zero_shot/source", "zero_shot/target", "base_to_novel/base", "base_to_novel/novel")
 FEW = {
     "supervised": (ClipClass("wave"), ClipClass("sit_down"), ClipClass("sit_down", reverse=True)),
     "base_to_novel/novel": (ClipClass("lift", thing="bottle"),),
