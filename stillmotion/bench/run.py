@@ -10,6 +10,7 @@ from stillmotion.bench.options import Bench, Protocol
 from stillmotion.bench.table import Json, summary
 from stillmotion.bench.work import Work
 from stillmotion.files import write_json
+from stillmotion.origin import origin
 from stillmotion.progress import is_main_process, say
 from stillmotion.training.run_folder import RunFolder
 
@@ -40,6 +41,8 @@ def run(protocol: Protocol, options: Bench, units: Sequence[Unit]) -> Table:
     with closing(RunFolder(options.out / "cells", config, options.overwrite, keep=True)):
         if options.overwrite:
             work.clear()
+        if is_main_process():
+            write_json(options.out / "origin.json", origin() | {"data": [str(path) for path in options.data]})
         rows: list[Json] = []
         cells = sum(len(unit.tests) for unit in units)
         for _, group in groupby(units, key=lambda unit: id(unit.train)):

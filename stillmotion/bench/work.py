@@ -57,7 +57,7 @@ class Work:
         for path in (*(self.out / "cells").iterdir(), self.out / "splits"):
             if path.is_dir():
                 shutil.rmtree(path)
-        for name in ("table.json", "report.html"):
+        for name in ("table.json", "origin.json", "report.html"):
             (self.out / name).unlink(missing_ok=True)
 
     def ready(self, unit: Unit) -> Unit:

@@ -46,9 +46,10 @@ def run(words: Sequence[str]) -> None:
     table = fill(protocol, options, plan(protocol, options, contenders))
     _show(table.to_dict()["summary"])
     if options.report:
-        from stillmotion.report.bench_page import write_bench_page
+        from stillmotion.run_report import write_bench_report
 
-        print(write_bench_page(options.out))
+        if page := write_bench_report(options.out):
+            print(page)
     print(options.out / "table.json")
 
 

@@ -1,0 +1,80 @@
+"""Published numbers that stand beside a benchmark's: of the same data set and protocol, those of its methods first."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stillmotion.errors import StillmotionError
+from stillmotion.published.read import Number, published, select
+from stillmotion.report.page import NOTHING, Cell, Table
+from stillmotion.report.tables import Bench
+
+METRICS = {None: "top-1", "base": "base", "novel": "novel", "harmonic mean": "HM"}
+
+
+@dataclass(frozen=True)
+class Beside:
+    """The published numbers for one set of a benchmark; no data set, or no rows: there are none, as the page says."""
+
+    name: str
+    dataset: str | None
+    table: Table
+
+
+def beside(bench: Bench, name: str | None, dataset: str | None, methods: Sequence[str]) -> Beside:
+    """What is printed for a data set in this protocol, with as many clips of each class; by metric in columns."""
+    metrics = [m for m in METRICS.values() if (m == "top-1") != (bench.protocol == "base-to-novel")]
+    shots = {one.row["cell"]["shots"] for one in bench.rows}
+    rows = [
+        r for r in _numbers(bench.protocol, dataset) if r.metric in metrics and (not any(shots) or r.shots in shots)
+    ]
+    ours = {r for method in methods for r in _of(rows, method)}
+    together: dict[tuple[Any, ...], dict[str, str]] = {}
+    for r in sorted(rows, key=lambda r: r not in ours):
+        frames = NOTHING if r.frames is None else f"{r.frames} x {r.views}" if r.views else str(r.frames)
+        more = "; ".join(filter(None, (r.variant, r.pretrained and f"trained before on {r.pretrained}", r.split)))
+        note = ": ".join(filter(None, (r.status, r.note)))
+        key = (r.method, r.backbone, r.shots, frames, more, r.source, note)
+        together.setdefault(key, {})[r.metric] = _value(r)
+    few = any(shots)
+    body: list[tuple[Cell, ...]] = []
+    for (method, backbone, K, frames, more, source, note), values in together.items():
+        numbers = [values.get(metric, NOTHING) for metric in metrics]
+        body.append(
+            (method, backbone, *((str(K),) if few else ()), *numbers, frames, more or NOTHING, source, note or NOTHING)
+        )
+    head = ("method", "backbone", *(("K",) if few else ()), *metrics, "frames x views", "setting", "printed in", "note")
+    return Beside(name or "", dataset, Table(head, body, open_rows=12))
+
+
+def same_method(protocol: str, line: Mapping[str, Any], dataset: str | None) -> str | None:
+    """The numbers that are printed for a line's method, data set and shots, lowest to highest; None: there are none."""
+    wanted = METRICS[line["part"]]
+    rows = [r for r in _of(_numbers(protocol, dataset), line["method"]) if r.metric == wanted]
+    values = sorted(r.value for r in rows if line["shots"] is None or r.shots == line["shots"])
+    if not values:
+        return None
+    return f"{values[0]:.1f} %" if len(set(values)) == 1 else f"{values[0]:.1f} to {values[-1]:.1f} %"
+
+
+def _numbers(protocol: str, dataset: str | None) -> list[Number]:
+    """The numbers of a data set; those from memory are left out."""
+    if dataset is None:
+        return []
+    try:
+        found = select(published(), dataset=dataset, setting=protocol)
+    except StillmotionError:  # nothing is printed for it
+        return []
+    return [row for row in found if row.status != "unverified"]
+
+
+def _of(rows: Sequence[Number], method: str) -> list[Number]:
+    try:
+        return select(rows, method=method)
+    except StillmotionError:  # a method that no paper of this list has
+        return []
+
+
+def _value(row: Number) -> str:
+    spread = "" if row.spread is None else f" \N{PLUS-MINUS SIGN} {row.spread:g}"
+    return f"{row.value:.1f}{spread}" if row.value == round(row.value, 1) else f"{row.value:g}{spread}"
