@@ -43,7 +43,7 @@ def write_bench_page(folder: Path, page: Path | None = None) -> Path:
         cannot=list(dict.fromkeys((one.row["method"], str(one.row.get("note", ""))) for one in _unfilled(bench))),
         notes=[(_name(one), str(one.row["note"])) for one in bench.rows if _filled(one) and one.row.get("note")],
         cells=cells(bench, page),
-        published=[beside(bench, name, dataset, methods) for name, dataset in sets.items()],
+        published=[beside(bench, name, dataset, list(map(bench.method, methods))) for name, dataset in sets.items()],
         options=settings(bench),
         switches=differing(bench, methods),
         facts=facts(bench.origin),
@@ -62,7 +62,9 @@ def data_set(bench: Bench, line: Mapping[str, Any]) -> str | None:
 def overview(bench: Bench, sets: Mapping[str | None, str | None]) -> Table:
     """A row for every line of the summary."""
     named = [name for name in ("set", "shots", "part") if any(line[name] is not None for line in bench.summary)]
-    known = [same_method(bench.protocol, line, sets[line["set"]]) for line in bench.summary]
+    known = [
+        same_method(bench.protocol, line, sets[line["set"]], bench.method(line["method"])) for line in bench.summary
+    ]
     rows: list[tuple[Cell, ...]] = []
     for line, paper in zip(bench.summary, known):
         std, mean = line["std"], line["mean_class"]

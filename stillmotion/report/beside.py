@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stillmotion.data.set_names import set_of
 from stillmotion.errors import StillmotionError
-from stillmotion.published.read import Number, published, select
+from stillmotion.published.read import CLASSES, Number, published, select
 from stillmotion.report.page import NOTHING, Cell, Table
 from stillmotion.report.tables import Bench
 
@@ -19,6 +20,8 @@ class Beside:
     name: str
     dataset: str | None
     table: Table
+    other_classes: str = ""
+    """How many classes the clips have, where the data set has another number."""
 
 
 def beside(bench: Bench, name: str | None, dataset: str | None, methods: Sequence[str]) -> Beside:
@@ -44,17 +47,26 @@ def beside(bench: Bench, name: str | None, dataset: str | None, methods: Sequenc
             (method, backbone, *((str(K),) if few else ()), *numbers, frames, more or NOTHING, source, note or NOTHING)
         )
     head = ("method", "backbone", *(("K",) if few else ()), *metrics, "frames x views", "setting", "printed in", "note")
-    return Beside(name or "", dataset, Table(head, body, open_rows=12))
+    return Beside(name or "", dataset, Table(head, body, open_rows=12), _classes(bench, name, dataset))
 
 
-def same_method(protocol: str, line: Mapping[str, Any], dataset: str | None) -> str | None:
+def same_method(protocol: str, line: Mapping[str, Any], dataset: str | None, method: str) -> str | None:
     """The numbers that are printed for a line's method, data set and shots, lowest to highest; None: there are none."""
     wanted = METRICS[line["part"]]
-    rows = [r for r in _of(_numbers(protocol, dataset), line["method"]) if r.metric == wanted]
+    rows = [r for r in _of(_numbers(protocol, dataset), method) if r.metric == wanted]
     values = sorted(r.value for r in rows if line["shots"] is None or r.shots == line["shots"])
     if not values:
         return None
     return f"{values[0]:.1f} %" if len(set(values)) == 1 else f"{values[0]:.1f} to {values[-1]:.1f} %"
+
+
+def _classes(bench: Bench, name: str | None, dataset: str | None) -> str:
+    """Of the protocols that test all classes of a set together."""
+    found = {one.classes for one in bench.rows if set_of(one.row["cell"]["split"]) == name and one.classes}
+    if dataset is None or len(found) != 1 or bench.protocol not in ("supervised", "few-shot"):
+        return ""
+    count = found.pop()
+    return "" if count == CLASSES[dataset] else f"{count} classes where {dataset} has {CLASSES[dataset]}"
 
 
 def _numbers(protocol: str, dataset: str | None) -> list[Number]:

@@ -10,6 +10,8 @@ from stillmotion.report.tables import Bench
 PLACES = ("data.data", "data.val", "data.root", "data.labels", "data.text_features", "recipe.train.seed")
 """Settings that differ from cell to cell of one method, or say only where things lie."""
 
+METHOD = "recipe.method.name"
+
 
 def settings(bench: Bench) -> list[tuple[str, str]]:
     """The options that hold for the whole table and were given."""
@@ -24,7 +26,12 @@ def differing(bench: Bench, methods: Sequence[str]) -> Table:
     for name in names:
         values = [found.get(name) for found in every.values()]
         if len({value for value in values if value is not None}) > 1:
-            rows.append((_option(name.rpartition(".")[2]), *(NOTHING if x is None else x for x in values)))
+            rows.append(
+                (
+                    "method" if name == METHOD else _option(name.rpartition(".")[2]),
+                    *(NOTHING if x is None else x for x in values),
+                )
+            )
     return Table(("setting", *methods), rows, open_rows=len(rows))
 
 

@@ -49,6 +49,13 @@ class Bench:
     origin: Json
     options: Json
 
+    def method(self, name: str) -> str:
+        """The method behind a name of the table, `evl` of `evl_k400_b16_8f`; a name of the user's own stays."""
+        kinds = (one.config.get("recipe", {}).get("method", {}).get("name") for one in self.rows
+                 if one.row["method"] == name)  # fmt: skip
+        kind = next(filter(None, kinds), name)
+        return kind if name.startswith(kind) else name
+
     def of(self, line: Mapping[str, Any]) -> list[Filled]:
         """The rows that a line of the summary is the mean of; of a harmonic mean those of both halves."""
         return [
