@@ -40,7 +40,8 @@ def run(protocol: Protocol, options: Bench, units: Sequence[Unit]) -> Table:
     chosen = {name: getattr(options, name) for name in DECISIVE}
     config = {"protocol": protocol, "options": chosen, **work.describe(units)}
     with closing(RunFolder(options.out / "cells", config, options.overwrite, keep=True)) as folder:
-        folder.log(step=0, protocol=protocol)  # from here on it is begun, and goes on with the same settings alone
+        if not folder.metrics.is_file():
+            folder.log(step=0, protocol=protocol)  # now it is begun, and goes on with the same settings alone
         if options.overwrite:
             work.clear()
         if is_main_process():

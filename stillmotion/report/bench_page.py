@@ -32,7 +32,9 @@ def write_bench_page(folder: Path, page: Path | None = None) -> Path:
     """
     bench, page = read_bench(folder), page or folder / PAGE
     methods = list(dict.fromkeys(one.row["method"] for one in bench.rows))
-    sets = {line["set"]: data_set(bench, line) for line in bench.summary}
+    sets: dict[str | None, str | None] = {}
+    for line in bench.summary:
+        sets[line["set"]] = sets.get(line["set"]) or data_set(bench, line)
     write_page(
         page,
         "bench",

@@ -1,6 +1,6 @@
 """Published numbers that stand beside a benchmark's: of the same data set and protocol, those of its methods first."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,9 +28,7 @@ def beside(bench: Bench, name: str | None, dataset: str | None, methods: Sequenc
     """What is printed for a data set in this protocol, with as many clips of each class; by metric in columns."""
     metrics = [m for m in METRICS.values() if (m == "top-1") != (bench.protocol == "base-to-novel")]
     shots = {one.row["cell"]["shots"] for one in bench.rows}
-    rows = [
-        r for r in _numbers(bench.protocol, dataset) if r.metric in metrics and (not any(shots) or r.shots in shots)
-    ]
+    rows = [r for r in _numbers(bench.protocol, dataset) if r.metric in metrics and _same_shots(r, shots)]
     ours = {r for method in methods for r in _of(rows, method)}
     together: dict[tuple[Any, ...], dict[str, str]] = {}
     for r in sorted(rows, key=lambda r: r not in ours):
@@ -44,7 +42,16 @@ def beside(bench: Bench, name: str | None, dataset: str | None, methods: Sequenc
     for (method, backbone, K, frames, more, source, note), values in together.items():
         numbers = [values.get(metric, NOTHING) for metric in metrics]
         body.append(
-            (method, backbone, *((str(K),) if few else ()), *numbers, frames, more or NOTHING, source, note or NOTHING)
+            (
+                method,
+                backbone,
+                *((NOTHING if K is None else str(K),) if few else ()),
+                *numbers,
+                frames,
+                more or NOTHING,
+                source,
+                note or NOTHING,
+            )
         )
     head = ("method", "backbone", *(("K",) if few else ()), *metrics, "frames x views", "setting", "printed in", "note")
     return Beside(name or "", dataset, Table(head, body, open_rows=12), _classes(bench, name, dataset))
@@ -54,7 +61,7 @@ def same_method(protocol: str, line: Mapping[str, Any], dataset: str | None, met
     """The numbers that are printed for a line's method, data set and shots, lowest to highest; None: there are none."""
     wanted = METRICS[line["part"]]
     rows = [r for r in _of(_numbers(protocol, dataset), method) if r.metric == wanted]
-    values = sorted(r.value for r in rows if line["shots"] is None or r.shots == line["shots"])
+    values = sorted(r.value for r in rows if _same_shots(r, {line["shots"]}))
     if not values:
         return None
     return f"{values[0]:.1f} %" if len(set(values)) == 1 else f"{values[0]:.1f} to {values[-1]:.1f} %"
@@ -78,6 +85,11 @@ def _numbers(protocol: str, dataset: str | None) -> list[Number]:
     except StillmotionError:  # nothing is printed for it
         return []
     return [row for row in found if row.status != "unverified"]
+
+
+def _same_shots(row: Number, shots: Set[int | None]) -> bool:
+    """Whether a number is of one of these counts of clips, or its source does not say; None: of any."""
+    return None in shots or row.shots is None or row.shots in shots
 
 
 def _of(rows: Sequence[Number], method: str) -> list[Number]:

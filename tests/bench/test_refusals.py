@@ -81,7 +81,7 @@ def test_test_clips_that_are_training_clips(
 def test_auto_is_a_method(clips: Path, tmp_path: Path) -> None:
     clip = write_tiny_clip(tmp_path / "clip.safetensors", layers=4)
     bench("supervised", "auto", "linear_probe", "--data", clips, "--backbone", clip, "--epochs", 1, "--folds", 2,
-          "--candidates", "linear_probe", "change_probe", "--out", tmp_path)  # fmt: skip
+          "--candidates", "linear_probe", "attentive_probe", "--out", tmp_path)  # fmt: skip
     rows = table(tmp_path)["rows"]
     assert [r["method"] for r in rows] == ["auto", "linear_probe"]
     for row in rows:
