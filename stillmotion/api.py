@@ -13,6 +13,7 @@ from stillmotion.auto import Auto, auto
 from stillmotion.classifier import Classifier, load
 from stillmotion.data.bad import BadVideos
 from stillmotion.data.many import Pace
+from stillmotion.data.sampling import Average
 from stillmotion.data.source import Data, load_test_data
 from stillmotion.errors import StillmotionError, did_you_mean
 from stillmotion.eval.evaluate import OneProcess, score_orders
@@ -71,6 +72,7 @@ def evaluate(
     root: str | Path | None = None,
     views: int | None = None,
     crops: Literal[1, 3] | None = None,
+    average: Average | None = None,
     max_bad: float = 0.01,
     order_test: bool = False,
     **pace: Unpack[PaceOptions],
@@ -84,6 +86,7 @@ def evaluate(
         data: a folder with one folder per class (or a val or test folder of those), or a list file.
         root: folder that relative paths in a list file start from; None: the list file's own.
         views, crops: temporal views and spatial crops, averaged; None: as the model was trained to be tested.
+        average: what of the views is averaged, `softmax` or `logits`; None: as the model was trained to be tested.
         max_bad: part of the videos that may be unreadable, in [0, 1].
         order_test: score each also with its frames shuffled, reversed and frozen to the middle one: `Report.order`.
         pace: `batch` and `workers`, as `Classifier.predict`.
@@ -94,7 +97,7 @@ def evaluate(
     if not classifier.classes:  # a model that reads any names: those of the data
         classifier = classifier.with_classes(load_test_data(source, None).classes)
     manifest = load_test_data(source, classifier.classes)
-    clips = classifier.dataset(manifest, views, crops).in_orders(orders(classifier.num_frames))
+    clips = classifier.dataset(manifest, views, crops, average).in_orders(orders(classifier.num_frames))
     wanted = (FULL, *ORDERS) if order_test else (FULL,)
     bad, here = BadVideos(None, len(manifest), max_bad), OneProcess(classifier.device)
     found = score_orders(classifier.model, clips, wanted, here, classifier.text, *speed)

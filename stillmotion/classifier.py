@@ -17,12 +17,13 @@ from stillmotion.data.inputs import VideoInput, name_of
 from stillmotion.data.loader import data_workers
 from stillmotion.data.manifest import Manifest, clean_name
 from stillmotion.data.many import Outcome, Pace, Reading, outcomes, several
-from stillmotion.data.sampling import Sampling
+from stillmotion.data.sampling import Average, Sampling
 from stillmotion.data.text_features import read_text_features
 from stillmotion.data.transforms import Preprocess
 from stillmotion.devices import find_device
 from stillmotion.errors import StillmotionError
 from stillmotion.eval.report import check_finite
+from stillmotion.eval.views import average_views
 from stillmotion.explain import Asked, Explanation, Untuned, explain
 from stillmotion.models.video_clip import VideoClassifier, VideoCLIP
 from stillmotion.prediction import Prediction, Vocabulary
@@ -119,9 +120,15 @@ class Classifier:
         tokens = self._open.prompt(list(names or classes)).to(self.device)
         return Vocabulary(tuple(classes), self._open.encode_text(tokens))
 
-    def dataset(self, manifest: Manifest, views: int | None = None, crops: Literal[1, 3] | None = None) -> VideoDataset:
-        """Clips as this model reads them at test time, with another number of views if asked."""
-        asked = {"views": views, "crops": crops}
+    def dataset(
+        self,
+        manifest: Manifest,
+        views: int | None = None,
+        crops: Literal[1, 3] | None = None,
+        average: Average | None = None,
+    ) -> VideoDataset:
+        """Clips as this model reads them at test time, with another number of views or average of them if asked."""
+        asked = {"views": views, "crops": crops, "average": average}
         sampling = replace(self.sampling, **{k: v for k, v in asked.items() if v is not None})  # type: ignore[arg-type]
         return VideoDataset(manifest, self.num_frames, sampling, self.preprocess)
 
@@ -130,13 +137,13 @@ class Classifier:
         return read_views(video, self.num_frames, self.sampling, self.preprocess)
 
     def score(self, views: Tensor, vocabulary: Vocabulary | None = None, name: str = "the video") -> Tensor:
-        """Class probabilities (K,) of one video from its views (V, T, 3, H, W), averaged after the softmax.
+        """Class probabilities (K,) of one video from its views (V, T, 3, H, W), averaged as the sampling says.
         Raises `StillmotionError`: there are no classes, or the logits are not finite.
 
         `vocabulary`, from `encode`, is for this call alone (None: the classifier's); errors say `name`, the video's.
         """
         vocabulary = self._named(vocabulary or self.vocabulary)
-        return _probabilities(self._forward(partial(self.model.classify, text=vocabulary.text), views, 1), name)
+        return self._probabilities(self._forward(partial(self.model.classify, text=vocabulary.text), views, 1), name)
 
     def __call__(self, video: VideoInput) -> Prediction:
         """Classify a video.
@@ -176,7 +183,7 @@ class Classifier:
         classify = partial(self.model.classify, text=vocabulary.text)
 
         def one(logits_VK: Tensor, name: str) -> Prediction:
-            return Prediction.of(vocabulary.classes, _probabilities(logits_VK, name))
+            return Prediction.of(vocabulary.classes, self._probabilities(logits_VK, name))
 
         return self._outcomes(videos, classify, one, self._pace(batch, workers), "predicting")
 
@@ -222,6 +229,10 @@ class Classifier:
             )
         return self.model.encode_video
 
+    def _probabilities(self, logits_VK: Tensor, name: str) -> Tensor:
+        check_finite(logits_VK[None], [name])
+        return average_views(logits_VK, self.sampling.average)
+
     def _embedding(self, embedding_VE: Tensor, name: str) -> Tensor:
         check_finite(embedding_VE[None], [name])
         embedding = embedding_VE.mean(dim=0)
@@ -232,12 +243,6 @@ class Classifier:
         if not vocabulary.classes:
             raise StillmotionError('this model has no classes yet; assign classifier.classes, or pass --labels "a, b"')
         return vocabulary
-
-
-def _probabilities(logits_VK: Tensor, name: str) -> Tensor:
-    """Averaged over views after the softmax, (K,)."""
-    check_finite(logits_VK[None], [name])
-    return logits_VK.softmax(dim=-1).mean(dim=0)
 
 
 def load(

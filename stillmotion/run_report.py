@@ -1,5 +1,6 @@
-"""The page of a run that has just ended: written where it can be, and never in the way of the results."""
+"""The page of what has just ended, a run or a benchmark: written where it can be, never in the way of the results."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,12 +22,31 @@ def write_run_report(folder: Path, classifier: "Classifier | None" = None, *, ev
     Returns:
         The page, or None where none was written: the extra `report` is missing, say.
     """
-    try:
+
+    def write() -> Path:
         from stillmotion.report.run_page import write_run_page
         from stillmotion.report.runs import EVALUATED, TRAINED, read_runs
 
         kind = EVALUATED if evaluation else TRAINED
         return write_run_page(next(run for run in read_runs(folder) if run.kind is kind), classifier)
+
+    return _or_say_why(write, folder)
+
+
+def write_bench_report(folder: Path) -> Path | None:
+    """Write the page of a benchmark, in the same way."""
+
+    def write() -> Path:
+        from stillmotion.report.bench_page import write_bench_page
+
+        return write_bench_page(folder)
+
+    return _or_say_why(write, folder)
+
+
+def _or_say_why(write: Callable[[], Path], folder: Path) -> Path | None:
+    try:
+        return write()
     except StillmotionError as error:
         say(f"no page was written: {error}")
     except Exception as error:  # a bug in a page must not end a run; the command gives its traceback

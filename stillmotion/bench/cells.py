@@ -1,7 +1,7 @@
 """What a benchmark is made of: cells of a table, clips to score, and models that are trained for them."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +57,6 @@ class Contender:
             return replace(self, recipe=replace(self.recipe, seed=seed))
         return replace(self, recipe=replace(self.recipe, train=replace(self.recipe.train, seed=seed)))
 
-    def decisive(self) -> Any:
-        """Its recipe without what decides no number, for comparison."""
-        free: dict[str, Any] = {"device": "auto", "workers": None, "save_minutes": 2.0}
-        if isinstance(self.recipe, Auto):
-            return replace(self.recipe, **free)
-        return replace(self.recipe, train=replace(self.recipe.train, **free, track=None))
-
     @property
     def reads_names(self) -> bool:
         """Whether it compares videos with class names, so that it can be tested on others."""
@@ -89,6 +82,14 @@ class Unit:
     """Names of all classes of the data set, of which a listing may have some."""
     left_out: int = 1
     """The last test clips that make no whole batch of so many are left out."""
+    lost: Mapping[Cell, tuple[str, ...]] = field(default_factory=dict)
+    """Those that were left out."""
+
+    @property
+    def learns(self) -> bool:
+        """Whether it has to be trained: a head of the training classes alone is of no use to tests of others."""
+        fills = self.contender.reads_names or any(listing is self.train for listing in self.tests.values())
+        return self.train is not None and self.contender.trains and fills
 
 
 def two_parts(listing: Listing, split: str | None, fraction: float, group: str | None, source: Any) -> Listing:

@@ -32,6 +32,12 @@ def without_last(listing: Listing, batch: int) -> Listing:
     return replace(listing, entries=tuple(e for e in listing.entries if e.split != TEST or e.path not in gone))
 
 
+def left_out(before: Listing, after: Listing) -> tuple[str, ...]:
+    """Paths of the test clips that `without_last` left out."""
+    kept = {e.path for e in after.entries if e.split == TEST}
+    return tuple(e.path for e in before.entries if e.split == TEST and e.path not in kept)
+
+
 def overlap(train: Manifest, test: Manifest, digests: Digests, allowed: bool) -> None:
     """Refuse test clips that are training clips too, by their content, or say how many there are where that is allowed.
     Raises `DataError`: there are some.

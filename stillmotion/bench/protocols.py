@@ -1,6 +1,5 @@
 """The four protocols of ViFi-CLIP (section 4) as lists of models to train and cells to fill."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -81,8 +80,3 @@ def draws(name: str, clips: Listing, count: int, classes: int) -> dict[str, List
         kept = sorted(rng.permutation(len(names))[:classes])
         found[f"{name}.draw{number}"] = with_classes(clips, tuple(names[i] for i in kept))
     return found
-
-
-def set_of(split: str | None) -> str | None:
-    """The set that a split is one of: `ucf101.draw2`, `ucf101.2` and `ucf101_test2` are of ucf101 and ucf101_test."""
-    return None if split is None else re.sub(r"(\.(draw)?\d+|[-_ ]?\d)$", "", split) or split

@@ -1,5 +1,6 @@
 """Run a benchmark: fill its cells group by group, write the table; go on where it was."""
 
+import math
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -9,7 +10,8 @@ from stillmotion.bench.cells import Unit
 from stillmotion.bench.options import Bench, Protocol
 from stillmotion.bench.table import Json, summary
 from stillmotion.bench.work import Work
-from stillmotion.files import write_json
+from stillmotion.files import sweep, write_json
+from stillmotion.origin import origin
 from stillmotion.progress import is_main_process, say
 from stillmotion.training.run_folder import RunFolder
 
@@ -36,10 +38,16 @@ def run(protocol: Protocol, options: Bench, units: Sequence[Unit]) -> Table:
     """
     work = Work(options)
     chosen = {name: getattr(options, name) for name in DECISIVE}
-    config = {"protocol": protocol, "options": chosen, "cells": work.describe(units)}
-    with closing(RunFolder(options.out / "cells", config, options.overwrite, keep=True)):
+    config = {"protocol": protocol, "options": chosen, **work.describe(units)}
+    with closing(RunFolder(options.out / "cells", config, options.overwrite, keep=True)) as folder:
+        if not folder.metrics.is_file():
+            folder.log(step=0, protocol=protocol)  # now it is begun, and goes on with the same settings alone
         if options.overwrite:
             work.clear()
+        if is_main_process():
+            for place in (options.out, options.out / "splits", *(options.out / "cells").glob("*/")):
+                sweep(place.glob(".*.tmp"), seconds=-math.inf)  # left by a killed process, for no other writes here now
+            write_json(options.out / "origin.json", origin() | {"data": [str(path) for path in options.data]})
         rows: list[Json] = []
         cells = sum(len(unit.tests) for unit in units)
         for _, group in groupby(units, key=lambda unit: id(unit.train)):

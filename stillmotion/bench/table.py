@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from stillmotion.bench.cells import Cell
-from stillmotion.bench.protocols import BASE, NOVEL, set_of
+from stillmotion.bench.protocols import BASE, NOVEL
+from stillmotion.data.set_names import set_of
 from stillmotion.eval.intervals import Interval
 from stillmotion.eval.report import Report
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from stillmotion.auto import Auto, auto
 from stillmotion.bench.cells import Cell, Unit
-from stillmotion.bench.clips import overlap, rows_of, sources_of, test_clips, without_last
+from stillmotion.bench.clips import left_out, overlap, rows_of, sources_of, test_clips, without_last
 from stillmotion.bench.memory import Peak
 from stillmotion.bench.options import Bench
 from stillmotion.bench.presets import drop_last, preset
@@ -30,6 +30,8 @@ from stillmotion.recipes.base import Place, Recipe, plain
 from stillmotion.source import Caches, feature_folder
 from stillmotion.training.learner import Diverged
 
+FREE = ("seed", "workers", "device", "save_minutes", "track")
+
 
 class Work:
     """Fills cells in the folder `options.out`; frozen methods share one cache."""
@@ -37,27 +39,39 @@ class Work:
     def __init__(self, options: Bench):
         self.options, self.out = options, options.out
         self.caches = Caches(options.cache, Digests(feature_folder(options.cache)))
+        self._compared = dict[tuple[int, int], Unit]()  # which keeps the lists, whose places in memory are the keys
 
-    def describe(self, units: Sequence[Unit]) -> str:
-        """A digest of what is trained and scored, which a folder goes on only with."""
+    def describe(self, units: Sequence[Unit]) -> Json:
+        """What is trained, in words, and a digest of what is scored: a folder goes on only with the same."""
 
         def clips(listing: Listing | None) -> Any:
             return listing and [[e.path, e.label, e.split] for e in listing.entries]
 
         text = self.options.text_features
         content = [
-            [unit.contender.name, plain(unit.contender.decisive()), clips(unit.train)]
-            + [[cell.name, clips(listing)] for cell, listing in unit.tests.items()]
+            [unit.contender.name, clips(unit.train), [[cell.name, clips(tests)] for cell, tests in unit.tests.items()]]
             for unit in units
         ]
-        return short_digest([content, text and self.caches.digests.digest(text)])
+        return {
+            "methods": {unit.contender.name: self._settings(unit) for unit in units},
+            "clips": short_digest([content, text and self.caches.digests.digest(text)]),
+        }
+
+    def _settings(self, unit: Unit) -> Json:
+        """The settings of a unit's method but those that change no number, and its seed, which is the cell's."""
+        recipe, start = unit.contender.recipe, unit.contender.start_from
+        found = recipe.to_dict() if isinstance(recipe, Recipe) else plain(recipe)
+        for name in FREE:
+            found.pop(name, None)
+            found.get("train", {}).pop(name, None)
+        return found | {"start_from": start and self.caches.digests.digest(start)}
 
     def clear(self) -> None:
         """Remove an earlier table and its cells."""
         for path in (*(self.out / "cells").iterdir(), self.out / "splits"):
             if path.is_dir():
                 shutil.rmtree(path)
-        for name in ("table.json", "report.html"):
+        for name in ("table.json", "origin.json", "report.html"):
             (self.out / name).unlink(missing_ok=True)
 
     def ready(self, unit: Unit) -> Unit:
@@ -71,14 +85,15 @@ class Work:
         if batch > 1:
             cut = {id(listing): without_last(listing, batch) for listing in unit.tests.values()}
             tests = {cell: cut[id(listing)] for cell, listing in unit.tests.items()}
-            unit = replace(unit, tests=tests, train=cut.get(id(unit.train), unit.train), left_out=batch)
+            lost = {cell: left_out(listing, tests[cell]) for cell, listing in unit.tests.items()}
+            unit = replace(unit, tests=tests, train=cut.get(id(unit.train), unit.train), left_out=batch, lost=lost)
         return unit
 
     def fill(self, units: Sequence[Unit]) -> Iterator[Json]:
         """The rows of units that train on the same clips."""
         todo = [unit for unit in units if not all(self._file(cell).is_file() for cell in unit.tests)]
         with Peak() as peak:
-            trained = self._train([unit for unit in todo if unit.train is not None and unit.contender.trains])
+            trained = self._train([unit for unit in todo if unit.learns])
         for unit in todo:
             self._fill(unit, trained.get(unit.contender.name), peak.megabytes)
         for unit in units:
@@ -92,14 +107,23 @@ class Work:
             cell, recipe = next(iter(unit.tests)), unit.contender.recipe
             assert unit.train is not None
             data, place = self._data(unit, unit.train, cell), self._place(unit, cell)
+            seed = recipe.seed if isinstance(recipe, Auto) else recipe.train.seed
+            clips = load_data(data, seed, self.caches.digests)
+            self._compare(unit, clips)
             if isinstance(recipe, Auto):
                 found[unit.contender.name] = auto(recipe, data, place).result
                 continue
-            clips = load_data(data, recipe.train.seed, self.caches.digests)
-            overlap(*clips, self.caches.digests, self.options.allow_overlap)
             jobs[unit.contender.name] = Job(recipe=recipe, clips=clips, data=data, place=place)
         results = fit_together(list(jobs.values()), self.caches, keep=True)
         return found | dict(zip(jobs, results))
+
+    def _compare(self, unit: Unit, clips: tuple[Manifest, Manifest]) -> None:
+        """Refuse tests that hold training clips; of each pair of sets once."""
+        for cell, listing in unit.tests.items():
+            if (key := (id(unit.train), id(listing))) not in self._compared:
+                tests = clips[1] if listing is unit.train else test_clips(self._data(unit, listing, cell))
+                overlap(clips[0], tests, self.caches.digests, self.options.allow_overlap)
+                self._compared[key] = unit
 
     def _fill(self, unit: Unit, outcome: Result | Diverged | None, megabytes: float) -> None:
         """Write every cell of a unit, and then let its model go."""
@@ -115,6 +139,8 @@ class Work:
                 written = cannot(cell, "its head knows the classes that it was trained on, and no others")
             else:
                 written = self._tested(unit, cell, listing, outcome)
+            if lost := unit.lost.get(cell):
+                written |= {"note": f"drop-last {unit.left_out}: not scored: {', '.join(lost)}"}
             if is_main_process():
                 write_json(self._file(cell), written)
         if isinstance(outcome, Result) and not self.options.keep_models and is_main_process():

@@ -1,10 +1,11 @@
 """`stillmotion bench PROTOCOL METHOD... --data CLIPS`: several methods on the same clips, as one table."""
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from stillmotion.auto import Auto
 from stillmotion.bench.cells import Contender
@@ -28,6 +29,7 @@ them.
 
 stillmotion bench PROTOCOL --help shows the other options.
 """
+_NAME = re.compile(r"(?=\w)[\w.+@ -]{1,60}")
 
 
 def run(words: Sequence[str]) -> None:
@@ -45,6 +47,11 @@ def run(words: Sequence[str]) -> None:
     contenders = _contenders(methods, more)
     table = fill(protocol, options, plan(protocol, options, contenders))
     _show(table.to_dict()["summary"])
+    if options.report:
+        from stillmotion.run_report import write_bench_report
+
+        if page := write_bench_report(options.out):
+            print(page)
     print(options.out / "table.json")
 
 
@@ -52,12 +59,15 @@ def _sorted(words: Sequence[str], protocol: str) -> tuple[list[str], Bench, list
     """The methods, the options of the benchmark, and those that are for methods."""
     first = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
     methods, rest = list(words[:first]), words[first:]
-    own = {f.name for f in fields(Bench)}
+    own = get_type_hints(Bench)
     mine: list[str] = []
     more: list[tuple[str, list[str]]] = []
     for option, values in split_options(rest):
         name = option.removeprefix("--").replace("-", "_")
-        if name in own or name.removeprefix("no_") in own or option in ("--help", "-h"):
+        bare = name.removeprefix("no_")
+        if own.get(bare) == bool | None and not values:  # tyro wants a word behind an option that may be None
+            mine += [f"--{bare.replace('_', '-')}", str(bare == name)]
+        elif name in own or bare in own or option in ("--help", "-h"):
             mine += [option, *values]
         else:
             more.append((option, values))
@@ -86,6 +96,11 @@ def _contenders(methods: Sequence[str], shared: Sequence[tuple[str, list[str]]])
             known = {f"--{name.replace('_', '-')}" for one in found for name in values_of(one.recipe)}
             known |= {f"--{f.name.replace('_', '-')}" for f in fields(Bench)}
             raise StillmotionError(f"none of these methods has an option {option}{did_you_mean(option, known)}")
+    for one in found:
+        if not _NAME.fullmatch(one.name):
+            raise StillmotionError(
+                f"{one.name!r} names no folder; give the method a name of at most 60 letters, digits, spaces and ._+-@"
+            )
     names = [one.name for one in found]
     if len(set(names)) < len(names):
         twice = next(n for n in names if names.count(n) > 1)

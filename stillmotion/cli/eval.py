@@ -29,6 +29,8 @@ class Eval(ModelChoice):
     """Temporal views, averaged; None: as the model was trained to be tested."""
     crops: Literal[1, 3] | None = None
     """Spatial crops, averaged; None: as the model was trained to be tested."""
+    average: Literal["softmax", "logits"] | None = None
+    """What of the views is averaged: probabilities, or logits; None: as the model was trained to be tested."""
     batch_views: int = 8
     """Views in one forward pass; those of a video may be split over several."""
     workers: int | None = None
@@ -76,7 +78,7 @@ def run(words: Sequence[str]) -> None:
     out = options.out or (
         Path("runs") / re.sub(r"[^\w.-]+", "_", options.model) if named else Path(options.model).parent
     )
-    dataset, wanted = _dataset(options, model, model.dataset(manifest, options.views, options.crops))
+    dataset, wanted = _dataset(options, model, model.dataset(manifest, options.views, options.crops, options.average))
     bad = BadVideos(out / "bad_videos.jsonl", len(manifest), options.max_bad)
     found = score_orders(model.model, dataset, wanted, accelerator, model.text, options.batch_views, options.workers)
     scores = found.pop(FULL)

@@ -1,4 +1,4 @@
-"""`stillmotion report RUN...`: the page of a run, or of several side by side."""
+"""`stillmotion report RUN...`: the page of a run or a benchmark, or of several runs side by side."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from stillmotion.errors import StillmotionError
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Write the page of a finished run again, or compare several runs on one page."""
+    """Write the page of a finished run or benchmark again, or compare several runs on one page."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Folders of finished runs of train or eval; where both are in one folder and are to be compared with others, the
-    file predictions.jsonl or eval_predictions.jsonl."""
+    """Folders of finished runs of train or eval, or one of bench; where a training and an evaluation are in one folder
+    and are to be compared with others, the file predictions.jsonl or eval_predictions.jsonl."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """The page; None: report.html (of an evaluation eval_report.html) in a run's folder, compare.html here for
     several."""
@@ -32,6 +32,13 @@ def run(words: Sequence[str]) -> None:
     from stillmotion.report.runs import read_run, read_runs
 
     if len(options.runs) == 1:
+        from stillmotion.report.tables import is_bench
+
+        if is_bench(options.runs[0]):
+            from stillmotion.report.bench_page import write_bench_page
+
+            print(write_bench_page(options.runs[0], options.out))
+            return
         found = read_runs(options.runs[0]) if options.out is None else [read_run(options.runs[0])]
         for one in found:
             print(write_run_page(one, page=options.out))

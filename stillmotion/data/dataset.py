@@ -15,7 +15,7 @@ from stillmotion.data.bad import BadVideo
 from stillmotion.data.frames import Change
 from stillmotion.data.inputs import VideoInput, name_of, open_input
 from stillmotion.data.manifest import Clip, Manifest
-from stillmotion.data.sampling import Indices, Sampling
+from stillmotion.data.sampling import Average, Indices, Sampling
 from stillmotion.data.seeds import item_seed
 from stillmotion.data.transforms import Augment, Preprocess
 from stillmotion.errors import StillmotionError, VideoError
@@ -118,6 +118,11 @@ class VideoDataset(Dataset[Sample]):
         if isinstance(views, BadVideo):
             return Sample(index, clip.label, None, views)
         return Sample(index, clip.label, views)
+
+    @property
+    def average(self) -> Average:
+        """How the scores of a clip's views are averaged."""
+        return self.sampling.average
 
     def in_orders(self, orders: Mapping[str, list[int]]) -> "VideoDataset":
         """The same clips, whose views `in_order` can put into these orders: frame `orders[name][t]` in place t."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from stillmotion.errors import StillmotionError, at_least
 
 Indices = NDArray[np.int64]
+Average = Literal["softmax", "logits"]
 Scheme = Literal["segments", "dense", "evl_segments", "actionclip", "actionclip_middle", "random_stride"]
 STRIDES = (1, 2, 3, 3, 3, 4)  # A5 draws one of them
 
@@ -31,6 +32,9 @@ class Sampling:
     """Temporal views at test time, averaged."""
     crops: Literal[1, 3] = 1
     """Spatial crops at test time, averaged."""
+    average: Average = "softmax"
+    """How views are averaged: probabilities (`softmax`, before the mean), or `logits`, whose mean goes into the softmax
+    once, so that a view that is sure counts for more (recognizers of MMAction2 with `average_clips='score'`)."""
 
     def __post_init__(self) -> None:
         at_least(1, self, "stride", "views")

@@ -1,4 +1,4 @@
-"""Score a model on clips: each once (in every order of frames), over any processes, views averaged as probabilities."""
+"""Score a model on clips: each once (in every order of frames), over any processes, views averaged as its clips say."""
 
 import contextlib
 import time
@@ -17,6 +17,7 @@ from stillmotion.data.loader import batches, data_workers
 from stillmotion.errors import DataError, StillmotionError
 from stillmotion.eval.order import FULL
 from stillmotion.eval.report import Scores, check_finite
+from stillmotion.eval.views import average_views
 from stillmotion.progress import progress_bar
 
 BATCH_VIEWS = 8
@@ -58,15 +59,15 @@ def score_orders(
     workers: int | None = None,
     quiet: bool = False,
 ) -> dict[str, Scores]:
-    """Return the class probabilities of every video in each order of its frames, views averaged after the softmax.
+    """Return the class probabilities of every video in each order of its frames, views averaged as the data set says.
     Raises `DataError`: no video could be read; `StillmotionError`: logits that are not finite.
 
     A video is read once for all orders, and let go of when it is scored in all of them.
 
     Args:
         model: in evaluation mode; called as model(views, text).
-        dataset: labeled `clips`, indexed by (epoch, index), with a `collate`; its views are the test views, and
-            `in_order` puts them into an order.
+        dataset: labeled `clips`, indexed by (epoch, index), with a `collate`; its views are the test views,
+            `average` says how their scores are averaged, and `in_order` puts them into an order.
         orders: names, `FULL` for the videos as they are.
         text: class embeddings (K, E) that were encoded once; None for a closed set.
         batch_views: views in one forward pass; those of a clip may be split over several.
@@ -149,5 +150,5 @@ def _classify(
             logits.append(model(views, text).float())
     logits_BVK = torch.cat(logits).unflatten(0, (-1, batch.num_views))
     check_finite(logits_BVK, [str(dataset.clips[sample.index].path) for sample in samples])
-    probabilities = logits_BVK.softmax(dim=-1).mean(dim=1)
+    probabilities = average_views(logits_BVK, dataset.average)
     return list(zip(batch.indices.tolist(), batch.labels.tolist(), probabilities.cpu().tolist()))

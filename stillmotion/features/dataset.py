@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from stillmotion.data.bad import BadVideo
 from stillmotion.data.dataset import Batch, Sample, VideoDataset
 from stillmotion.data.manifest import Clip
+from stillmotion.data.sampling import Average
 from stillmotion.data.seeds import view_of_epoch
 from stillmotion.features.encode import View
 from stillmotion.features.store import FeatureStore
@@ -82,6 +83,11 @@ class FeatureDataset(Dataset[Sample]):
 
     def _summed(self, view: Features) -> Features:
         return view if self.summary is None else self.summary.make(view)
+
+    @property
+    def average(self) -> Average:
+        """How the scores of a clip's views are averaged."""
+        return next((view.sampling.average for found in self.views for view in found), "softmax")
 
     def in_orders(self, orders: Mapping[str, list[int]]) -> "FeatureDataset":
         """The same clips, whose views `in_order` can put into these orders, for a backbone that sees every frame alone.

@@ -49,7 +49,7 @@ class FeatureSpec:
     num_frames: int
     preprocess: Preprocess
     sampling: Sampling
-    """Its scheme and stride; the number of views is part of an item's name."""
+    """Its scheme and stride; the number of views is part of an item's name, and `average` is of no matter."""
     runtime: str = "fp32"
     """How the backbone ran; features are stored in float16."""
 
@@ -60,7 +60,9 @@ class FeatureSpec:
 
     def content(self) -> dict[str, Any]:
         """What the key stands for, JSON-ready."""
-        return asdict(replace(self, sampling=replace(self.sampling, views=1, crops=1))) | {"version": VERSION}
+        content = asdict(replace(self, sampling=replace(self.sampling, views=1, crops=1))) | {"version": VERSION}
+        del content["sampling"]["average"]
+        return content
 
 
 class _Part(NamedTuple):

@@ -1,8 +1,10 @@
 """Figures of a page as inline SVG: transparent, in the page's own font and ink, so that they are right in the dark."""
 
+import html
 import io
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
@@ -17,6 +19,19 @@ DASHES = ("solid", "dashed", "dotted", "double")
 _INK = "#010203"  # stands for the page's ink, which a style sheet sets
 
 Lines = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Level:
+    """A bar: its name, its height and its 95 % interval in [0, 1], and the numbers that it is the mean of; height None:
+    there is none, and `text` says why.
+    """
+
+    name: str
+    height: float | None
+    interval: tuple[float, float] | None = None
+    points: tuple[float, ...] = ()
+    text: str = ""
 
 
 def curves_figures(runs: Mapping[str, Lines]) -> list[str]:
@@ -65,13 +80,48 @@ def _curves(
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["bottom", "left"]].set_color(_INK)
     axes.tick_params(colors=_INK)
+    return _svg(figure, f"{title} by epoch")
+
+
+def bars_figure(title: str, levels: Sequence[Level], colors: Sequence[str]) -> str:
+    """Accuracies under each other as an SVG, each with its name, in its color, on one scale from 0 to 100 %."""
+    figure = Figure(figsize=(6, 0.75 + 0.42 * len(levels)), layout="constrained")
+    axes = figure.subplots()
+    for y, (level, color) in enumerate(zip(levels, colors)):
+        height = 100 * (level.height or 0.0)
+        axes.barh(y, height, color=color, height=0.62, alpha=0.55)
+        end = height
+        if level.interval is not None:
+            low, high = (100 * value for value in level.interval)
+            axes.errorbar(
+                (low + high) / 2, y, xerr=(high - low) / 2, fmt="none", ecolor=_INK, elinewidth=1.6, capsize=4
+            )
+            end = max(end, high)
+        if len(level.points) > 1:
+            axes.plot([100 * x for x in level.points], [y] * len(level.points), "o", color=_INK, markersize=3.2)
+            end = max(end, *(100 * x for x in level.points))
+        text = f"{height:.1f}" if level.height is not None else level.text
+        axes.text(end + 1.5, y, text, va="center", fontsize=10, color=_INK, parse_math=False)
+    axes.set_yticks(range(len(levels)), [_short(level.name) for level in levels], fontsize=10, parse_math=False)
+    axes.set_title(title, loc="left", fontsize=11, color=_INK, parse_math=False)
+    axes.set_ylim(len(levels) - 0.45, -0.55)
+    axes.set_xlim(0, 112)
+    axes.set_xticks(range(0, 101, 20))
+    axes.grid(axis="x", alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["bottom", "left"]].set_color(_INK)
+    axes.tick_params(colors=_INK)
     return _svg(figure, title)
 
 
-def _svg(figure: Figure, title: str) -> str:
+def _short(name: str, most: int = 24) -> str:
+    return name if len(name) <= most else f"{name[: most // 2 - 1]}\N{HORIZONTAL ELLIPSIS}{name[-most // 2 :]}"
+
+
+def _svg(figure: Figure, label: str) -> str:
     """A figure as an SVG element that takes the width it is given."""
     buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": title}):
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": label}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :].replace(_INK, "currentColor")
@@ -81,4 +131,4 @@ def _svg(figure: Figure, title: str) -> str:
     text = re.sub(r"font(-family)?: ([\d.]+px )?'[^;\"]*", lambda m: f"font-size: {m[2]}" if m[2] else "", text)
     head, rest = text.split(">", 1)
     head = re.sub(r' (width|height)="[^"]*"', "", head)
-    return f'{head} role="img" aria-label="{title} by epoch">{rest}'
+    return f'{head} role="img" aria-label="{html.escape(label)}">{rest}'

@@ -22,7 +22,14 @@ class Bar:
     interval: tuple[float, float] | None = None
 
 
-Cell = str | Bar
+@dataclass(frozen=True)
+class Links:
+    """Files that a cell names: their texts, and where they lie from the page."""
+
+    files: tuple[tuple[str, str], ...]
+
+
+Cell = str | Bar | Links
 NOTHING = "\N{EN DASH}"
 """Stands for a number that there is not."""
 

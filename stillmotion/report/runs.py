@@ -119,15 +119,15 @@ def _read(folder: Path, kind: Kind) -> Run:
         kind=kind,
         predictions=read_predictions(folder / kind.predictions),
         name=folder.resolve().name,
-        numbers=_json(folder / kind.numbers),
-        config=_json(folder / "config.json"),
-        origin=_json(folder / kind.origin),
-        auto=_json(folder / "auto.json") if kind is TRAINED else {},
+        numbers=read_json(folder / kind.numbers),
+        config=read_json(folder / "config.json"),
+        origin=read_json(folder / kind.origin),
+        auto=read_json(folder / "auto.json") if kind is TRAINED else {},
         metrics=_lines(folder / "metrics.jsonl") if kind is TRAINED else (),
     )
 
 
-def _json(path: Path) -> Json:
+def read_json(path: Path) -> Json:
     """The content of a file; empty where there is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -1,0 +1,90 @@
+"""What a benchmark refuses: in one line, with exit code 2, and with nothing written."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.bench.small import bench, cell, check_row, refused, table
+from tests.conftest import write_tiny_clip
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("few_shot", "zero_shot"), "no protocol 'few_shot'; did you mean 'few-shot'"),
+        (("few-shot",), "name methods behind the protocol"),
+        (("few-shot", "linear_prob"), "did you mean"),
+        (("few-shot", "zero_shot", "--epoch", 3), "did you mean '--epochs'"),
+        (("few-shot", "zero_shot", "--tuned", "image"), "none of these methods has an option --tuned"),
+        (("few-shot", "zero_shot", "zero_shot"), "named twice"),
+        (("few-shot", "a = zero_shot", "a = linear_probe"), "named twice"),
+        (("few-shot", "../a = zero_shot"), "names no folder"),
+        (("few-shot", "a = zero_shot --nonsense 3"), "nonsense"),
+        (("few-shot", "a = 'zero_shot"), "cannot read the method"),
+        (("few-shot", "zero_shot", "--shots", 0), "at least 1"),
+        (("few-shot", "zero_shot", "--seeds", 0, 0), "give different"),
+        (("few-shot", "zero_shot", "--shots", 4), "fewer than 4 shots"),
+        (("supervised", "zero_shot", "--shots", 2), "--shots is for"),
+        (("supervised", "zero_shot", "--draws", 2), "--draws is for"),
+        (("supervised", "zero_shot", "--drop-last", 0), "drop-last is 0"),
+        (("base-to-novel", "zero_shot", "--shots", 1, 2), "one number of --shots"),
+        (("zero-shot", "linear_probe"), "must be trained before"),
+        (("zero-shot", "zero_shot", "--draws", 1), "draw-classes is 160"),
+        (("zero-shot", "zero_shot", "--split", "nope"), "nope"),
+        (("zero-shot", "zero_shot", "--preset", "sloppy"), "sloppy"),
+    ],
+    ids=lambda x: "-".join(map(str, x)) if isinstance(x, tuple) else "",
+)  # fmt: skip
+def test_bad_input(
+    words: tuple[object, ...], said: str, clips: Path, tiny_clip: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    out = tmp_path / "out"
+    line = refused(capsys, *words, "--data", clips, "--backbone", tiny_clip, "--out", out)
+    assert said in line and len(line.splitlines()) == 1
+    assert not out.exists()
+
+
+def test_a_class_without_test_clips(
+    clips: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    shutil.copytree(clips, data)
+    shutil.rmtree(data / "val" / "run")
+    words = ("--data", data, "--backbone", tiny_clip, "--out", out, "--shots", 1)
+    assert "class 'run' has no clip" in refused(capsys, "base-to-novel", "zero_shot", *words)
+    assert not out.exists()
+
+
+def test_test_clips_that_are_training_clips(
+    clips: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By their content, under another name; found before anything is trained, whatever the method."""
+    data = tmp_path / "data"
+    shutil.copytree(clips, data)
+    shutil.copy(data / "train" / "run" / "run_train0.mp4", data / "val" / "run" / "other_name.mp4")
+    words = ("--data", data, "--backbone", tiny_clip, "--epochs", 1)
+    for method in ("linear_probe", "auto"):
+        out = tmp_path / method
+        line = refused(capsys, "supervised", method, *words, "--out", out)
+        assert "1 of 9 test clips are training clips too" in line and "--allow-overlap" in line
+        assert "other_name.mp4" in line and "run_train0.mp4" in line
+        assert not list(out.rglob("cell.json")) and not (out / "table.json").exists()
+    bench("supervised", "linear_probe", *words, "--out", tmp_path / "allowed", "--allow-overlap")
+    assert "1 of 9 test clips are training clips too" in capsys.readouterr().err
+    line, _, predictions = cell(tmp_path / "allowed", "linear_probe_seed-0")
+    check_row(line, predictions)
+    assert line["videos"] == 9
+
+
+def test_auto_is_a_method(clips: Path, tmp_path: Path) -> None:
+    clip = write_tiny_clip(tmp_path / "clip.safetensors", layers=4)
+    bench("supervised", "auto", "linear_probe", "--data", clips, "--backbone", clip, "--epochs", 1, "--folds", 2,
+          "--candidates", "linear_probe", "attentive_probe", "--out", tmp_path)  # fmt: skip
+    rows = table(tmp_path)["rows"]
+    assert [r["method"] for r in rows] == ["auto", "linear_probe"]
+    for row in rows:
+        _, _, predictions = cell(tmp_path, f"{row['method']}_seed-0")
+        check_row(row, predictions)
+    assert (tmp_path / "cells" / "auto_seed-0" / "auto.json").is_file()
