@@ -41,7 +41,9 @@ class Search:
         refused = StillmotionError("there are no candidates")
         for name, recipe in recipes.items():
             try:
-                caches.weights(recipe, place.start_from).backbone.check(recipe.method.reads())
+                backbone, reads = caches.weights(recipe, place.start_from).backbone, recipe.method.reads()
+                backbone.check(reads)
+                reads.names(backbone.layers)  # refuses blocks that the tower does not have
             except StillmotionError as error:
                 refused = error
                 say(f"{name} is left out: {error}")

@@ -310,3 +310,13 @@ def test_auto_on_the_command_line(
         with pytest.raises(SystemExit) as stop:
             main([*words, *change])
         assert stop.value.code == 2 and said in capsys.readouterr().err
+
+
+def test_candidates_that_read_deeper_than_the_tower_are_left_out(
+    folder_of_videos: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = replace(OPTIONS, backbone=str(tiny_clip), candidates=("linear_probe", "evl identity"))
+    place = Place(out=tmp_path / "a", cache=tmp_path / "cache")
+    choice = auto(options, Data(data=folder_of_videos), place)
+    assert [c.name for c in choice.candidates] == ["linear_probe"]
+    assert "evl identity is left out: block -4 is outside a tower of 3 blocks" in capsys.readouterr().err

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from stillmotion.backbones.clip import describe
 from stillmotion.backbones.config import CLIPConfig
+from stillmotion.backbones.tiny import FILE, TINY, with_all_rows
 from stillmotion.backbones.weights import Weights
 from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import WeightsError
@@ -87,7 +88,7 @@ def resized(weights: Weights, image_size: int | tuple[int, int]) -> Weights:
 
 
 def _resolve(name: str, sizes: dict[str, Any]) -> Weights:
-    if sizes and not Path(name).exists():
+    if sizes and (name == TINY or not Path(name).exists()):
         raise WeightsError(f"{', '.join(sizes)} go with a local file; {name} has sizes of its own: leave them out")
     if name == "auto":
         try:
@@ -95,6 +96,8 @@ def _resolve(name: str, sizes: dict[str, Any]) -> Weights:
         except WeightsError as error:
             say(f"{error}; trying {OPENAI}")
             return _resolve(OPENAI, sizes)
+    if name == TINY:
+        return _local(name, FILE, None, sizes)
     if Path(name).exists():
         return _local(name, Path(name), None, sizes)
     model, colon, tag = name.partition(":")
@@ -143,6 +146,6 @@ def _local(name: str, path: Path, config: CLIPConfig | None, sizes: dict[str, An
         sizes = folder_sizes(path) | sizes
     else:
         state = read_state(path)
-    state = to_openai(state)
+    state = with_all_rows(to_openai(state), name)
     state = state if "positional_embedding" in state else LOGIT_SCALE | state
     return clip_weights(name, config or CLIPConfig.from_state(state, **sizes), state, Preprocess(**pixels))

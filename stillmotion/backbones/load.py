@@ -2,6 +2,7 @@
 
 ViT-B-16:openai          any open_clip model and pretrained tag, from the hub or its local cache
 ViT-B-16:openai-int8     OpenAI's image tower from the package index, for machines without a hub
+tiny                     a CLIP of 1.3 M parameters in the package, which knows rendered stills alone (docs/tiny.md)
 auto                     the int8 image tower, or where it cannot be had ViT-B-16:openai
 path/to/ViT-B-16.pt      OpenAI's TorchScript archive (read, never run), or any state dict of open_clip's
 path/model.safetensors   the backbone inside a model that was trained here (ViFi-CLIP's, before prompts are learned)

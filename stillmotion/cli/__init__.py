@@ -25,13 +25,14 @@ COMMANDS = {
     "data": "manifests of known data sets or any folder, audits, splits: stillmotion data prepare ucf101 --help",
     "results": "numbers of the literature: stillmotion results --data UCF101 --setting zero-shot",
     "list": "list methods, recipes and where CLIP weights come from",
+    "pretrain-tiny": "make a tiny CLIP of rendered stills and captions: stillmotion pretrain-tiny -o t.safetensors",
     "demo": "render the embedded data set, train and compare, write a report",
 }
 
-GO_ON = ("train", "sweep", "encode", "embed", "demo")
+GO_ON = ("train", "sweep", "bench", "encode", "embed", "pretrain-tiny", "demo")
 """Commands that go on where they were stopped, as do those that are given --out for their results."""
 # A module `list` would hide the built-in one, and `results.py` is the files that `predict` and `embed` write.
-MODULES = {"list": "catalog", "results": "published"}
+MODULES = {"list": "catalog", "results": "published", "pretrain-tiny": "pretrain_tiny"}
 
 HELP = """usage: stillmotion COMMAND [options]
 

@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from accelerate import init_empty_weights
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from stillmotion.backbones.runtimes import RUNTIMES
+from stillmotion.backbones.runtimes import RUNTIMES, Runtime
 from stillmotion.backbones.weights import Weights
 from stillmotion.data.bad import BadVideo, BadVideos
 from stillmotion.data.dataset import read_clip
@@ -85,11 +86,16 @@ class Encoder:
             reads |= FRAMES  # a thousandth of the tokens, for a probe that comes later; the last block runs anyway
         self.gives = reads.names(weights.backbone.layers)
         """What is stored of a view that is encoded: `outputs`, without which it is, and what costs almost nothing."""
+        self._weights, self._reads = weights, reads
+
+    @cached_property
+    def _run(self) -> Runtime:
+        """The tower, built when the first view is encoded: a full cache needs none."""
         with init_empty_weights(include_buffers=False):  # buffers may be computed when a tower is built: rotary tables
-            tower = weights.backbone.visual(reads)
+            tower = self.backbone.visual(self._reads)
         # Assigned, not copied; what the tower has no place for is what these outputs do not need.
-        tower.load_state_dict({k: weights.state[f"visual.{k}"] for k in tower.state_dict()}, assign=True)
-        self._run = RUNTIMES[spec.runtime](tower, device)
+        tower.load_state_dict({k: self._weights.state[f"visual.{k}"] for k in tower.state_dict()}, assign=True)
+        return RUNTIMES[self.spec.runtime](tower, self.device)
 
     @property
     def bytes_per_view(self) -> int:

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from stillmotion.errors import StillmotionError
 from stillmotion.models.features import Features
 from stillmotion.models.tokenizer import tokenize
+from stillmotion.models.words import unknown_words
+from stillmotion.progress import say
 
 
 class VideoClassifier(Protocol):
@@ -122,10 +124,19 @@ class VideoCLIP(nn.Module):
         return isinstance(self.head, CosineHead)
 
     def prompt(self, class_names: Sequence[str]) -> Tensor:
-        """Class names to token ids: (K, S), or (templates, K, S) when there are several templates."""
+        """Class names to token ids: (K, S), or (templates, K, S) when there are several templates.
+
+        Words of the names that the text tower has never seen (`words.py`) are said; they count as nothing.
+        """
         texts = [template.format(name) for template in self.templates for name in class_names]
         table = getattr(self.text, "token_embedding", None)
         tokens = tokenize(texts, self.tokenizer, getattr(table, "num_embeddings", None))
+        if unknown := unknown_words(table, class_names, self.tokenizer):
+            say(
+                f"this backbone's text tower has never seen {', '.join(map(repr, unknown[:10]))}"
+                f"{f' and {len(unknown) - 10} more words' if len(unknown) > 10 else ''}, which count as nothing; use "
+                "other names, or another backbone"
+            )
         return tokens if len(self.templates) == 1 else tokens.unflatten(0, (len(self.templates), -1))
 
     def encode_text(self, tokens: Tensor) -> Tensor | None:

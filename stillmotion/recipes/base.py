@@ -26,7 +26,7 @@ class Recipe(Generic[M]):
     train: Train
     sampling: Sampling = Sampling()
     backbone: str = "auto"
-    """The pretrained model: MODEL:TAG as in open_clip, ViT-B-16:openai-int8, a path, timm:NAME, vjepa2:FOLDER, auto."""
+    """Pretrained: MODEL:TAG as in open_clip, ViT-B-16:openai-int8, tiny, a path, timm:NAME, vjepa2:FOLDER, or auto."""
     runtime: str = "auto"
     """How a frozen backbone runs: fp32, fp16, bf16; auto: the run's precision on a GPU, fp32 on a CPU."""
     image_size: int | None = None

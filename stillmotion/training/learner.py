@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -50,6 +51,10 @@ class Learner:
         self.model, self.objective, self.config = model, objective, config
         self.plan, self.accelerator = plan, accelerator
         self.wrapped, self.optimizer = accelerator.prepare(model, optimizer)
+        # In one process without a scaler Accelerate has nothing to add, and looks for a package on the disk each time.
+        alone = accelerator.num_processes == 1 and accelerator.scaler is None
+        self._stepper = optimizer if alone else self.optimizer
+        self._backward: Callable[[Tensor], None] = Tensor.backward if alone else accelerator.backward
         self.curve = schedule(config.schedule, config.lr, plan.total_steps, round(config.warmup * plan.steps_per_epoch))
         self.tokens = None if tokens is None else tokens.to(accelerator.device)
         self._total = torch.zeros((), device=accelerator.device)
@@ -75,12 +80,12 @@ class Learner:
         for module in self._still:
             module.eval()
         if part == 0:
-            self.optimizer.zero_grad()
+            self._stepper.zero_grad()
             self._total = torch.zeros((), device=self.accelerator.device)
         last = part == parts - 1
         with contextlib.nullcontext() if last else self.accelerator.no_sync(self.wrapped):
             loss = self._loss(batch, self.plan.weight(step, part) if counts else 0.0, seed)
-            self.accelerator.backward(loss)
+            self._backward(loss)
         self._total += loss.detach()
 
     def update(self, step: int, stop: bool = False) -> tuple[float, bool]:
@@ -95,7 +100,7 @@ class Learner:
             group["lr"] = self.curve(group["lr_scale"], step)
         if self.config.clip_grad is not None:
             self.accelerator.clip_grad_norm_(self.wrapped.parameters(), self.config.clip_grad)
-        self.optimizer.step()
+        self._stepper.step()
         return mean, stopped > 0
 
     def weights(self) -> dict[str, Tensor]:
