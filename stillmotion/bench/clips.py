@@ -23,8 +23,12 @@ def test_clips(data: Data) -> Manifest:
 
 
 def without_last(listing: Listing, batch: int) -> Listing:
-    """The clips but the last ones to test on that make no whole batch, which are named."""
+    """The clips but the last ones to test on that make no whole batch, which are named.
+    Raises `DataError`: none would be left.
+    """
     tests = [e for e in listing.entries if e.split == TEST]
+    if len(tests) < batch:
+        raise DataError(f"drop-last {batch} leaves none of the {len(tests)} test clips; pass a smaller one")
     lost = tests[len(tests) - len(tests) % batch :]
     for entry in lost:
         say(f"drop-last {batch}: {entry.path} is not scored")

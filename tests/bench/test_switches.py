@@ -12,7 +12,7 @@ import torch
 from stillmotion.bench.presets import drop_last, preset, sided
 from stillmotion.data.video import open_video
 from stillmotion.recipes import find
-from tests.bench.small import CLASSES, Json, bench, cell, check_row, save_rows, split, table
+from tests.bench.small import CLASSES, Json, bench, cell, check_row, refused, save_rows, split, table
 
 
 def flat(content: Json, before: str = "") -> Json:
@@ -96,6 +96,12 @@ def test_drop_last_leaves_out_the_last_and_names_it(clips: Path, tiny_clip: Path
     lost = [e.path for e in split(tmp_path / "a", f"seed-0_{clips.name}").entries][6:]
     assert line["note"] == f"drop-last 3: not scored: {', '.join(lost)}"
     assert table(tmp_path / "b")["rows"][0]["videos"] == 6
+
+
+def test_drop_last_of_all(clips: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("zero-shot", "zero_shot", "--data", clips, "--backbone", tiny_clip, "--out", tmp_path / "out")
+    assert "drop-last 9 leaves none of the 8 test clips" in refused(capsys, *words, "--drop-last", 9)
+    assert not (tmp_path / "out" / "table.json").exists()
 
 
 def test_flip_is_of_training_alone(clips: Path, tiny_clip: Path, tmp_path: Path) -> None:

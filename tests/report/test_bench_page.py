@@ -79,7 +79,7 @@ def test_what_it_says(tmp_path: Path) -> None:
     words = " ".join(" ".join(text.words).split())
     assert "few-shot: vificlip, evl_k400_b16_8f on HMDB-51" in words
     assert "55.0 %" in words and "7.1" in words, "mean and deviation"
-    assert "evl_k400_b16_8f cannot fill its cells: its head knows no others" in words
+    assert "evl_k400_b16_8f has cells that it cannot fill: its head knows no others" in words
     assert "57.2 %" in words and "ViFi-CLIP, table 3" in words, "printed for HMDB-51 and K = 2"
     assert "98.7 %" in words and "20 (1 unreadable)" in words and "1,234 MB" in words
     assert "preset strict" in words and "stillmotion bench few-shot" in words and "drop-last" not in words
