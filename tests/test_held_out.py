@@ -10,6 +10,7 @@ import torch
 from accelerate import Accelerator
 
 import stillmotion
+import stillmotion.data.many  # bound to what is patched below, were it imported later
 from stillmotion.checkpoint import load_model
 from stillmotion.cli import main
 from stillmotion.data import dataset as data_set
