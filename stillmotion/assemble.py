@@ -38,7 +38,7 @@ def make_learner(
     names = data.names(clips.classes)
     tokens = class_embeddings(data, clips.classes, weights, recipe.method)
     train, method = recipe.train, recipe.method
-    objective = make_objective(method.objective, len(clips.classes), train, accelerator.num_processes)
+    objective = make_objective(method.objective, clips.counts(), train, accelerator.num_processes)
     model = build(recipe, weights, clips.classes, names, place)
     if method.frozen and not getattr(model.visual, "plain", False):
         raise StillmotionError(
@@ -56,7 +56,8 @@ def make_learner(
         with torch.no_grad():  # encoded once, where the text tower does not train
             tokens = model.eval().encode_text(tokens)
     rank, world = accelerator.process_index, accelerator.num_processes
-    plan = BatchPlan(len(clips), train.batch_size, train.micro_batch, train.epochs, train.seed, rank, world)
+    labels = tuple(clip.label for clip in clips.clips) if train.sampler == "balanced" else None
+    plan = BatchPlan(len(clips), train.batch_size, train.micro_batch, train.epochs, train.seed, rank, world, labels)
     return Learner(model, method.tune(), objective, train, plan, accelerator, tokens)
 
 

@@ -1,5 +1,7 @@
 """From a batch to one loss per clip: where training methods differ."""
 
+import math
+from collections.abc import Sequence
 from typing import Literal, Protocol
 
 import numpy as np
@@ -35,9 +37,11 @@ class CrossEntropy:
         smoothing: probability spread evenly over all K classes.
         mix: draw mixup (alpha 0.8) or CutMix (alpha 1), each half of the time, for every batch (ViFi-CLIP, X-CLIP).
             All frames of a clip are mixed alike; the partner is the next clip of the batch.
+        adjust: (K,) added to the logits, in training alone; None: nothing.
     """
 
-    def __init__(self, num_classes: int, smoothing: float = 0.0, mix: bool = False):
+    def __init__(self, num_classes: int, smoothing: float = 0.0, mix: bool = False, adjust: Tensor | None = None):
+        self.adjust = adjust
         self.smoothing, self.num_classes = smoothing, num_classes
         mixers = [v2.MixUp(alpha=0.8, num_classes=num_classes), v2.CutMix(alpha=1.0, num_classes=num_classes)]
         self._mix = v2.RandomChoice(mixers) if mix else None
@@ -56,7 +60,22 @@ class CrossEntropy:
 
     def losses(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy of every clip."""
-        return F.cross_entropy(logits.float(), targets, label_smoothing=self.smoothing, reduction="none")
+        logits = logits.float()
+        if self.adjust is not None:
+            logits = logits + self.adjust.to(logits.device)
+        return F.cross_entropy(logits, targets, label_smoothing=self.smoothing, reduction="none")
+
+
+def log_prior(counts: Sequence[int], tau: float) -> Tensor:
+    """Tau times the log of each class's share of the training clips, (K,) (Menon et al. 2021, equation 10).
+    Raises `StillmotionError`: a class without clips, whose share has no logarithm.
+    """
+    if 0 in counts:
+        raise StillmotionError(
+            f"logit-adjustment is {tau:g} and {counts.count(0)} of {len(counts)} classes have no training clips; leave "
+            "it out, or those classes"
+        )
+    return torch.tensor([tau * math.log(n / sum(counts)) for n in counts])
 
 
 class Contrastive:
@@ -92,15 +111,18 @@ class Contrastive:
 
 
 def make_objective(
-    kind: Literal["cross_entropy", "contrastive"], classes: int, train: Train, processes: int = 1
+    kind: Literal["cross_entropy", "contrastive"], counts: Sequence[int], train: Train, processes: int = 1
 ) -> Objective:
-    """The loss that a method is trained with.
+    """The loss that a method is trained with on so many clips of each class.
     Raises `StillmotionError`: options that the contrastive loss has no place for, or too few clips in a pass.
     """
     if kind == "cross_entropy":
-        return CrossEntropy(classes, train.label_smoothing, train.mix)
-    if train.mix or train.label_smoothing:
-        raise StillmotionError("the contrastive loss takes no --mix and no --label-smoothing; leave them out")
+        adjust = log_prior(counts, train.logit_adjustment) if train.logit_adjustment else None
+        return CrossEntropy(len(counts), train.label_smoothing, train.mix, adjust)
+    if train.mix or train.label_smoothing or train.logit_adjustment:
+        raise StillmotionError(
+            "the contrastive loss takes no --mix, no --label-smoothing and no --logit-adjustment; leave them out"
+        )
     share = train.batch_size // processes
     if share < 2 or (train.micro_batch is not None and train.micro_batch < share):
         part = share if train.micro_batch is None else min(share, train.micro_batch)

@@ -180,14 +180,14 @@ def test_another_number_of_frames_is_one_call_away(pool: str) -> None:
 
 def test_the_contrast_needs_clips_to_compare() -> None:
     """One clip per pass has a loss of zero whatever the model says, so it is refused before anything is encoded."""
-    assert isinstance(make_objective("contrastive", 3, Train(batch_size=8)), Contrastive)
+    assert isinstance(make_objective("contrastive", (4, 4, 4), Train(batch_size=8)), Contrastive)
     one = Contrastive()
     assert one.losses(torch.randn(1, 1), one.ground_truth(torch.tensor([2]))).abs().max() == 0
     for train, processes, part in ((Train(batch_size=8, micro_batch=4), 1, 4), (Train(batch_size=8), 8, 1)):
         with pytest.raises(StillmotionError, match=rf"which has {part} of 8; leave out --micro-batch"):
-            make_objective("contrastive", 3, train, processes)
+            make_objective("contrastive", (4, 4, 4), train, processes)
     with pytest.raises(StillmotionError, match="takes no --mix"):
-        make_objective("contrastive", 3, Train(mix=True))
+        make_objective("contrastive", (4, 4, 4), Train(mix=True))
 
 
 def test_each_clip_draws_a_template_of_its_own_class() -> None:
