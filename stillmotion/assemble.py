@@ -38,7 +38,7 @@ def make_learner(
     names = data.names(clips.classes)
     tokens = class_embeddings(data, clips.classes, weights, recipe.method)
     train, method = recipe.train, recipe.method
-    objective = make_objective(method.objective, clips.counts(), train, accelerator.num_processes)
+    objective = make_objective(method.objective, clips.counts(), train)
     model = build(recipe, weights, clips.classes, names, place)
     if method.frozen and not getattr(model.visual, "plain", False):
         raise StillmotionError(

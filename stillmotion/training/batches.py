@@ -1,6 +1,7 @@
 """The order of training: which clips make up each optimizer step, for any number of processes, from any step on."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -61,6 +62,17 @@ class BatchPlan:
         passes = math.ceil(math.ceil(len(batch) / self.world) / size)
         cuts = [mine[i * size : (i + 1) * size] for i in range(passes)]
         return [cut or mine[:1] for cut in cuts]
+
+    def places(self, step: int, part: int, indices: Sequence[int]) -> list[int]:
+        """Where the clips of a forward pass that could be read, of these indices in order, are in the whole batch."""
+        size, places = self.micro_batch or len(self.batch(step)), []
+        read = iter(indices)
+        index = next(read, None)
+        for i, (_, clip) in enumerate(self.micro_batches(step)[part]):
+            if clip == index:
+                places.append(self.rank + self.world * (part * size + i))
+                index = next(read, None)
+        return places
 
     def weight(self, step: int, part: int) -> float:
         """Factor of the summed loss of a forward pass, so that the step averages over all its clips."""
