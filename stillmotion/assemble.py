@@ -13,9 +13,11 @@ from stillmotion.backbones.load import absolute
 from stillmotion.backbones.weights import TOWERS, Tower, Weights, load_into
 from stillmotion.checkpoint import Card, fingerprints
 from stillmotion.data.manifest import Manifest
+from stillmotion.data.multi_label import hot
 from stillmotion.data.source import Data
 from stillmotion.data.text_features import read_text_features
 from stillmotion.errors import StillmotionError
+from stillmotion.eval.multi_label import headline
 from stillmotion.eval.report import Report
 from stillmotion.files import Digests, sha256, short_digest
 from stillmotion.methods import Method
@@ -25,7 +27,8 @@ from stillmotion.recipes.base import HERE, Place, Recipe
 from stillmotion.start import start_from
 from stillmotion.training.batches import BatchPlan
 from stillmotion.training.learner import Learner
-from stillmotion.training.objective import make_objective
+from stillmotion.training.multi_label import make_multi_label
+from stillmotion.training.objective import Contrastive, Objective, make_objective
 from stillmotion.training.tuning import explain, rules
 
 Names = tuple[str, ...]
@@ -38,8 +41,9 @@ def make_learner(
     names = data.names(clips.classes)
     tokens = class_embeddings(data, clips.classes, weights, recipe.method)
     train, method = recipe.train, recipe.method
-    objective = make_objective(method.objective, clips.counts(), train)
+    objective = _objective(recipe, clips)
     model = build(recipe, weights, clips.classes, names, place)
+    model.multi_label = clips.multi_label
     if method.frozen and not getattr(model.visual, "plain", False):
         raise StillmotionError(
             f"{type(method).__name__} changes the image tower and says that it is frozen; outputs in the cache are "
@@ -59,6 +63,14 @@ def make_learner(
     labels = tuple(clip.label for clip in clips.clips) if train.sampler == "balanced" else None
     plan = BatchPlan(len(clips), train.batch_size, train.micro_batch, train.epochs, train.seed, rank, world, labels)
     return Learner(model, method.tune(), objective, train, plan, accelerator, tokens)
+
+
+def _objective(recipe: Recipe[Any], clips: Manifest) -> Objective | Contrastive:
+    """What is trained: of clips with several labels another loss than of those with one."""
+    train, method = recipe.train, recipe.method
+    if clips.multi_label:
+        return make_multi_label(hot(clips.clips, len(clips.classes)), train, method.needs_text)
+    return make_objective(method.objective, clips.counts(), train)
 
 
 def class_embeddings(data: Data, classes: Names, weights: Weights, method: Method) -> Tensor | None:
@@ -98,7 +110,10 @@ def identity(
 
     towers: tuple[Tower, ...] = TOWERS if recipe.method.needs_text else TOWERS[:1]
     found: dict[str, Any] = {name: sha256(file) for name, file in zip(("start", "text"), files) if file}
-    clips = [[(c.path.name, part.classes[c.label], content(c.path)) for c in part.clips] for part in parts]
+    clips = [
+        [(c.path.name, "|".join(part.classes[k] for k in c.every), content(c.path)) for c in part.clips]
+        for part in parts
+    ]
     found |= {"clips": short_digest(clips), "classes": short_digest(parts[0].classes)}
     return found | {"backbone": [weights.fingerprint(t)[:16] for t in towers]}
 
@@ -159,6 +174,6 @@ def card(
         preprocess=recipe.preprocess(weights.backbone.pixels),
         sampling=recipe.sampling,
         runtime=runtime,
-        training={"run": config, "epoch": epoch, "top1": report.top1, "mean_class": report.mean_class}
-        | {"videos": report.scored},
+        multi_label=model.multi_label,
+        training={"run": config, "epoch": epoch, **headline(report), "videos": report.scored},
     )

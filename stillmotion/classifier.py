@@ -22,7 +22,7 @@ from stillmotion.data.text_features import read_text_features
 from stillmotion.data.transforms import Preprocess
 from stillmotion.devices import find_device
 from stillmotion.errors import StillmotionError
-from stillmotion.eval.report import check_finite
+from stillmotion.eval.report import check_finite, probabilities
 from stillmotion.explain import Asked, Explanation, Untuned, explain
 from stillmotion.models.video_clip import VideoClassifier, VideoCLIP
 from stillmotion.prediction import Prediction, Vocabulary
@@ -75,6 +75,11 @@ class Classifier:
         size = "x".join(map(str, self.preprocess.size))
         kind = type(self.model).__name__
         return f"<Classifier: {kind}, {len(self.classes)} classes, {self.num_frames} frames of {size}, {self.device}>"
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether each class has a probability of its own, for videos with several labels."""
+        return bool(getattr(self.model, "multi_label", False))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -130,13 +135,13 @@ class Classifier:
         return read_views(video, self.num_frames, self.sampling, self.preprocess)
 
     def score(self, views: Tensor, vocabulary: Vocabulary | None = None, name: str = "the video") -> Tensor:
-        """Class probabilities (K,) of one video from its views (V, T, 3, H, W), averaged after the softmax.
+        """Class probabilities (K,) of one video from its views (V, T, 3, H, W), the mean of those of each view.
         Raises `StillmotionError`: there are no classes, or the logits are not finite.
 
         `vocabulary`, from `encode`, is for this call alone (None: the classifier's); errors say `name`, the video's.
         """
         vocabulary = self._named(vocabulary or self.vocabulary)
-        return _probabilities(self._forward(partial(self.model.classify, text=vocabulary.text), views, 1), name)
+        return self._probabilities(self._forward(partial(self.model.classify, text=vocabulary.text), views, 1), name)
 
     def __call__(self, video: VideoInput) -> Prediction:
         """Classify a video.
@@ -176,7 +181,7 @@ class Classifier:
         classify = partial(self.model.classify, text=vocabulary.text)
 
         def one(logits_VK: Tensor, name: str) -> Prediction:
-            return Prediction.of(vocabulary.classes, _probabilities(logits_VK, name))
+            return Prediction.of(vocabulary.classes, self._probabilities(logits_VK, name))
 
         return self._outcomes(videos, classify, one, self._pace(batch, workers), "predicting")
 
@@ -227,17 +232,16 @@ class Classifier:
         embedding = embedding_VE.mean(dim=0)
         return (F.normalize(embedding, dim=-1) if self._open is not None else embedding).cpu()
 
+    def _probabilities(self, logits_VK: Tensor, name: str) -> Tensor:
+        """Averaged over views, (K,)."""
+        check_finite(logits_VK[None], [name])
+        return probabilities(self.model, logits_VK).mean(dim=0)
+
     @staticmethod
     def _named(vocabulary: Vocabulary) -> Vocabulary:
         if not vocabulary.classes:
             raise StillmotionError('this model has no classes yet; assign classifier.classes, or pass --labels "a, b"')
         return vocabulary
-
-
-def _probabilities(logits_VK: Tensor, name: str) -> Tensor:
-    """Averaged over views after the softmax, (K,)."""
-    check_finite(logits_VK[None], [name])
-    return logits_VK.softmax(dim=-1).mean(dim=0)
 
 
 def load(

@@ -14,9 +14,11 @@ from stillmotion.checkpoint import save_model
 from stillmotion.data.bad import BadVideos
 from stillmotion.data.loader import data_workers, shared_workers
 from stillmotion.data.manifest import Manifest
+from stillmotion.data.multi_label import refuse_several
 from stillmotion.data.source import Data, load_data
 from stillmotion.errors import StillmotionError
 from stillmotion.eval.card import Made, number_card
+from stillmotion.eval.multi_label import report_of
 from stillmotion.eval.order import OrderTest
 from stillmotion.eval.report import Report, Scores, read_predictions, write_predictions
 from stillmotion.files import Digests, sha256, write_json
@@ -95,6 +97,8 @@ def fit(
     caches = make_caches(recipe, place)
     caches.weights(recipe, place.start_from, data.text_features)  # before many files are read
     clips = load_data(data, recipe.train.seed, caches.digests)
+    if place.order_test:
+        refuse_several(clips[0], "the order test")
     place = replace(place, out=place.out or Path("runs") / name)
     return fit_job(Job(recipe=recipe, clips=clips, data=data, place=place), caches, keep, callback)
 
@@ -214,7 +218,7 @@ class _Run:
             self.trainer.log(self.learner.plan.total_steps, epoch=epoch, **numbers(scores, train.classes))
         for video in {bad.path: bad for found in (scores, *orders.values()) for bad in found.bad}.values():
             self.bad.add(video)
-        report = Report.of(scores, train.classes, orders)
+        report = report_of(scores, train.classes, orders)
         model: Any = self.learner.model
         trained, seconds = sum(p.numel() for p in model.parameters() if p.requires_grad), folder.training_seconds()
         if self.accelerator.is_main_process:
@@ -273,12 +277,12 @@ def fill_cache(recipe: Recipe[Any], data: Data, place: Place = HERE, name: str =
 
 def read_result(folder: RunFolder) -> Result:
     """Read what a finished run gave. Raises `StillmotionError`: a file of it is missing or damaged."""
-    file, scores = folder.results, read_predictions(folder.path / "predictions.jsonl")
+    file, scores = folder.results, read_predictions(folder.path / "predictions.jsonl", several=True)
     try:
         numbers = json.loads(file.read_text(encoding="utf-8"))
         trained, seconds = int(numbers["trained_parameters"]), float(numbers["seconds"])
         order = None if "order" not in numbers else OrderTest.from_dict(numbers["order"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise StillmotionError(f"cannot read {file} ({error!r}); pass --overwrite to train again") from error
-    report = replace(Report.of(scores, scores.classes), order=order)
+    report = replace(report_of(scores, scores.classes), order=order)
     return Result(folder, report, scores, trained, seconds)

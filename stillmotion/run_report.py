@@ -26,7 +26,7 @@ def write_run_report(folder: Path, classifier: "Classifier | None" = None, *, ev
         from stillmotion.report.runs import EVALUATED, TRAINED, read_runs
 
         kind = EVALUATED if evaluation else TRAINED
-        return write_run_page(next(run for run in read_runs(folder) if run.kind is kind), classifier)
+        return write_run_page(next(run for run in read_runs(folder, several=True) if run.kind is kind), classifier)
     except StillmotionError as error:
         say(f"no page was written: {error}")
     except Exception as error:  # a bug in a page must not end a run; the command gives its traceback

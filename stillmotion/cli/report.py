@@ -32,9 +32,10 @@ def run(words: Sequence[str]) -> None:
     from stillmotion.report.runs import read_run, read_runs
 
     if len(options.runs) == 1:
-        found = read_runs(options.runs[0]) if options.out is None else [read_run(options.runs[0])]
-        for one in found:
-            print(write_run_page(one, page=options.out))
+        one = options.runs[0]
+        found = read_runs(one, several=True) if options.out is None else [read_run(one, several=True)]
+        for each in found:
+            print(write_run_page(each, page=options.out))
         return
     from stillmotion.report.compare_page import write_comparison
 

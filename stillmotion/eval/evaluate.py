@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from stillmotion.data.bad import BadVideo
 from stillmotion.data.dataset import Sample
 from stillmotion.data.loader import batches, data_workers
+from stillmotion.data.multi_label import hot
 from stillmotion.errors import DataError, StillmotionError
 from stillmotion.eval.order import FULL
-from stillmotion.eval.report import Scores, check_finite
+from stillmotion.eval.report import Scores, check_finite, probabilities
 from stillmotion.progress import progress_bar
 
 BATCH_VIEWS = 8
@@ -107,8 +108,10 @@ def _scores(rows: list[tuple[int, int, list[float]]], bad: list[BadVideo], datas
     assert len(indices) + len(bad) == len(dataset), f"scored {len(indices)} and skipped {len(bad)} of {len(dataset)}"
     if not found:
         raise DataError(f"none of the {len(dataset)} videos could be read ({bad[0].reason if bad else 'no videos'})")
+    clips = [dataset.clips[index] for index in indices]
     return Scores(
         indices=torch.tensor(indices),
+        targets=hot(clips, len(found[0][2])) if any(clip.labels for clip in clips) else None,
         labels=torch.tensor([label for _, label, _ in found]),
         probabilities=torch.tensor([p for _, _, p in found]),
         bad=tuple(bad),
@@ -149,5 +152,5 @@ def _classify(
             logits.append(model(views, text).float())
     logits_BVK = torch.cat(logits).unflatten(0, (-1, batch.num_views))
     check_finite(logits_BVK, [str(dataset.clips[sample.index].path) for sample in samples])
-    probabilities = logits_BVK.softmax(dim=-1).mean(dim=1)
-    return list(zip(batch.indices.tolist(), batch.labels.tolist(), probabilities.cpu().tolist()))
+    found = probabilities(model, logits_BVK).mean(dim=1)
+    return list(zip(batch.indices.tolist(), batch.labels.tolist(), found.cpu().tolist()))

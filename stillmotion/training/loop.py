@@ -24,6 +24,10 @@ _Part: TypeAlias = tuple[Any, tuple[Any, ...]]
 """What a batch holds: the content of its data set, and the keys of its clips."""
 
 
+NUMBERS = {"top1": "top-1", "mean_ap": "mAP"}
+"""Names of numbers in a line."""
+
+
 class Stopped(KeyboardInterrupt):
     """The run was asked to stop; its state is saved, and the same command goes on from there."""
 
@@ -32,9 +36,9 @@ class Trainer:
     """Trains a learner, step by step, in the folder of its run.
 
     `dataset` has clips as videos or as cached features, indexed by (epoch, index), and a `collate`. `evaluate` is
-    called at the end of epochs (counted from 1), and returns numbers to log, `top1` among them; behind the last one it
-    is called only where the best epoch is kept, for who trains scores that one anyway. `callback` is called with every
-    line of the metrics.
+    called at the end of epochs (counted from 1), and returns numbers to log, first the one to choose by; behind the
+    last one it is called only where the best epoch is kept, for who trains scores that one anyway. `callback` is called
+    with every line of the metrics.
     """
 
     def __init__(
@@ -119,8 +123,9 @@ class Trainer:
     def _evaluate(self, step: int, epoch: int, evaluate: Evaluate) -> None:
         numbers = evaluate(epoch)
         self.log(step, epoch=epoch, **numbers)
-        self.best.see(epoch, numbers["top1"], self.learner.weights())
-        self.told += f", validation top-1 {100 * numbers['top1']:.1f} %"
+        name, value = next(iter(numbers.items()))
+        self.best.see(epoch, value, self.learner.weights())
+        self.told += f", validation {NUMBERS.get(name, name)} {100 * value:.1f} %"
         if self.best.exhausted and step < self.plan.total_steps:
             say(f"no better than epoch {self.best.epoch} for {self.best.worse} evaluations: ended after epoch {epoch}")
 
