@@ -57,6 +57,7 @@ for words in (["train", "evl", "--help"], ["eval", "--help"], ["predict", "--hel
          "transformers"),
         (["pyarrow"], "from stillmotion.cli.results import *; form_of(Path('p.parquet'), PREDICTIONS)", "parquet"),
         (["pyarrow"], "from stillmotion.data.entries import *; read_listing(Path('m.parquet'))", "parquet"),
+        (["imagehash"], "from stillmotion.datasets import audit; audit('none', 'none')", "audit"),
         (["tensorboard"], "from stillmotion.training.accelerator import *; "
          "make_accelerator(Train(track='tensorboard'), Path('none'))", "tensorboard"),
     ],

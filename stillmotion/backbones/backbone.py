@@ -68,10 +68,11 @@ class Backbone:
         return tower
 
     def check(self, reads: Reads) -> None:
-        """Refuse outputs that this kind of backbone does not have.
+        """Refuse outputs that this kind of backbone does not have, or of blocks that it does not have.
 
         Raises `StillmotionError`: with what it has, and what to do.
         """
+        reads.names(self.layers)
         for kind in ("frames", "out", "affinity"):
             if getattr(reads, kind) and kind not in self.offers:
                 mend = "pass --no-cross-attention" if kind == "affinity" else "choose a method that does not read it"

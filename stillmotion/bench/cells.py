@@ -57,6 +57,13 @@ class Contender:
             return replace(self, recipe=replace(self.recipe, seed=seed))
         return replace(self, recipe=replace(self.recipe, train=replace(self.recipe.train, seed=seed)))
 
+    def decisive(self) -> Any:
+        """Its recipe without what decides no number, for comparison."""
+        free: dict[str, Any] = {"device": "auto", "workers": None, "save_minutes": 2.0}
+        if isinstance(self.recipe, Auto):
+            return replace(self.recipe, **free)
+        return replace(self.recipe, train=replace(self.recipe.train, **free, track=None))
+
     @property
     def reads_names(self) -> bool:
         """Whether it compares videos with class names, so that it can be tested on others."""

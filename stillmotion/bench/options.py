@@ -66,8 +66,6 @@ class Bench:
     """Keep trained models; else each is removed when its cells are scored."""
     overwrite: bool = False
     """Throw away an earlier table in the same folder."""
-    report: bool = True
-    """Write report.html."""
 
     def __post_init__(self) -> None:
         check_fields(self, "above 0 and below 1", lambda x: 0 < x < 1, "val_fraction")

@@ -46,7 +46,7 @@ class Work:
 
         text = self.options.text_features
         content = [
-            [unit.contender.name, plain(unit.contender.recipe), clips(unit.train)]
+            [unit.contender.name, plain(unit.contender.decisive()), clips(unit.train)]
             + [[cell.name, clips(listing)] for cell, listing in unit.tests.items()]
             for unit in units
         ]

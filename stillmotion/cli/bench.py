@@ -45,10 +45,6 @@ def run(words: Sequence[str]) -> None:
     contenders = _contenders(methods, more)
     table = fill(protocol, options, plan(protocol, options, contenders))
     _show(table.to_dict()["summary"])
-    if options.report:
-        from stillmotion.report.bench_page import write_bench_page
-
-        print(write_bench_page(options.out))
     print(options.out / "table.json")
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 ACTIONS = {
     "prepare": "a manifest of a known data set or any folder: stillmotion data prepare ucf101 --root UCF -o ucf.jsonl",
 }
+ACTIONS["audit"] = "unreadable, repeated and leaking clips, counts, a page: stillmotion data audit ucf.jsonl -o audit"
 ACTIONS["split"] = "few-shot, base and novel classes, train, val and test: stillmotion data split ucf.jsonl -o s.jsonl"
 Out = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
 
@@ -48,6 +49,29 @@ class Prepare:
     def __post_init__(self) -> None:
         at_least(0, self, "workers")
         at_least(1, self, "official")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """Look at every clip: unreadable, repeated and leaking ones, counts, sizes; goes on where it was stopped."""
+
+    source: tyro.conf.Positional[Path]
+    """A manifest of `data prepare`, a folder with one folder per class, or a list file."""
+    out: Out
+    """Folder for audit.json, audit.html and what was seen of each clip."""
+    root: Path | None = None
+    """Folder that relative paths start from; None: as the manifest says, or the list file's own."""
+    against: tuple[Path, ...] = ()
+    """Other manifests, to find classes, sources and clips that both have (Kinetics-400 beside zero-shot lists)."""
+    near: float = 0.08
+    """Part of the bits that perceptual hashes of two clips' frames may differ in, on average, for near copies."""
+    workers: int = 0
+    """Processes that decode."""
+    strict: bool = False
+    """Exit with code 2 and one line where anything is wrong."""
+
+    def __post_init__(self) -> None:
+        at_least(0, self, "workers")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +120,7 @@ def run(words: Sequence[str]) -> None:
         raise SystemExit(0 if words else 2)
     if words[0] not in ACTIONS:
         raise StillmotionError(f"there is no action {words[0]!r} of `data`{did_you_mean(words[0], ACTIONS)}")
-    {"prepare": _prepare, "split": _split}[words[0]](words[1:])
+    {"prepare": _prepare, "audit": _audit, "split": _split}[words[0]](words[1:])
 
 
 def _prepare(words: Sequence[str]) -> None:
@@ -118,13 +142,44 @@ def _prepare(words: Sequence[str]) -> None:
     written = found.write(options.out)
     _show(found.listing)
     if found.unreadable:
-        say(f"{len(found.unreadable)} files cannot be opened, the first: {found.unreadable[0][1]}")
+        count = len(found.unreadable)
+        say(f"{count} file{'s' * (count > 1)} cannot be opened, the first: {found.unreadable[0][1]}")
     if found.missing:
         total = len(found.missing) + len(found.listing.entries)
-        say(f"{len(found.missing)} of {total} clips are missing, the first: {found.missing[0]}; {found.get}")
+        say(f"{len(found.missing):,} of {total:,} clips are missing, the first: {found.missing[0]}; {found.get}")
     if found.unlabeled:
         say(f"{found.unlabeled} clips of test sets have no published label and are left out")
     print("\n".join(printable(path) for path in written))
+
+
+def _audit(words: Sequence[str]) -> None:
+    options: Audit = parse(Audit, words, "stillmotion data audit")
+    from stillmotion.cli.table import show
+    from stillmotion.datasets.auditing import audit
+    from stillmotion.datasets.looking import error_of
+
+    found = audit(
+        options.source,
+        options.out,
+        root=options.root,
+        against=options.against,
+        near=options.near,
+        workers=options.workers,
+    )
+    page = options.out / "audit.html"
+    if found.problems:
+        show(("found", "how many"), [(name, f"{count:,}") for name, count in found.problems.items()])
+    else:
+        print(f"{len(found.seen):,} clips: nothing is wrong")
+    for number, count in found.official.items():
+        say(f"{count} training clips are tested on by official split {number}: score on your own split alone")
+    for sentence in found.copy:
+        say(sentence)
+    print(f"{printable(options.out / 'audit.json')}\n{printable(page)}")
+    if found.problems and options.strict:
+        raise error_of([f"{count:,} {name}" for name, count in found.problems.items()], page)
+    if found.problems:
+        say(f"the audit found {sum(found.problems.values()):,} faults; look at {page} before you train")
 
 
 def _split(words: Sequence[str]) -> None:

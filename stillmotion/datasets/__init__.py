@@ -12,14 +12,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stillmotion.datasets.auditing import audit as audit
     from stillmotion.datasets.building import Prepared as Prepared
     from stillmotion.datasets.building import open_source as open_source
     from stillmotion.datasets.building import prepare as prepare
+    from stillmotion.datasets.findings import Audit as Audit
     from stillmotion.datasets.splitting import base_novel as base_novel
     from stillmotion.datasets.splitting import few_shot as few_shot
     from stillmotion.datasets.splitting import fractions as fractions
 
-_PUBLIC = {"Prepared": "building", "open_source": "building", "prepare": "building"}
+_PUBLIC = {
+    "Audit": "findings",
+    "audit": "auditing",
+    "Prepared": "building",
+    "open_source": "building",
+    "prepare": "building",
+}
 _PUBLIC |= dict.fromkeys(("base_novel", "few_shot", "fractions"), "splitting")
 __all__ = [*_PUBLIC]
 

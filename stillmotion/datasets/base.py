@@ -111,11 +111,16 @@ def walk(folder: Path) -> Iterator[Path]:
         yield from (Path(place, file) for file in sorted(files) if not file.startswith("."))
 
 
-def stem_of(name: str) -> str:
-    """The last part of a path in lower case, without the ending of a video."""
+def bare(name: str) -> str:
+    """The last part of a path, without the ending of a video."""
     last = name.rpartition("/")[2]
     head, dot, end = last.rpartition(".")
-    return (head if f"{dot}{end}".lower() in VIDEO_SUFFIXES else last).lower()
+    return head if f"{dot}{end}".lower() in VIDEO_SUFFIXES else last
+
+
+def stem_of(name: str) -> str:
+    """The same in lower case, by which files are found."""
+    return bare(name).lower()
 
 
 def lines_of(path: Path) -> Iterator[tuple[str, str]]:
@@ -132,7 +137,7 @@ def text_of(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {path} ({error}); fetch that annotation file again") from error
+        raise DataError(f"cannot read {path} ({error}); name a UTF-8 text file, or fetch it again") from error
 
 
 def count_classes(names: Sequence[str], expected: int, title: str, place: object) -> None:

@@ -12,7 +12,7 @@ from stillmotion.data.entries import Entry, Header, Listing, check_form, inside,
 from stillmotion.data.loader import batches
 from stillmotion.data.manifest import Clip, Manifest, clean_name, group_key, read_label_map, read_manifest
 from stillmotion.data.video import announced
-from stillmotion.datasets.base import Annotated, Annotations, DataSet, Tree
+from stillmotion.datasets.base import Annotated, Annotations, DataSet, Tree, bare
 from stillmotion.datasets.catalog import find
 from stillmotion.datasets.folder import FOLDER
 from stillmotion.datasets.lists import labeled, read_list, split_lists
@@ -87,6 +87,8 @@ def prepare(
         workers: processes that open files.
     """
     data_set = find(name)
+    if labels is not None and not lists:
+        raise DataError(f"labels {labels} are for lists, which are not given; pass --lists, or leave --labels out")
     tree = Tree.of(Path(root), None if annotations is None else Path(annotations))
     if lists:
         named = _from_lists(data_set, tree, lists, labels, str(official), annotations is not None)
@@ -151,7 +153,7 @@ def _from_lists(
     splits = {clip.stem: clip.splits for clip in known.clips} if known else {}
     found: dict[str, Annotated] = {}
     for clip in clips:
-        source = data_set.source(clip.name.rpartition("/")[2].rpartition(".")[0] or clip.name, clip.label)
+        source = data_set.source(bare(clip.name), clip.label)
         full = replace(clip, splits=splits.get(clip.stem), source=source)
         first = found.setdefault(clip.name, full)
         if first != full:

@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 
 from stillmotion.data.manifest import clean_name
-from stillmotion.datasets.base import Annotated, Annotations, DataSet, Tree, count_classes, lines_of
+from stillmotion.datasets.base import Annotated, Annotations, DataSet, Tree, bare, count_classes, lines_of
 from stillmotion.errors import DataError
 
 GET = (
@@ -34,7 +34,7 @@ def read(tree: Tree, official: str) -> Annotations:
             if half := _HALF[mark]:
                 halves[number] = half
     clips = (
-        Annotated(f"{label}/{name}", label, s.get(official), s or None, source(name.rpartition(".")[0], label))
+        Annotated(f"{label}/{name}", label, s.get(official), s or None, source(bare(name), label))
         for (label, name), s in splits.items()
     )
     return Annotations(names, tuple(map(clean_name, names)), tuple(clips))

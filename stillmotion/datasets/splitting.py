@@ -3,6 +3,7 @@
 Each is a function of the seed and of the clips' paths and labels, not of their order or of where they lie.
 """
 
+import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -31,12 +32,14 @@ def few_shot(listing: Listing, shots: int, *, seed: int = 0, nested: bool = Fals
     """
     if shots < 1:
         raise StillmotionError(f"shots is {shots}; it must be at least 1")
-    train = [e for e in listing.entries if e.split == "train"]
-    if not train:
+    train: dict[str, list[Entry]] = {label: [] for label in listing.header.classes}
+    for entry in listing.entries:
+        if entry.split == "train":
+            train[entry.label].append(entry)
+    if not any(train.values()):
         raise DataError("no clip is in split 'train', of which shots are taken; make one: --fractions 0.8 0.1 0.1")
     kept: set[str] = set()
-    for label in listing.header.classes:
-        clips = [e for e in train if e.label == label]
+    for label, clips in train.items():
         if len(clips) < shots:
             raise DataError(
                 f"class {label!r} has {len(clips)} training clips, fewer than {shots} shots; lower --shots, or leave "
@@ -177,7 +180,8 @@ def _listed(listing: Listing, lists: Iterable[str | Path]) -> set[str]:
         videos.setdefault(stem_of(path), []).append(path)
     tree, found = Tree(listing.root, videos, ()), set()
     for file in map(Path, lists):
-        names = [clean_name(line.rpartition(",")[2]) for _, line in lines_of(file)]
+        lines = [line for _, line in lines_of(file) if line.lower() != "id,name"]
+        names = [clean_name(re.sub(r"^\d+,", "", line)) for line in lines]
         if names and all(name in words for name in names):
             found |= {words[name] for name in names}
             continue

@@ -38,8 +38,8 @@ def test_help_imports_no_pytorch() -> None:
 def test_the_commands_are_these() -> None:
     """A new command is a decision, not an accident."""
     assert list(COMMANDS) == [
-        "train", "sweep", "predict", "embed", "explain", "eval", "report", "compare", "ensemble", "encode", "convert",
-        "count", "results", "list", "demo",
+        "train", "sweep", "bench", "predict", "embed", "explain", "eval", "report", "compare", "ensemble", "encode",
+        "convert", "count", "data", "results", "list", "demo",
     ]  # fmt: skip
 
 

@@ -129,3 +129,15 @@ def test_names_of_lists_say_the_split() -> None:
     for name in ("ZS_split1.txt", "train_test.txt"):
         with pytest.raises(DataError, match=f"{name} does not say its split; write train={name}"):
             split_lists([name])
+
+
+def test_sources_of_kinetics_without_an_ending(tmp_path: Path) -> None:
+    """A5's lines: the folder is the class, and the clip has no ending."""
+    root = layouts.k400(tmp_path / "k400")
+    (tmp_path / "val.txt").write_text("air drumming/-E4_ab=defg_000005_000015\nabseiling/valvalval00\n")
+    found = prepare("k400", root, lists=[tmp_path / "val.txt"])
+    assert [(e.label, e.split, e.source) for e in found.listing.entries] == [
+        ("air drumming", "val", "-E4_ab=defg"),
+        ("abseiling", "val", "valvalval00"),
+    ]
+    assert found.listing.header.prompts == ("abseiling", "air drumming")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stillmotion.cli import main
-from stillmotion.data.entries import Entry, read_listing
+from stillmotion.data.entries import read_listing
 from stillmotion.data.manifest import read_label_map
 from stillmotion.datasets import Prepared, prepare
 from stillmotion.errors import DataError
@@ -177,7 +177,8 @@ def test_values(tmp_path: Path) -> None:
         prepare("ucf101", tmp_path / "none")
     with pytest.raises(SystemExit):
         main(["data", "prepare", "folder", "--root", str(tmp_path), "-o", "manifest.csv"])
-    assert [e for e in (Entry("a", "b"),) if e.split is None]
+    with pytest.raises(DataError, match="are for lists, which are not given"):
+        prepare("folder", tmp_path, labels=tmp_path / "none.csv")
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_base_and_novel() -> None:
 def test_published_halves(tmp_path: Path) -> None:
     made = listing({"a": 3, "b": 3, "c": 3})
     (tmp_path / "base_val.txt").write_text("c/test0.mp4 0\nb/test1.mp4 1\n")
-    (tmp_path / "novel.txt").write_text("0,A\n")
+    (tmp_path / "novel.txt").write_text("id,name\n0,A\n")
     base, novel = base_novel(made, base=[tmp_path / "base_val.txt"], novel=[tmp_path / "novel.txt"])
     assert (base.header.classes, novel.header.classes) == (("b", "c"), ("a",))
     for text, message in (("a\nb\n", "class 'b' is in the base and in the novel lists"),

@@ -29,7 +29,7 @@ def train_from_evls_cache(
     run(EVL(num_frames=method.num_frames, layers=2), "evl")
     (cache,) = (p for p in (folder / "cache").iterdir() if p.is_dir())
     held = {name for index in cache.glob("shard-*.json") for name in json.loads(index.read_text())["outputs"]}
-    assert held == {"out.1", "out.2", "affinity.1", "affinity.2"}, "and no frames"
+    assert held == {"out.1", "out.2", "affinity.1", "affinity.2", "frames"}, "frames are kept beside the last tokens"
     with monkeypatch.context() as patch:
         patch.setattr(Encoder, "encode", lambda *_: pytest.fail("encoded again"))
         result = run(method, "probe")
