@@ -104,7 +104,7 @@ def identity(
 
     def content(path: Path) -> str | int:
         try:
-            return digests.digest(path) if recipe.method.frozen else path.stat().st_size
+            return digests.digest(path) if recipe.cached else path.stat().st_size
         except OSError:
             return 0  # is counted as a bad video where it is decoded
 
@@ -133,11 +133,14 @@ def build(
     cache, is not built: it takes longer than many a head takes to train.
     """
     backbone = weights.backbone
-    if recipe.method.frozen and not place.explain and place.start_from is None:
+    apart = recipe.method.frozen and not place.explain and place.start_from is None
+    if apart:
         backbone = replace(backbone, make_visual=lambda reads, **seams: nn.Identity())
     torch.manual_seed(recipe.train.seed)
     model: VideoCLIP = recipe.method.build(backbone, names or classes)
     load_into(model, weights.state, new=recipe.method.new_parameters(), source=weights.name)
+    if apart and not recipe.cached:  # put in afterwards, so that new parts start alike wherever features come from
+        model.visual = tower_of(recipe, weights)
     recipe.method.init_from_backbone(model)
     if place.start_from is not None:
         start_from(model, place.start_from, recipe.method, classes)

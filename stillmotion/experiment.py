@@ -40,6 +40,11 @@ from stillmotion.training.learner import Diverged, Learner
 from stillmotion.training.loop import Callback, Trainer, train_together
 from stillmotion.training.run_folder import RunFolder
 
+AUGMENTED = (
+    "random views or mixing read every video in every epoch; pass --augment none --flip 0 (and no --mix), or "
+    "--cached-views 4, to run it once"
+)
+
 
 @dataclass(frozen=True, repr=False)
 class Result:
@@ -72,7 +77,7 @@ class Job:
     def together(self) -> object:
         """Equal for jobs that one loop can train."""
         train = self.recipe.train
-        return (train.precision, train.device) if self.recipe.method.frozen else self.place.out
+        return (train.precision, train.device) if self.recipe.cached else self.place.out
 
 
 def fit(
@@ -183,10 +188,12 @@ class _Run:
         """Build what trains, and where its batches come from."""
         train, val = self.job.clips
         self.learner = make_learner(self.recipe, self.weights, train, self.job.data, self.job.place, self.accelerator)
-        if self.recipe.method.frozen:
+        if self.recipe.cached:
             self.source = FeatureSource(self.recipe, self.weights, self.job.clips, caches, self.accelerator, self.bad)
             self.learner.model.visual = nn.Identity()  # batches are its outputs; its memory is free for them
         else:
+            if self.recipe.method.frozen:
+                say(f"CLIP is frozen and {AUGMENTED}")
             self.source = PixelSource(self.recipe, self.weights, train, val)
 
     def start(self, callback: Callback | None) -> Trainer:
@@ -252,7 +259,7 @@ def refuse_untrained(recipe: Recipe[Any]) -> None:
 
 def make_caches(recipe: Recipe[Any], place: Place) -> Caches:
     """The feature caches for a recipe's runs; digests are remembered where there is a cache at all."""
-    return Caches(place.cache, Digests(feature_folder(place.cache) if recipe.method.frozen else None))
+    return Caches(place.cache, Digests(feature_folder(place.cache) if recipe.cached else None))
 
 
 def configuration(recipe: Recipe[Any], data: Data, place: Place) -> dict[str, Any]:
@@ -264,7 +271,9 @@ def fill_cache(recipe: Recipe[Any], data: Data, place: Place = HERE, name: str =
     """Compute what a recipe reads; returns the videos that cannot be read.
     Raises `StillmotionError`: a method that trains the backbone, or anything else that the user can mend.
     """
-    if not recipe.method.frozen:
+    if recipe.method.frozen and not recipe.cached:
+        raise StillmotionError(f"{name} has nothing to keep: {AUGMENTED}")
+    if not recipe.cached:
         raise StillmotionError(f"{name} trains CLIP itself, so it has no features to keep; use evl or linear_probe")
     caches, folder = make_caches(recipe, place), place.out or Path("runs") / name
     clips = load_data(data, recipe.train.seed, caches.digests)

@@ -50,7 +50,7 @@ def evaluate_in_all_orders(
     """
     model, T = learner.model, recipe.method.num_frames
     before = model.visual
-    if recipe.method.frozen and not weights.backbone.frames_alone:
+    if recipe.cached and not weights.backbone.frames_alone:
         dataset = VideoDataset(clips, T, recipe.sampling, recipe.preprocess(weights.backbone.pixels))
         model.visual = tower_of(recipe, weights).to(learner.accelerator.device)
     wanted = ORDERS if seen is not None else (FULL, *ORDERS)
