@@ -15,6 +15,7 @@ from stillmotion.errors import DataError
 from stillmotion.progress import duration, progress_bar, say
 from stillmotion.training.best import Best
 from stillmotion.training.learner import Diverged, Learner
+from stillmotion.training.pace import Pace
 from stillmotion.training.run_folder import RunFolder
 from stillmotion.training.signals import stop_signals
 
@@ -56,7 +57,8 @@ class Trainer:
         self.best = Best(self.config.keep, self.config.patience)
         self.loss, self.told = 0.0, ""
         self.diverged: Diverged | None = None
-        self._saved, self._spent = time.monotonic(), 0.0
+        self.pace = Pace()
+        self._saved, self._spent, self._waited = time.monotonic(), 0.0, 0.0
 
     def begin(self) -> int:
         """Load the saved state if there is one; the first step to take."""
@@ -75,13 +77,15 @@ class Trainer:
 
     def advance(self, step: int, loader: Iterator[Batch], stop: list[int]) -> bool:
         """Take one step, and what is due behind it; whether any process was asked to stop."""
-        self._spent = 0.0
+        self._spent, self._waited = 0.0, 0.0
         self.loss, stopped = self._step(step, loader, stop)
-        self.log(step, loss=self.loss, lr=self.learner.rate, seconds=round(self._spent, 4))
+        took, videos = {"seconds": round(self._spent, 4), "waited": round(self._waited, 4)}, len(self.plan.batch(step))
+        self.log(step, loss=self.loss, lr=self.learner.rate, videos=videos, **took)
+        self.pace.add(videos, self._spent, self._waited)
         epoch, rest = divmod(step + 1, self.plan.steps_per_epoch)
         last, every = step + 1 == self.plan.total_steps, self.config.eval_every
         if rest == 0:
-            self.told = f"loss {self.loss:.3f}"
+            self.told, self.pace = f"loss {self.loss:.3f}, {self.pace}", Pace()
             due = self.config.keep == "best" if last else every and epoch % every == 0
             if self.evaluate is not None and due:
                 self._evaluate(step + 1, epoch, self.evaluate)
@@ -131,7 +135,9 @@ class Trainer:
 
     def _step(self, step: int, loader: Iterator[Batch], stop: list[int]) -> tuple[float, bool]:
         for part in range(len(self.plan.micro_batches(step))):
+            asked = time.perf_counter()
             batch = next(loader)
+            self._waited += time.perf_counter() - asked
             for bad in batch.bad:
                 self.bad.add(bad)
             good, started = bool(batch.labels.numel()), time.perf_counter()
