@@ -13,10 +13,12 @@ from stillmotion.auto import Auto, auto
 from stillmotion.classifier import Classifier, load
 from stillmotion.data.bad import BadVideos
 from stillmotion.data.many import Pace
+from stillmotion.data.multi_label import as_scored
 from stillmotion.data.sampling import Average
 from stillmotion.data.source import Data, load_test_data
 from stillmotion.errors import StillmotionError, did_you_mean
 from stillmotion.eval.evaluate import OneProcess, score_orders
+from stillmotion.eval.multi_label import report_of
 from stillmotion.eval.order import FULL
 from stillmotion.eval.report import Report
 from stillmotion.experiment import Result
@@ -96,7 +98,7 @@ def evaluate(
     source = Data(data=Path(data), root=None if root is None else Path(root), max_bad=max_bad)
     if not classifier.classes:  # a model that reads any names: those of the data
         classifier = classifier.with_classes(load_test_data(source, None).classes)
-    manifest = load_test_data(source, classifier.classes)
+    manifest = as_scored(load_test_data(source, classifier.classes), classifier.multi_label)
     clips = classifier.dataset(manifest, views, crops, average).in_orders(orders(classifier.num_frames))
     wanted = (FULL, *ORDERS) if order_test else (FULL,)
     bad, here = BadVideos(None, len(manifest), max_bad), OneProcess(classifier.device)
@@ -104,7 +106,7 @@ def evaluate(
     full = found.pop(FULL)
     for video in full.bad:
         bad.add(video)
-    return Report.of(full, classifier.classes, found)
+    return report_of(full, classifier.classes, found)
 
 
 def _pace(*, batch: int = 8, workers: int | None = None) -> tuple[int, int | None]:

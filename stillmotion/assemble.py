@@ -13,9 +13,11 @@ from stillmotion.backbones.load import absolute
 from stillmotion.backbones.weights import TOWERS, Tower, Weights, load_into
 from stillmotion.checkpoint import Card, fingerprints
 from stillmotion.data.manifest import Manifest
+from stillmotion.data.multi_label import hot
 from stillmotion.data.source import Data
 from stillmotion.data.text_features import read_text_features
 from stillmotion.errors import StillmotionError
+from stillmotion.eval.multi_label import headline
 from stillmotion.eval.report import Report
 from stillmotion.files import Digests, sha256, short_digest
 from stillmotion.methods import Method
@@ -25,7 +27,8 @@ from stillmotion.recipes.base import HERE, Place, Recipe
 from stillmotion.start import start_from
 from stillmotion.training.batches import BatchPlan
 from stillmotion.training.learner import Learner
-from stillmotion.training.objective import make_objective
+from stillmotion.training.multi_label import make_multi_label
+from stillmotion.training.objective import Contrastive, Objective, make_objective
 from stillmotion.training.tuning import explain, rules
 
 Names = tuple[str, ...]
@@ -38,8 +41,9 @@ def make_learner(
     names = data.names(clips.classes)
     tokens = class_embeddings(data, clips.classes, weights, recipe.method)
     train, method = recipe.train, recipe.method
-    objective = make_objective(method.objective, len(clips.classes), train, accelerator.num_processes)
+    objective = _objective(recipe, clips)
     model = build(recipe, weights, clips.classes, names, place)
+    model.multi_label = clips.multi_label
     if method.frozen and not getattr(model.visual, "plain", False):
         raise StillmotionError(
             f"{type(method).__name__} changes the image tower and says that it is frozen; outputs in the cache are "
@@ -56,8 +60,17 @@ def make_learner(
         with torch.no_grad():  # encoded once, where the text tower does not train
             tokens = model.eval().encode_text(tokens)
     rank, world = accelerator.process_index, accelerator.num_processes
-    plan = BatchPlan(len(clips), train.batch_size, train.micro_batch, train.epochs, train.seed, rank, world)
+    labels = tuple(clip.label for clip in clips.clips) if train.sampler == "balanced" else None
+    plan = BatchPlan(len(clips), train.batch_size, train.micro_batch, train.epochs, train.seed, rank, world, labels)
     return Learner(model, method.tune(), objective, train, plan, accelerator, tokens)
+
+
+def _objective(recipe: Recipe[Any], clips: Manifest) -> Objective | Contrastive:
+    """What is trained: of clips with several labels another loss than of those with one."""
+    train, method = recipe.train, recipe.method
+    if clips.multi_label:
+        return make_multi_label(hot(clips.clips, len(clips.classes)), train, method.needs_text)
+    return make_objective(method.objective, clips.counts(), train)
 
 
 def class_embeddings(data: Data, classes: Names, weights: Weights, method: Method) -> Tensor | None:
@@ -91,13 +104,16 @@ def identity(
 
     def content(path: Path) -> str | int:
         try:
-            return digests.digest(path) if recipe.method.frozen else path.stat().st_size
+            return digests.digest(path) if recipe.cached else path.stat().st_size
         except OSError:
             return 0  # is counted as a bad video where it is decoded
 
     towers: tuple[Tower, ...] = TOWERS if recipe.method.needs_text else TOWERS[:1]
     found: dict[str, Any] = {name: sha256(file) for name, file in zip(("start", "text"), files) if file}
-    clips = [[(c.path.name, part.classes[c.label], content(c.path)) for c in part.clips] for part in parts]
+    clips = [
+        [(c.path.name, "|".join(part.classes[k] for k in c.every), content(c.path)) for c in part.clips]
+        for part in parts
+    ]
     found |= {"clips": short_digest(clips), "classes": short_digest(parts[0].classes)}
     return found | {"backbone": [weights.fingerprint(t)[:16] for t in towers]}
 
@@ -117,11 +133,14 @@ def build(
     cache, is not built: it takes longer than many a head takes to train.
     """
     backbone = weights.backbone
-    if recipe.method.frozen and not place.explain and place.start_from is None:
+    apart = recipe.method.frozen and not place.explain and place.start_from is None
+    if apart:
         backbone = replace(backbone, make_visual=lambda reads, **seams: nn.Identity())
     torch.manual_seed(recipe.train.seed)
     model: VideoCLIP = recipe.method.build(backbone, names or classes)
     load_into(model, weights.state, new=recipe.method.new_parameters(), source=weights.name)
+    if apart and not recipe.cached:  # put in afterwards, so that new parts start alike wherever features come from
+        model.visual = tower_of(recipe, weights)
     recipe.method.init_from_backbone(model)
     if place.start_from is not None:
         start_from(model, place.start_from, recipe.method, classes)
@@ -158,6 +177,6 @@ def card(
         preprocess=recipe.preprocess(weights.backbone.pixels),
         sampling=recipe.sampling,
         runtime=runtime,
-        training={"run": config, "epoch": epoch, "top1": report.top1, "mean_class": report.mean_class}
-        | {"videos": report.scored},
+        multi_label=model.multi_label,
+        training={"run": config, "epoch": epoch, **headline(report), "videos": report.scored},
     )

@@ -53,6 +53,8 @@ class Card:
     """SHA-256 of each tower that trained, as it was before; older and converted files do not say it."""
     runtime: str = "fp32"
     """How a frozen backbone ran, whose outputs may be in the feature cache."""
+    multi_label: bool = False
+    """Whether each class has a probability of its own, or those of all add up to 1."""
     training: dict[str, Any] = field(default_factory=dict)
     """The resolved configuration and the results, for the record."""
 
@@ -84,6 +86,7 @@ class Card:
                 names=tuple(raw["names"]),
                 **{k: raw[k] for k in ("backbone_name", "fingerprints", "runtime", "training")},
                 tuned_from=raw.get("tuned_from", {}),
+                multi_label=raw.get("multi_label", False),
             )
             for name, hint in get_type_hints(cls).items():
                 _check_type(getattr(card, name), hint)
@@ -192,6 +195,7 @@ def load_model(path: Path, backbone: str | None = None) -> tuple[VideoCLIP, Card
         model.tokenizer = weights.backbone.tokenizer  # a folder's own may have moved with it
         load_into(model, weights.state, new=(*card.method.new_parameters(), "head.*"), source=weights.name)
     model.load_state_dict(state, strict=False)
+    model.multi_label = card.multi_label
     return model.eval(), card
 
 

@@ -78,6 +78,11 @@ class Classifier:
         return f"<Classifier: {kind}, {len(self.classes)} classes, {self.num_frames} frames of {size}, {self.device}>"
 
     @property
+    def multi_label(self) -> bool:
+        """Whether each class has a probability of its own, for videos with several labels."""
+        return bool(getattr(self.model, "multi_label", False))
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """Class names, in the order of the logits. Assign new ones to an open-vocabulary model."""
         return self.vocabulary.classes
@@ -231,7 +236,7 @@ class Classifier:
 
     def _probabilities(self, logits_VK: Tensor, name: str) -> Tensor:
         check_finite(logits_VK[None], [name])
-        return average_views(logits_VK, self.sampling.average)
+        return average_views(logits_VK, self.sampling.average, self.multi_label)
 
     def _embedding(self, embedding_VE: Tensor, name: str) -> Tensor:
         check_finite(embedding_VE[None], [name])

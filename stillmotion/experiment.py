@@ -14,9 +14,11 @@ from stillmotion.checkpoint import save_model
 from stillmotion.data.bad import BadVideos
 from stillmotion.data.loader import data_workers, shared_workers
 from stillmotion.data.manifest import Manifest
+from stillmotion.data.multi_label import refuse_several
 from stillmotion.data.source import Data, load_data
 from stillmotion.errors import StillmotionError
 from stillmotion.eval.card import Made, number_card
+from stillmotion.eval.multi_label import report_of
 from stillmotion.eval.order import OrderTest
 from stillmotion.eval.report import Report, Scores, read_predictions, write_predictions
 from stillmotion.files import Digests, sha256, write_json
@@ -37,6 +39,11 @@ from stillmotion.training.accelerator import make_accelerator
 from stillmotion.training.learner import Diverged, Learner
 from stillmotion.training.loop import Callback, Trainer, train_together
 from stillmotion.training.run_folder import RunFolder
+
+AUGMENTED = (
+    "random views or mixing read every video in every epoch; pass --augment none --flip 0 (and no --mix), or "
+    "--cached-views 4, to run it once"
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -70,7 +77,7 @@ class Job:
     def together(self) -> object:
         """Equal for jobs that one loop can train."""
         train = self.recipe.train
-        return (train.precision, train.device) if self.recipe.method.frozen else self.place.out
+        return (train.precision, train.device) if self.recipe.cached else self.place.out
 
 
 def fit(
@@ -95,6 +102,8 @@ def fit(
     caches = make_caches(recipe, place)
     caches.weights(recipe, place.start_from, data.text_features)  # before many files are read
     clips = load_data(data, recipe.train.seed, caches.digests)
+    if place.order_test:
+        refuse_several(clips[0], "the order test")
     place = replace(place, out=place.out or Path("runs") / name)
     return fit_job(Job(recipe=recipe, clips=clips, data=data, place=place), caches, keep, callback)
 
@@ -179,10 +188,12 @@ class _Run:
         """Build what trains, and where its batches come from."""
         train, val = self.job.clips
         self.learner = make_learner(self.recipe, self.weights, train, self.job.data, self.job.place, self.accelerator)
-        if self.recipe.method.frozen:
+        if self.recipe.cached:
             self.source = FeatureSource(self.recipe, self.weights, self.job.clips, caches, self.accelerator, self.bad)
             self.learner.model.visual = nn.Identity()  # batches are its outputs; its memory is free for them
         else:
+            if self.recipe.method.frozen:
+                say(f"CLIP is frozen and {AUGMENTED}")
             self.source = PixelSource(self.recipe, self.weights, train, val)
 
     def start(self, callback: Callback | None) -> Trainer:
@@ -214,7 +225,7 @@ class _Run:
             self.trainer.log(self.learner.plan.total_steps, epoch=epoch, **numbers(scores, train.classes))
         for video in {bad.path: bad for found in (scores, *orders.values()) for bad in found.bad}.values():
             self.bad.add(video)
-        report = Report.of(scores, train.classes, orders)
+        report = report_of(scores, train.classes, orders)
         model: Any = self.learner.model
         trained, seconds = sum(p.numel() for p in model.parameters() if p.requires_grad), folder.training_seconds()
         if self.accelerator.is_main_process:
@@ -248,7 +259,7 @@ def refuse_untrained(recipe: Recipe[Any]) -> None:
 
 def make_caches(recipe: Recipe[Any], place: Place) -> Caches:
     """The feature caches for a recipe's runs; digests are remembered where there is a cache at all."""
-    return Caches(place.cache, Digests(feature_folder(place.cache) if recipe.method.frozen else None))
+    return Caches(place.cache, Digests(feature_folder(place.cache) if recipe.cached else None))
 
 
 def configuration(recipe: Recipe[Any], data: Data, place: Place) -> dict[str, Any]:
@@ -260,7 +271,9 @@ def fill_cache(recipe: Recipe[Any], data: Data, place: Place = HERE, name: str =
     """Compute what a recipe reads; returns the videos that cannot be read.
     Raises `StillmotionError`: a method that trains the backbone, or anything else that the user can mend.
     """
-    if not recipe.method.frozen:
+    if recipe.method.frozen and not recipe.cached:
+        raise StillmotionError(f"{name} has nothing to keep: {AUGMENTED}")
+    if not recipe.cached:
         raise StillmotionError(f"{name} trains CLIP itself, so it has no features to keep; use evl or linear_probe")
     caches, folder = make_caches(recipe, place), place.out or Path("runs") / name
     clips = load_data(data, recipe.train.seed, caches.digests)
@@ -273,12 +286,12 @@ def fill_cache(recipe: Recipe[Any], data: Data, place: Place = HERE, name: str =
 
 def read_result(folder: RunFolder) -> Result:
     """Read what a finished run gave. Raises `StillmotionError`: a file of it is missing or damaged."""
-    file, scores = folder.results, read_predictions(folder.path / "predictions.jsonl")
+    file, scores = folder.results, read_predictions(folder.path / "predictions.jsonl", several=True)
     try:
         numbers = json.loads(file.read_text(encoding="utf-8"))
         trained, seconds = int(numbers["trained_parameters"]), float(numbers["seconds"])
         order = None if "order" not in numbers else OrderTest.from_dict(numbers["order"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise StillmotionError(f"cannot read {file} ({error!r}); pass --overwrite to train again") from error
-    report = replace(Report.of(scores, scores.classes), order=order)
+    report = replace(report_of(scores, scores.classes), order=order)
     return Result(folder, report, scores, trained, seconds)

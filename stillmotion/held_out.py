@@ -11,8 +11,9 @@ from stillmotion.backbones.weights import Weights
 from stillmotion.data.dataset import VideoDataset
 from stillmotion.data.manifest import Manifest
 from stillmotion.eval.evaluate import score_orders
+from stillmotion.eval.multi_label import headline, report_of
 from stillmotion.eval.order import FULL
-from stillmotion.eval.report import Report, Scores
+from stillmotion.eval.report import Scores
 from stillmotion.models.order import ORDERS, orders
 from stillmotion.recipes.base import Recipe
 from stillmotion.training.learner import Learner
@@ -20,8 +21,7 @@ from stillmotion.training.learner import Learner
 
 def numbers(scores: Scores, classes: Names) -> dict[str, float]:
     """What the metrics say of an evaluation."""
-    report = Report.of(scores, classes)
-    return {"top1": report.top1, "top5": report.top5, "mean_class": report.mean_class}
+    return headline(report_of(scores, classes))
 
 
 def evaluate(learner: Learner, dataset: Any, quiet: bool = False) -> Scores:
@@ -50,7 +50,7 @@ def evaluate_in_all_orders(
     """
     model, T = learner.model, recipe.method.num_frames
     before = model.visual
-    if recipe.method.frozen and not weights.backbone.frames_alone:
+    if recipe.cached and not weights.backbone.frames_alone:
         dataset = VideoDataset(clips, T, recipe.sampling, recipe.preprocess(weights.backbone.pixels))
         model.visual = tower_of(recipe, weights).to(learner.accelerator.device)
     wanted = ORDERS if seen is not None else (FULL, *ORDERS)

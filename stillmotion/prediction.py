@@ -7,7 +7,10 @@ from torch import Tensor
 
 @dataclass(frozen=True, repr=False)
 class Prediction:
-    """The best class, its probability, and the probabilities of all classes, most probable first."""
+    """The best class, its probability, and the probabilities of all classes, most probable first.
+
+    They add up to 1, but where videos have several labels: there each class has its own, and `above` gives the labels.
+    """
 
     label: str
     score: float
@@ -25,6 +28,10 @@ class Prediction:
         named = {classes[i]: found[i] for i in order}
         label, best = next(iter(named.items()))
         return cls(label, best, named)
+
+    def above(self, threshold: float = 0.5) -> list[tuple[str, float]]:
+        """The classes of at least this probability, most probable first, and their probabilities."""
+        return [(name, score) for name, score in self.scores.items() if score >= threshold]
 
     def top(self, count: int) -> list[tuple[str, float]]:
         """The `count` most probable classes and their probabilities."""

@@ -28,7 +28,7 @@ def write_run_report(folder: Path, classifier: "Classifier | None" = None, *, ev
         from stillmotion.report.runs import EVALUATED, TRAINED, read_runs
 
         kind = EVALUATED if evaluation else TRAINED
-        return write_run_page(next(run for run in read_runs(folder) if run.kind is kind), classifier)
+        return write_run_page(next(run for run in read_runs(folder, several=True) if run.kind is kind), classifier)
 
     return _or_say_why(write, folder)
 

@@ -11,6 +11,7 @@ from stillmotion.checkpoint import load_model
 from stillmotion.data.bad import BadVideos
 from stillmotion.data.dataset import VideoDataset
 from stillmotion.data.manifest import Manifest
+from stillmotion.data.multi_label import refuse_several
 from stillmotion.data.source import Data, load_data
 from stillmotion.errors import StillmotionError
 from stillmotion.eval.evaluate import score_orders
@@ -53,6 +54,7 @@ class Search:
             raise refused
         self.first = next(iter(self.recipes.values()))
         self.clips = load_data(data, self.first.train.seed, caches.digests)
+        refuse_several(self.clips[0], "auto")
 
     def claim(self, options: Mapping[str, Any]) -> RunFolder:
         """Hold the folder until the search is closed, and begin there, or go on.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from stillmotion.data.multi_label import refuse_several
 from stillmotion.data.source import Data, load_data
 from stillmotion.errors import StillmotionError
 from stillmotion.experiment import Job, Result, fit_together, make_caches, refuse_untrained
@@ -53,6 +54,8 @@ def sweep(
         refuse_untrained(recipe)
     caches = make_caches(settings[0][1], place)
     clips = {seed: load_data(data, seed, caches.digests) for seed in {r.train.seed for _, r in settings}}
+    for train, _ in clips.values():
+        refuse_several(train, "a sweep")
     jobs = [
         Job(recipe=r, clips=clips[r.train.seed], data=data, place=replace(place, out=out / folder_name(values)))
         for values, r in settings

@@ -52,7 +52,7 @@ def preset(
     else:
         switches |= RELEASE.get(kind, {})
         switches |= {"short_side": round(size * 8 / 7)} if kind in SHORT_SIDE else {}
-        if recipe.method.frozen and not recipe.cached_views:
+        if recipe.cached and not recipe.cached_views:
             switches.pop("flip", None)  # of training clips that are read as test clips are
     return replace(recipe, **{field: value for field, value in switches.items() if field not in given})
 

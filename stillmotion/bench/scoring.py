@@ -41,7 +41,7 @@ def score_cell(
     assert place.out is not None
     bad = BadVideos(place.out / "bad_videos.jsonl", len(clips), data.max_bad)
     dataset: Any = classifier.dataset(clips)
-    if recipe.method.frozen:
+    if recipe.cached:
         nothing = replace(clips, clips=())
         source = FeatureSource(recipe, weights, (nothing, clips), caches, accelerator, bad)
         source.fill(recipe.method.reads())

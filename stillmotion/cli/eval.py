@@ -57,11 +57,13 @@ def run(words: Sequence[str]) -> None:
     """Evaluate, print the numbers, and write them."""
     options: Eval = parse(Eval, words, "stillmotion eval")
     from stillmotion.data.bad import BadVideos
+    from stillmotion.data.multi_label import as_scored
     from stillmotion.data.source import Data, load_test_data
     from stillmotion.eval.card import Made, number_card
     from stillmotion.eval.evaluate import score_orders
+    from stillmotion.eval.multi_label import report_of
     from stillmotion.eval.order import FULL
-    from stillmotion.eval.report import Report, write_predictions
+    from stillmotion.eval.report import write_predictions
     from stillmotion.files import write_json
     from stillmotion.origin import origin, write_origin
     from stillmotion.run_report import write_run_report
@@ -74,7 +76,7 @@ def run(words: Sequence[str]) -> None:
     model = open_model(options, named.classes if named else known, str(accelerator.device))
     if not model.classes:  # a converted model, which reads any names: those of the data
         model = model.with_classes(load_test_data(data, None).classes, clean=options.clean_names)
-    manifest = named or load_test_data(data, model.classes)
+    manifest = as_scored(named or load_test_data(data, model.classes), model.multi_label)
     out = options.out or (
         Path("runs") / re.sub(r"[^\w.-]+", "_", options.model) if named else Path(options.model).parent
     )
@@ -84,7 +86,7 @@ def run(words: Sequence[str]) -> None:
     scores = found.pop(FULL)
     for video in scores.bad:
         bad.add(video)
-    report = Report.of(scores, model.classes, found)
+    report = report_of(scores, model.classes, found)
     if accelerator.is_main_process:
         print(report)  # before anything that a full disk could stop
         if report.order is not None:

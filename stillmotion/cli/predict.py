@@ -23,8 +23,11 @@ class Predict(ManyVideos):
 
     top: int = 5
     """Classes to print; a file has all."""
+    threshold: float | None = None
+    """Print the classes of at least this probability, in place of the best ones; None: 0.5 for a model of videos with
+    several labels, and none for others."""
     json: bool = False
-    """Print one JSON object per video: path, label and scores, or path and error."""
+    """Print one JSON object per video: path, label (and labels, with a threshold) and scores, or path and error."""
     out: Path | None = None
     """Write to a .csv, .jsonl or .parquet file, and print the file's name; the same command goes on where it was
     stopped, and adds what is new."""
@@ -35,12 +38,17 @@ def run(words: Sequence[str]) -> None:
     options: Predict = parse(Predict, words, "stillmotion predict")
     if options.top < 1:
         raise StillmotionError(f"--top is {options.top}; it must be at least 1")
+    if options.threshold is not None and not 0 <= options.threshold <= 1:
+        raise StillmotionError(f"--threshold is {options.threshold:g}; it must be in [0, 1]")
     paths = options.paths("predict")
     from stillmotion.cli.results import PREDICTIONS, form_of
 
     if options.out is not None:
         form_of(options.out, PREDICTIONS, paths)  # before the model is read
     classify = open_model(options, options.names())
+    from stillmotion.eval.multi_label import THRESHOLD
+
+    threshold = THRESHOLD if options.threshold is None and classify.multi_label else options.threshold
     results = None if options.out is None else open_results(options.out, PREDICTIONS, classify, True, options)
 
     def show(path: str, result: "Prediction | StillmotionError") -> None:
@@ -48,12 +56,15 @@ def run(words: Sequence[str]) -> None:
             if isinstance(result, StillmotionError):
                 print(json.dumps({"path": path, "error": one_line(result)}))
             else:
-                print(json.dumps({"path": path, "label": result.label, "scores": dict(result.top(options.top))}))
+                found = {} if threshold is None else {"labels": [name for name, _ in result.above(threshold)]}
+                scores = dict(result.top(options.top))
+                print(json.dumps({"path": path, "label": result.label, **found, "scores": scores}))
         elif options.out is None and not isinstance(result, StillmotionError):
             if len(paths) > 1:
                 print(printable(path))
-            best = result.top(options.top)
-            print("\n".join(f"{100 * score:6.2f} %  {printable(name)}" for name, score in best))
+            best = result.top(options.top) if threshold is None else result.above(threshold)
+            lines = [f"{100 * score:6.2f} %  {printable(name)}" for name, score in best]
+            print("\n".join(lines) or f"no class is at {threshold}; the best is {printable(result.label)}")
 
     go_through(
         paths, partial(classify.predict, batch=options.batch_views, workers=options.workers), _row, show, results

@@ -34,14 +34,15 @@ def run(words: Sequence[str]) -> None:
     if len(options.runs) == 1:
         from stillmotion.report.tables import is_bench
 
-        if is_bench(options.runs[0]):
+        one = options.runs[0]
+        if is_bench(one):
             from stillmotion.report.bench_page import write_bench_page
 
-            print(write_bench_page(options.runs[0], options.out))
+            print(write_bench_page(one, options.out))
             return
-        found = read_runs(options.runs[0]) if options.out is None else [read_run(options.runs[0])]
-        for one in found:
-            print(write_run_page(one, page=options.out))
+        found = read_runs(one, several=True) if options.out is None else [read_run(one, several=True)]
+        for each in found:
+            print(write_run_page(each, page=options.out))
         return
     from stillmotion.report.compare_page import write_comparison
 

@@ -14,6 +14,23 @@ VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".m
 VIDEO_SUFFIXES |= {".ts", ".m2ts", ".mts", ".ogv", ".gif"}
 LIST_SUFFIXES = frozenset({".txt", ".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"})
 
+WEIGHT_SUFFIXES = frozenset({".safetensors", ".pt", ".pth", ".bin", ".ckpt"})
+
+
+def refuse_no_list(source: Path) -> None:
+    """Refuse what no videos can be listed in. Raises `DataError`: nothing there, a video, or a file of weights."""
+    if not source.exists():
+        raise DataError(f"no data at {source}; pass a folder with one folder per class, or a list file")
+    if source.suffix.lower() in VIDEO_SUFFIXES and source.is_file():
+        raise DataError(
+            f"{source} is a video; --data takes a folder with one folder per class, or a list file. To classify one "
+            f"video: stillmotion predict MODEL {source}"
+        )
+    if source.suffix.lower() in WEIGHT_SUFFIXES and source.is_file():
+        raise DataError(
+            f"{source} is a file of weights; --data takes videos: a folder with one folder per class, or a list file"
+        )
+
 
 def list_rows(source: Path) -> Iterator[tuple[Path, str, str]]:
     """Path, label and place (`list.txt:3`) of every line of a list file.
@@ -84,6 +101,16 @@ def _row(source: Path, number: int, path: object, label: object) -> tuple[Path, 
     if not fit:
         raise DataError(f"{where}: no file can be named {str(path)!r}; mend that line")
     return Path(str(path).strip()), str(label).strip(), where
+
+
+def parts(label: str, where: str, several: bool) -> list[str]:
+    """The labels that a line gives a video: one, or `several` with bars between them, `a|b`.
+    Raises `DataError`: nothing stands before, behind or between the bars.
+    """
+    found = [part.strip() for part in label.split("|")] if several else [label]
+    if not all(found):
+        raise DataError(f"{where}: label {label[:100]!r} has an empty part; write label|label, one bar between two")
+    return found
 
 
 def csv_rows(path: Path) -> list[list[str]]:

@@ -10,11 +10,10 @@ from typing import Literal
 import numpy as np
 
 from stillmotion.data.entries import TRAIN_NAMES, VAL_NAMES, Header, is_listing, of_split, read_listing
-from stillmotion.data.lists import LIST_SUFFIXES, VIDEO_SUFFIXES, csv_rows, list_rows
+from stillmotion.data.lists import LIST_SUFFIXES, VIDEO_SUFFIXES, csv_rows, list_rows, parts, refuse_no_list
 from stillmotion.errors import DataError, did_you_mean
 from stillmotion.files import Digests
 
-WEIGHT_SUFFIXES = frozenset({".safetensors", ".pt", ".pth", ".bin", ".ckpt"})
 _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _DIGITS = 640  # Python refuses to make a number of a few thousand
 Duplicates = Literal["error", "drop", "keep"]
@@ -22,10 +21,19 @@ Duplicates = Literal["error", "drop", "keep"]
 
 @dataclass(frozen=True)
 class Clip:
-    """One labeled video file; `label` indexes the manifest's classes."""
+    """One labeled video file; `label` indexes the manifest's classes.
+
+    Where videos have several labels, `labels` are all of this one, in order, and `label` is the first.
+    """
 
     path: Path
     label: int
+    labels: tuple[int, ...] = ()
+
+    @property
+    def every(self) -> tuple[int, ...]:
+        """All its labels, one or several."""
+        return self.labels or (self.label,)
 
 
 @dataclass(frozen=True)
@@ -42,9 +50,14 @@ class Manifest:
         """The clips at these indices, with the same classes."""
         return replace(self, clips=tuple(self.clips[i] for i in indices))
 
+    @property
+    def multi_label(self) -> bool:
+        """Whether videos have several labels."""
+        return any(clip.labels for clip in self.clips)
+
     def counts(self) -> list[int]:
         """Clips of each class."""
-        found = Counter(clip.label for clip in self.clips)
+        found = Counter(label for clip in self.clips for label in clip.every)
         return [found[k] for k in range(len(self.classes))]
 
 
@@ -54,6 +67,7 @@ def read_manifest(
     root: Path | None = None,
     numbers: bool = True,
     part: str | None = None,
+    multi_label: bool | None = None,
 ) -> Manifest:
     """Read a folder with one folder per class, a list file, or a manifest of `data prepare`.
     Raises `DataError`: nothing there, a line without label, an unknown label.
@@ -65,19 +79,10 @@ def read_manifest(
             are the labels found.
         root: folder that relative paths start from; by default the list file's own, or the one a manifest names.
         part: of a manifest, the split to read (`train`, `2:train`); None: every clip.
+        multi_label: whether videos of a list file have several labels, `a|b`; None: if any line has.
         numbers: whether labels may also be numbers that index `classes`, where no class is itself named by a number.
     """
-    if not source.exists():
-        raise DataError(f"no data at {source}; pass a folder with one folder per class, or a list file")
-    if source.suffix.lower() in VIDEO_SUFFIXES and source.is_file():
-        raise DataError(
-            f"{source} is a video; --data takes a folder with one folder per class, or a list file. To classify one "
-            f"video: stillmotion predict MODEL {source}"
-        )
-    if source.suffix.lower() in WEIGHT_SUFFIXES and source.is_file():
-        raise DataError(
-            f"{source} is a file of weights; --data takes videos: a folder with one folder per class, or a list file"
-        )
+    refuse_no_list(source)
     names: Sequence[str] | None = classes
     number: dict[str, int] = {}
     if is_listing(source):
@@ -96,16 +101,22 @@ def read_manifest(
         pairs = [(base / path, label, where) for path, label, where in list_rows(source)]
         if not pairs:
             raise DataError(f"{source} lists no videos; write one 'path label' per line")
+    several = multi_label
+    if several is None:
+        several = source.is_file() and any("|" in label and label not in (names or ()) for _, label, _ in pairs)
     if names is None:
-        names = sorted({label for _, label, _ in pairs}, key=_natural)
+        names = sorted({one for _, label, where in pairs for one in parts(label, where, several)}, key=_natural)
     names = tuple(names)
     if unfit := next((name for name in names if _UNFIT.search(name)), None):
         raise DataError(f"{source}: class name {unfit[:100]!r} holds characters that are no text; rename the class")
     number |= {name: i for i, name in enumerate(names)}
     # Where classes are named by numbers, one that is not among them is an unknown class, not a place in the list.
     numbers = numbers and not any(name.isdecimal() for name in names)
-    clips = tuple(Clip(path, _label(label, number, numbers, where)) for path, label, where in pairs)
-    return Manifest(clips, names)
+    found = [
+        (path, sorted({_label(one, number, numbers, where) for one in parts(label, where, several)}))
+        for path, label, where in pairs
+    ]
+    return Manifest(tuple(Clip(path, labels[0], tuple(labels) if several else ()) for path, labels in found), names)
 
 
 def read_label_map(path: Path) -> tuple[str, ...]:
@@ -253,7 +264,7 @@ def hold_out(manifest: Manifest, key: Callable[[Clip], str], fraction: float, rn
     """Keys of whole groups, chosen at random until every class has its part, a fraction in (0, 1), held out."""
     groups: dict[str, Counter[int]] = defaultdict(Counter)
     for clip in manifest.clips:
-        groups[key(clip)][clip.label] += 1
+        groups[key(clip)].update(clip.every)
     wanted = [max(1, round(n * fraction)) for n in manifest.counts()]
     held: set[str] = set()
     taken: Counter[int] = Counter()

@@ -25,7 +25,8 @@ class Data:
 
     data: Path
     """Folder with one folder per class (or with train/ and val/ folders of those), or a list file: lines
-    `path label`, CSV with columns path,label, or JSON lines; or a manifest of `data prepare`."""
+    `path label` (`path a|b` where videos have several labels), CSV with columns
+    path,label, or JSON lines; or a manifest of `data prepare`."""
     val: Path | None = None
     """Validation videos, in the same forms; None: split off, or the val folder or list beside train."""
     split: str | None = None
@@ -76,7 +77,8 @@ def load_data(config: Data, seed: int, digests: Digests | None = None) -> tuple[
     if val_source is not None or parts[1]:
         source, part = (train_source, parts[1]) if val_source is None else (val_source, _test_part(val_source))
         # Numbers that index classes are those of a label map; no one knows the order of the classes found.
-        val = read_manifest(source, train.classes, config.root, numbers=known is not None, part=part)
+        several = {"multi_label": train.multi_label}
+        val = read_manifest(source, train.classes, config.root, numbers=known is not None, part=part, **several)
     else:
         train, val = split(train, config.val_fraction, seed, config.group)
         if config.group is None:
@@ -123,7 +125,7 @@ def _without_duplicates(
             "each video may appear once: remove one, or pass --duplicates drop"
         )
     repeated = {id(again) for _, again in pairs}  # the very one: its first may have the same path and label
-    clashes = [(a, b) for a, b in pairs if a.label != b.label]
+    clashes = [(a, b) for a, b in pairs if a.every != b.every]
     if clashes:
         a, b = clashes[0]
         raise DataError(

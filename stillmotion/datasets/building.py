@@ -129,7 +129,7 @@ def open_source(source: PathLike, root: PathLike | None = None) -> Listing:
         entries = tuple(Entry(clip.name, clip.label, clip.split) for clip in named.clips)
         return Listing(Header(classes=named.classes, prompts=named.prompts), entries, source)
     base = Path(root) if root is not None else source.parent
-    manifest = read_manifest(source, root=base)
+    manifest = read_manifest(source, root=base, multi_label=False)
     paths = (clip.path.relative_to(base).as_posix() if clip.path.is_relative_to(base) else str(clip.path)
              for clip in manifest.clips)  # fmt: skip
     listed = tuple(Entry(inside(p, str(source)), manifest.classes[c.label]) for p, c in zip(paths, manifest.clips))

@@ -13,6 +13,7 @@ from torch import nn
 from stillmotion.data.manifest import Clip, Manifest, group_key
 from stillmotion.errors import DataError
 from stillmotion.eval.bootstrap import RESAMPLES, Outcomes, accuracy_interval
+from stillmotion.eval.multi_label import headline
 from stillmotion.eval.report import Report, Scores
 
 Json = dict[str, Any]
@@ -40,7 +41,6 @@ def number_card(scores: Scores, report: Report, made: Made, group: str | None = 
     """
     clips = made.clips["test"]
     scored = [clips.clips[index] for index in scores.indices.tolist()]
-    outcomes, drawn = _outcomes(scores, scored, clips, group)
     classes = zip(report.classes, report.support, report.recall, report.precision, report.f1)
     return {
         "format": FORMAT,
@@ -53,22 +53,24 @@ def number_card(scores: Scores, report: Report, made: Made, group: str | None = 
         "weights": dict(made.weights),
         **made.origin,
         "videos": {"total": report.videos, "scored": report.scored, "skipped": list(report.bad)},
-        "top1": report.top1,
-        "top5": report.top5,
-        "mean_class": report.mean_class,
-        "intervals": {
-            "confidence": 0.95,
-            "wilson_top1": list(report.top1_interval),
-            "bootstrap_top1": list(accuracy_interval(outcomes, "top1")),
-            "bootstrap_mean_class": list(accuracy_interval(outcomes, "mean_class")),
-            "resamples": RESAMPLES,
-            "drawn": drawn,
-            "draws_of": outcomes.num_sources,
-        },
+        **headline(report),
+        "intervals": {"confidence": 0.95, "wilson_top1": list(report.top1_interval)}
+        | (_bootstrapped(scores, scored, clips, group) if scores.targets is None else {}),
         "classes": [
             {"name": name, "videos": n, "recall": recall, "precision": precision, "f1": f1}
             for name, n, recall, precision, f1 in classes
         ],
+    }
+
+
+def _bootstrapped(scores: Scores, scored: list[Clip], clips: Manifest, group: str | None) -> dict[str, Any]:
+    outcomes, drawn = _outcomes(scores, scored, clips, group)
+    return {
+        "bootstrap_top1": list(accuracy_interval(outcomes, "top1")),
+        "bootstrap_mean_class": list(accuracy_interval(outcomes, "mean_class")),
+        "resamples": RESAMPLES,
+        "drawn": drawn,
+        "draws_of": outcomes.num_sources,
     }
 
 
@@ -90,7 +92,7 @@ def manifest_hash(manifest: Manifest) -> str:
     paths = [os.path.abspath(clip.path) for clip in manifest.clips]  # noqa: PTH100, what links point to is no name
     root = os.path.commonpath([str(Path(path).parent) for path in paths]) if paths else ""
     lines = sorted(
-        f"{PurePath(os.path.relpath(path, root)).as_posix()} {manifest.classes[clip.label]}\n"
+        f"{PurePath(os.path.relpath(path, root)).as_posix()} {'|'.join(manifest.classes[k] for k in clip.every)}\n"
         for path, clip in zip(paths, manifest.clips)
     )
     return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()

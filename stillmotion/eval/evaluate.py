@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from stillmotion.data.bad import BadVideo
 from stillmotion.data.dataset import Sample
 from stillmotion.data.loader import batches, data_workers
+from stillmotion.data.multi_label import hot
 from stillmotion.errors import DataError, StillmotionError
 from stillmotion.eval.order import FULL
 from stillmotion.eval.report import Scores, check_finite
@@ -108,8 +109,10 @@ def _scores(rows: list[tuple[int, int, list[float]]], bad: list[BadVideo], datas
     assert len(indices) + len(bad) == len(dataset), f"scored {len(indices)} and skipped {len(bad)} of {len(dataset)}"
     if not found:
         raise DataError(f"none of the {len(dataset)} videos could be read ({bad[0].reason if bad else 'no videos'})")
+    clips = [dataset.clips[index] for index in indices]
     return Scores(
         indices=torch.tensor(indices),
+        targets=hot(clips, len(found[0][2])) if any(clip.labels for clip in clips) else None,
         labels=torch.tensor([label for _, label, _ in found]),
         probabilities=torch.tensor([p for _, _, p in found]),
         bad=tuple(bad),
@@ -150,5 +153,5 @@ def _classify(
             logits.append(model(views, text).float())
     logits_BVK = torch.cat(logits).unflatten(0, (-1, batch.num_views))
     check_finite(logits_BVK, [str(dataset.clips[sample.index].path) for sample in samples])
-    probabilities = average_views(logits_BVK, dataset.average)
+    probabilities = average_views(logits_BVK, dataset.average, getattr(model, "multi_label", False))
     return list(zip(batch.indices.tolist(), batch.labels.tolist(), probabilities.cpu().tolist()))

@@ -23,6 +23,8 @@ class Scores:
     indices: Tensor
     labels: Tensor
     probabilities: Tensor
+    targets: Tensor | None = None
+    """Where videos have several labels: (N, K), 1 where one has the label; `labels` are then the first of each."""
     bad: tuple[BadVideo, ...] = ()
     """Videos that were to be scored and could not be read."""
     total: int = 0
@@ -151,16 +153,21 @@ def write_predictions(path: Path, scores: Scores, paths: Sequence[Path | str], c
     The first line also has what is the same for all: the class names and the videos that could not be read.
     """
     rows = zip(scores.indices.tolist(), scores.labels.tolist(), scores.probabilities.tolist())
-    shared = {"classes": list(classes), "bad": [{"path": b.path, "reason": b.reason} for b in scores.bad]}
+    several = None if scores.targets is None else [row.nonzero().flatten().tolist() for row in scores.targets]
+    shared: dict[str, Any] = {
+        "classes": list(classes),
+        "bad": [{"path": b.path, "reason": b.reason} for b in scores.bad],
+    }
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        for index, label, p in rows:
+        for place, (index, label, p) in enumerate(rows):
             line = {"index": index, "path": str(paths[index]), "label": label, "probabilities": p}
+            line |= {} if several is None else {"labels": several[place]}
             file.write(json.dumps(line | shared) + "\n")
             shared = {}
 
 
-def read_predictions(path: Path) -> Predictions:
-    """Read a file of `write_predictions` back.
+def read_predictions(path: Path, several: bool = False) -> Predictions:
+    """Read a file of `write_predictions` back; `several` labels a video are refused unless they are welcome.
     Raises `DataError`: no such file, a damaged one, or numbers that are not probabilities.
     """
     try:
@@ -174,18 +181,22 @@ def read_predictions(path: Path) -> Predictions:
             paths=tuple(str(line["path"]) for line in lines),
             indices=torch.tensor([int(line["index"]) for line in lines]),
             labels=torch.tensor([int(line["label"]) for line in lines]),
+            targets=_targets(lines) if "labels" in lines[0] else None,
             probabilities=torch.tensor([line["probabilities"] for line in lines], dtype=torch.float64),
             bad=bad,
             total=len(lines) + len(bad),
         )
     except DataError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise DataError(f"cannot read predictions from {path} ({error!r}); evaluate again") from error
     N, K, p = len(found.paths), len(found.classes), found.probabilities
     if p.shape != (N, K) or not bool(((found.labels >= 0) & (found.labels < K)).all()):
         raise DataError(f"{found.name} has {K} classes, its scores or labels another number; evaluate again")
-    good = torch.isfinite(p).all(dim=1) & (p >= 0).all(dim=1) & ((p.sum(dim=1) - 1).abs() < 1e-3)
+    if found.targets is not None and not several:
+        raise DataError(f"{found.name} is of videos with several labels, and this compares one of each; leave it out")
+    sums = (p <= 1).all(dim=1) if found.targets is not None else (p.sum(dim=1) - 1).abs() < 1e-3
+    good = torch.isfinite(p).all(dim=1) & (p >= 0).all(dim=1) & sums
     if not bool(good.all()):
         where = found.paths[int((~good).nonzero()[0])]
         raise DataError(f"{found.name}: the scores of {where} are no probabilities; they must sum to 1: evaluate again")
@@ -194,6 +205,14 @@ def read_predictions(path: Path) -> Predictions:
         if Path(video).absolute() in seen:
             raise DataError(f"{found.name} scores {video} twice; each video may appear once: evaluate again")
         seen.add(Path(video).absolute())
+    return found
+
+
+def _targets(lines: Sequence[dict[str, Any]]) -> Tensor:
+    """(N, K) of what lines say of labels."""
+    found = torch.zeros(len(lines), len(lines[0]["classes"]))
+    for row, line in zip(found, lines):
+        row[torch.tensor([int(k) for k in line["labels"]], dtype=torch.int64)] = 1
     return found
 
 

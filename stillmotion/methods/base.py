@@ -22,6 +22,10 @@ class Method:
     objective: ClassVar[Literal["cross_entropy", "contrastive"]] = "cross_entropy"
     """What it is trained with: `contrastive` compares the videos of a batch with the prompts of that batch."""
 
+    pixels_too: ClassVar[bool] = False
+    """Whether a method whose image tower is frozen also trains from videos, where random views or mixing ask for them;
+    else those need cached views."""
+
     num_frames: int = 8
     """Frames read from each video."""
 

@@ -94,6 +94,7 @@ class ViFiCLIP(Method):
     """
 
     needs_text: ClassVar[bool] = True
+    pixels_too: ClassVar[bool] = True  # the release augments, in text-FT too
 
     num_frames: int = 16
     """Frames read from each video (the paper: 16 fully supervised, 32 zero-shot and few-shot)."""
@@ -161,6 +162,11 @@ class ViFiCLIP(Method):
     def tune(self) -> tuple[Tune, ...]:
         """What the chosen variant trains (at B/16: full 124.3 M, image 86.2 M, text 38.1 M)."""
         return super().tune() if self.tuned == "prompts" else TUNES[self.tuned]
+
+    @property
+    def frozen(self) -> bool:
+        """Where the text tower alone trains, or prompts of it alone."""
+        return self.tuned == "text" or (self.tuned == "prompts" and not self.vision_prompts)
 
     def new_parameters(self) -> tuple[str, ...]:
         """The prompts."""

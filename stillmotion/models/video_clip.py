@@ -117,6 +117,7 @@ class VideoCLIP(nn.Module):
         self.visual, self.temporal, self.head, self.text = visual, temporal, head, text
         self.templates, self.tokenizer = tuple(templates), tokenizer
         self.class_names: tuple[str, ...] = ()
+        self.multi_label = False  # whether each class is a question of its own, or all compete for a video
 
     @property
     def open_vocabulary(self) -> bool:

@@ -2,10 +2,10 @@
 
     stillmotion train actionclip_k400_b16_8f --data k400      train and val lists inside
 
-The temporal head has ten times the rate of CLIP. The loss compares the clips of a batch with each other, so a batch is
-one forward pass (over all processes: each compares its own part); --micro-batch would change the loss. The release
-moves the rate every tenth step and keeps weights in half precision between steps; here the rate moves at every step and
-weights stay in single precision.
+The temporal head has ten times the rate of CLIP. The loss compares the clips of a batch with each other, over all
+processes; --micro-batch 16, say, leaves it as it is and costs a second forward pass. The release moves the rate every
+tenth step and keeps weights in half precision between steps; here the rate moves at every step and weights stay in
+single precision.
 
 The paper's numbers are over more views; EVL's table 2 says three. With the released weights of 32 frames others found
 81.3 (1x1). The recipes of UCF-101 and HMDB-51 start from the run of `actionclip_k400_b16_32f`:

@@ -54,6 +54,12 @@ class Recipe(Generic[M]):
         at_least(1, self, "short_side", hint=", and not below the input size")
         at_least(0, self, "cached_views")
 
+    @property
+    def cached(self) -> bool:
+        """Whether a run reads what a frozen image tower gave once, and no videos."""
+        random = self.train.mix or ((self.augment != "none" or self.flip > 0) and not self.cached_views)
+        return self.method.frozen and not (random and self.method.pixels_too)
+
     def preprocess(self, pixels: Preprocess | None = None) -> Preprocess:
         """How frames become what the model reads; `pixels` are the CLIP weights' own size and statistics."""
         pixels = pixels or Preprocess()

@@ -10,7 +10,7 @@ def step() -> Recipe[Step]:
 
     stillmotion train step --data my_videos
 
-    Rate and epochs are those of the recipe `evl`, and so is the feature cache, where `evl` ran before. Where order is
+    The rate is that of the recipe `evl`, and so is the feature cache, where `evl` ran before. Where order is
     all that tells classes apart, `--position-std 0.3` starts with positions as loud as the tokens.
     """
-    return Recipe(method=Step(dropout=0.5), train=Train(lr=4e-4, batch_size=8, epochs=15, label_smoothing=0.1))
+    return Recipe(method=Step(dropout=0.5), train=Train(lr=4e-4, batch_size=8, epochs=30, label_smoothing=0.1))

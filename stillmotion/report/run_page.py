@@ -5,10 +5,12 @@ from typing import Any
 
 from stillmotion.classifier import Classifier, load
 from stillmotion.errors import StillmotionError
+from stillmotion.eval.multi_label import THRESHOLD, MultiLabelReport
 from stillmotion.progress import duration
 from stillmotion.report.choice import choice
 from stillmotion.report.examples import example, mistakes, with_frames
 from stillmotion.report.figures import COLORS, DASHES, curves_figures
+from stillmotion.report.multi_label_page import per_class_ap
 from stillmotion.report.page import confusion, facts, per_class, write_page
 from stillmotion.report.runs import TRAINED, Run
 from stillmotion.report.similar import side_by_side, similarity
@@ -25,6 +27,8 @@ def write_run_page(run: Run, classifier: Classifier | None = None, page: Path | 
         classifier: the model, where it is at hand; None: it is loaded from the run, if there are mistakes to look at.
     """
     predictions, report = run.predictions, run.report
+    if isinstance(report, MultiLabelReport):
+        return _write_multi_label(run, report, page or run.page)
     p, labels = predictions.probabilities.numpy(), predictions.labels.numpy()
     order = side_by_side(similarity(report.confusion, p, labels))
     wrong = [example(predictions, place) for place in mistakes(predictions)]
@@ -52,6 +56,25 @@ def write_run_page(run: Run, classifier: Classifier | None = None, page: Path | 
         facts=[*_about(run), *facts(run.origin, run.seed)],
         command=run.origin.get("command", ""),
         **choice(run.auto, run.numbers.get("order")),
+    )
+    return page
+
+
+def _write_multi_label(run: Run, report: MultiLabelReport, page: Path) -> Path:
+    """The page where videos have several labels, and no class is taken for another."""
+    write_page(
+        page,
+        "multi_label",
+        title=_title(run),
+        run=run,
+        report=report,
+        threshold=THRESHOLD,
+        classes=per_class_ap(report),
+        figures=curves_figures({run.name: run.metrics}),
+        colors=COLORS,
+        dashes=DASHES,
+        facts=[*_about(run), *facts(run.origin, run.seed)],
+        command=run.origin.get("command", ""),
     )
     return page
 

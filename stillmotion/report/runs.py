@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stillmotion.errors import DataError, StillmotionError
+from stillmotion.eval.multi_label import report_of
 from stillmotion.eval.report import Predictions, Report, read_predictions
 
 Json = dict[str, Any]
@@ -49,7 +50,7 @@ class Run:
     @cached_property
     def report(self) -> Report:
         """The numbers, from the predictions."""
-        return Report.of(self.predictions, self.predictions.classes)
+        return report_of(self.predictions, self.predictions.classes)
 
     @property
     def page(self) -> Path:
@@ -87,8 +88,10 @@ class Run:
         return sum(line.get("seconds") or 0.0 for line in self.metrics)
 
 
-def read_runs(path: Path) -> list[Run]:
+def read_runs(path: Path, several: bool = False) -> list[Run]:
     """The runs in a folder (a training, an evaluation, or both), or the one whose predictions file this is.
+
+    `several`: also those of videos with several labels, which nothing compares.
     Raises `StillmotionError`: there is no finished run, or a file of it is damaged.
     """
     if path.is_dir():
@@ -101,23 +104,23 @@ def read_runs(path: Path) -> list[Run]:
             f"{path} holds no finished run; name a folder of stillmotion train or eval, or its "
             f"{' or '.join(kind.predictions for kind in KINDS)}"
         )
-    return [_read(folder, kind) for kind in found]
+    return [_read(folder, kind, several) for kind in found]
 
 
-def read_run(path: Path) -> Run:
+def read_run(path: Path, several: bool = False) -> Run:
     """The one run of a folder. Raises `StillmotionError`: as `read_runs`, or there are two."""
-    runs = read_runs(path)
+    runs = read_runs(path, several)
     if len(runs) > 1:
         names = " or ".join(str(run.folder / run.kind.predictions) for run in runs)
         raise DataError(f"{path} holds a training and an evaluation, on different data; name one of them: {names}")
     return runs[0]
 
 
-def _read(folder: Path, kind: Kind) -> Run:
+def _read(folder: Path, kind: Kind, several: bool) -> Run:
     return Run(
         folder=folder,
         kind=kind,
-        predictions=read_predictions(folder / kind.predictions),
+        predictions=read_predictions(folder / kind.predictions, several),
         name=folder.resolve().name,
         numbers=read_json(folder / kind.numbers),
         config=read_json(folder / "config.json"),

@@ -32,8 +32,21 @@ class Train:
     """Shape of the learning rate."""
     warmup: float = 0.0
     """Epochs of linear warm-up."""
+    sampler: Literal["shuffled", "balanced"] = "shuffled"
+    """Clips of an epoch: each once, or every class equally often in as many clips (rare ones again, in another random
+    view where there are any)."""
+    logit_adjustment: float = 0.0
+    """Times the log of a class's share of the training clips, added to its logit in training alone, so that rare
+    classes are not drowned (1 is the paper's; Menon et al. 2021); 0: nothing."""
     label_smoothing: float = 0.0
     """Probability spread over all classes."""
+    multi_label_loss: Literal["asymmetric", "bce"] = "asymmetric"
+    """Loss where videos of a list have several labels (a|b): asymmetric (Ridnik et al. 2021), or binary
+    cross-entropy."""
+    focus: tuple[float, float] = (1.0, 4.0)
+    """gamma+ and gamma- of the asymmetric loss: how much easy positives and easy negatives are discounted."""
+    margin: float = 0.05
+    """Of the asymmetric loss: what a negative's probability is lowered by, at least to 0."""
     mix: bool = False
     """Mixup (alpha 0.8) or CutMix (alpha 1) on every batch, as ViFi-CLIP; not with cached features."""
     clip_grad: float | None = None
@@ -60,9 +73,9 @@ class Train:
     """Tell a tracker too (JSON lines are always written)."""
 
     def __post_init__(self) -> None:
-        check_fields(self, "a finite number", math.isfinite, "lr", "weight_decay")
+        check_fields(self, "a finite number", math.isfinite, "lr", "weight_decay", "logit_adjustment")
         check_fields(self, "above 0", lambda x: x > 0, "lr", "batch_size", "epochs")
-        at_least(0, self, "weight_decay", "warmup", "save_minutes", "eval_every")
+        at_least(0, self, "weight_decay", "warmup", "save_minutes", "eval_every", "logit_adjustment")
         check_fields(self, "above 0, or left out", lambda x: x > 0, "micro_batch", "clip_grad", "patience")
         at_least(0, self, "workers", hint=", or left out")
         check_fields(self, "in [0, 1)", lambda x: 0 <= x < 1, "label_smoothing")
@@ -70,6 +83,14 @@ class Train:
             raise StillmotionError(f"betas are {self.betas}; they must be in [0, 1)")
         if (self.patience is not None or self.keep == "best") and not self.eval_every:
             raise StillmotionError("eval-every is 0, and --keep best and --patience look at evaluations; pass 1")
+        check_fields(self, "in [0, 1)", lambda x: 0 <= x < 1, "margin")
+        if not all(gamma == 0 or 1 <= gamma < math.inf for gamma in self.focus):  # between, the slope at 0 is infinite
+            raise StillmotionError(f"focus is {self.focus}; each must be 0, or 1 or more")
+        if self.sampler == "balanced" and self.logit_adjustment:
+            raise StillmotionError(
+                f"logit-adjustment is {self.logit_adjustment:g} and --sampler balanced makes all classes equally "
+                "frequent: there is nothing left to adjust for; pass one of the two"
+            )
         if self.warmup >= self.epochs:
             raise StillmotionError(
                 f"warmup takes {self.warmup:g} of {self.epochs} epochs; it must be shorter than the run: pass another "

@@ -14,8 +14,9 @@ from torch.nn.modules.batchnorm import _NormBase
 from stillmotion.data.dataset import Batch
 from stillmotion.errors import StillmotionError
 from stillmotion.training.batches import BatchPlan
+from stillmotion.training.comparison import Comparison, Embeddings
 from stillmotion.training.config import Train
-from stillmotion.training.objective import Objective, step_seed
+from stillmotion.training.objective import Contrastive, Objective, plant, step_seed
 from stillmotion.training.schedule import schedule
 from stillmotion.training.tuning import Tune, freeze, param_groups, rules
 
@@ -34,7 +35,7 @@ class Learner:
         self,
         model: nn.Module,
         tunes: tuple[Tune, ...],
-        objective: Objective,
+        objective: Objective | Contrastive,
         config: Train,
         plan: BatchPlan,
         accelerator: Accelerator,
@@ -50,7 +51,13 @@ class Learner:
         optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=1e-8, fused=True)
         self.model, self.objective, self.config = model, objective, config
         self.plan, self.accelerator = plan, accelerator
-        self.wrapped, self.optimizer = accelerator.prepare(model, optimizer)
+        self._comparison: Comparison | None = None
+        if isinstance(objective, Contrastive):  # needs embeddings, which are compared over all passes and processes
+            embeddings = Embeddings(model)
+            self.wrapped, self.optimizer = accelerator.prepare(embeddings, optimizer)
+            self._comparison = Comparison(self.wrapped, embeddings, objective, accelerator)
+        else:
+            self.wrapped, self.optimizer = accelerator.prepare(model, optimizer)
         # In one process without a scaler Accelerate has nothing to add, and looks for a package on the disk each time.
         alone = accelerator.num_processes == 1 and accelerator.scaler is None
         self._stepper = optimizer if alone else self.optimizer
@@ -71,11 +78,9 @@ class Learner:
         gradients, which are zero.
         """
         parts = len(self.plan.micro_batches(step))
+        weight = self.plan.weight(step, part) if counts else 0.0
         seed = step_seed(self.config.seed, step, self.plan.rank * parts + part)
-        if self.accelerator.device.type == "cpu":
-            torch.default_generator.manual_seed(seed)  # the same draws; `torch.manual_seed` notes its caller for a GPU
-        else:
-            torch.manual_seed(seed)
+        plant(seed, self.accelerator.device)
         self.wrapped.train()
         for module in self._still:
             module.eval()
@@ -83,8 +88,14 @@ class Learner:
             self._stepper.zero_grad()
             self._total = torch.zeros((), device=self.accelerator.device)
         last = part == parts - 1
+        if self._comparison is not None:
+            self._hold(self._comparison, batch, step, part, weight > 0)
+            if last:
+                self._total += self._comparison.backward(len(self.plan.batch(step)))
+            return
+        assert not isinstance(self.objective, Contrastive)
         with contextlib.nullcontext() if last else self.accelerator.no_sync(self.wrapped):
-            loss = self._loss(batch, self.plan.weight(step, part) if counts else 0.0, seed)
+            loss = self._loss(self.objective, batch, weight, seed)
             self._backward(loss)
         self._total += loss.detach()
 
@@ -124,12 +135,19 @@ class Learner:
         if state["scaler"] and self.accelerator.scaler:
             self.accelerator.scaler.load_state_dict(state["scaler"])
 
-    def _loss(self, batch: Batch, weight: float, seed: int) -> Tensor:
+    def _hold(self, comparison: Comparison, batch: Batch, step: int, part: int, counts: bool) -> None:
+        """Add a pass to a comparison; its prompts are drawn as one pass of one process would draw them."""
+        parts, seed = len(self.plan.micro_batches(step)), self.config.seed
+        places = self.plan.places(step, part, batch.indices.tolist()) if counts else range(len(batch.labels))
+        assert self.tokens is not None
+        labels = batch.labels.to(self.accelerator.device)
+        prompts = comparison.objective.prompts(self.tokens, labels, step_seed(seed, step, 0), places)
+        comparison.add(batch, prompts, step_seed(seed, step, self.plan.rank * parts + part), counts)
+
+    def _loss(self, objective: Objective, batch: Batch, weight: float, seed: int) -> Tensor:
         device = self.accelerator.device
         views = send_to_device(batch.views, device, non_blocking=True)
-        batch = batch._replace(labels=batch.labels.to(device), views=views)
-        prompts = self.objective.prompts(self.tokens, batch.labels, seed)
-        inputs, targets = self.objective.targets(batch, seed)
+        inputs, targets = objective.targets(batch._replace(labels=batch.labels.to(device), views=views), seed)
         with self.accelerator.autocast():
-            logits = self.wrapped(inputs, prompts)
-        return self.objective.losses(logits, targets).sum() * weight
+            logits = self.wrapped(inputs, self.tokens)
+        return objective.losses(logits, targets).sum() * weight

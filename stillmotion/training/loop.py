@@ -15,6 +15,7 @@ from stillmotion.errors import DataError
 from stillmotion.progress import duration, progress_bar, say
 from stillmotion.training.best import Best
 from stillmotion.training.learner import Diverged, Learner
+from stillmotion.training.pace import Pace
 from stillmotion.training.run_folder import RunFolder
 from stillmotion.training.signals import stop_signals
 
@@ -22,6 +23,10 @@ Evaluate = Callable[[int], dict[str, float]]
 Callback = Callable[[dict[str, float]], None]
 _Part: TypeAlias = tuple[Any, tuple[Any, ...]]
 """What a batch holds: the content of its data set, and the keys of its clips."""
+
+
+NUMBERS = {"top1": "top-1", "mean_ap": "mAP"}
+"""Names of numbers in a line."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -32,9 +37,9 @@ class Trainer:
     """Trains a learner, step by step, in the folder of its run.
 
     `dataset` has clips as videos or as cached features, indexed by (epoch, index), and a `collate`. `evaluate` is
-    called at the end of epochs (counted from 1), and returns numbers to log, `top1` among them; behind the last one it
-    is called only where the best epoch is kept, for who trains scores that one anyway. `callback` is called with every
-    line of the metrics.
+    called at the end of epochs (counted from 1), and returns numbers to log, first the one to choose by; behind the
+    last one it is called only where the best epoch is kept, for who trains scores that one anyway. `callback` is called
+    with every line of the metrics.
     """
 
     def __init__(
@@ -52,7 +57,8 @@ class Trainer:
         self.best = Best(self.config.keep, self.config.patience)
         self.loss, self.told = 0.0, ""
         self.diverged: Diverged | None = None
-        self._saved, self._spent = time.monotonic(), 0.0
+        self.pace = Pace()
+        self._saved, self._spent, self._waited = time.monotonic(), 0.0, 0.0
 
     def begin(self) -> int:
         """Load the saved state if there is one; the first step to take."""
@@ -71,13 +77,15 @@ class Trainer:
 
     def advance(self, step: int, loader: Iterator[Batch], stop: list[int]) -> bool:
         """Take one step, and what is due behind it; whether any process was asked to stop."""
-        self._spent = 0.0
+        self._spent, self._waited = 0.0, 0.0
         self.loss, stopped = self._step(step, loader, stop)
-        self.log(step, loss=self.loss, lr=self.learner.rate, seconds=round(self._spent, 4))
+        took, videos = {"seconds": round(self._spent, 4), "waited": round(self._waited, 4)}, len(self.plan.batch(step))
+        self.log(step, loss=self.loss, lr=self.learner.rate, videos=videos, **took)
+        self.pace.add(videos, self._spent, self._waited)
         epoch, rest = divmod(step + 1, self.plan.steps_per_epoch)
         last, every = step + 1 == self.plan.total_steps, self.config.eval_every
         if rest == 0:
-            self.told = f"loss {self.loss:.3f}"
+            self.told, self.pace = f"loss {self.loss:.3f}, {self.pace}", Pace()
             due = self.config.keep == "best" if last else every and epoch % every == 0
             if self.evaluate is not None and due:
                 self._evaluate(step + 1, epoch, self.evaluate)
@@ -119,14 +127,17 @@ class Trainer:
     def _evaluate(self, step: int, epoch: int, evaluate: Evaluate) -> None:
         numbers = evaluate(epoch)
         self.log(step, epoch=epoch, **numbers)
-        self.best.see(epoch, numbers["top1"], self.learner.weights())
-        self.told += f", validation top-1 {100 * numbers['top1']:.1f} %"
+        name, value = next(iter(numbers.items()))
+        self.best.see(epoch, value, self.learner.weights())
+        self.told += f", validation {NUMBERS.get(name, name)} {100 * value:.1f} %"
         if self.best.exhausted and step < self.plan.total_steps:
             say(f"no better than epoch {self.best.epoch} for {self.best.worse} evaluations: ended after epoch {epoch}")
 
     def _step(self, step: int, loader: Iterator[Batch], stop: list[int]) -> tuple[float, bool]:
         for part in range(len(self.plan.micro_batches(step))):
+            asked = time.perf_counter()
             batch = next(loader)
+            self._waited += time.perf_counter() - asked
             for bad in batch.bad:
                 self.bad.add(bad)
             good, started = bool(batch.labels.numel()), time.perf_counter()

@@ -86,7 +86,7 @@ def test_the_loss_equals_the_release() -> None:
     a, b = (F.normalize(golden[k], dim=-1) for k in "ab")
     similarity = golden["logit_scale"] * a @ b.T  # the factor itself, not its logarithm
     objective = Contrastive()
-    expected = objective.ground_truth(golden["labels"])
+    expected = objective.compare(golden["labels"])
     assert torch.equal(expected, golden["ground_truth"])
     assert abs(objective.losses(similarity, expected).mean() - golden["total"]) <= 1e-5
     rows = F.kl_div(similarity.log_softmax(-1), (10 * expected).softmax(-1), reduction="batchmean")
@@ -179,24 +179,25 @@ def test_another_number_of_frames_is_one_call_away(pool: str) -> None:
 
 
 def test_the_contrast_needs_clips_to_compare() -> None:
-    """One clip per pass has a loss of zero whatever the model says, so it is refused before anything is encoded."""
-    assert isinstance(make_objective("contrastive", 3, Train(batch_size=8)), Contrastive)
+    """One clip alone has a loss of zero whatever the model says, so it is refused before anything is encoded."""
+    assert isinstance(make_objective("contrastive", (4, 4, 4), Train(batch_size=8)), Contrastive)
     one = Contrastive()
-    assert one.losses(torch.randn(1, 1), one.ground_truth(torch.tensor([2]))).abs().max() == 0
-    for train, processes, part in ((Train(batch_size=8, micro_batch=4), 1, 4), (Train(batch_size=8), 8, 1)):
-        with pytest.raises(StillmotionError, match=rf"which has {part} of 8; leave out --micro-batch"):
-            make_objective("contrastive", 3, train, processes)
+    assert one.losses(torch.randn(1, 1), one.compare(torch.tensor([2]))).abs().max() == 0
+    with pytest.raises(StillmotionError, match="compares the clips of a batch, and batch-size is 1; pass more"):
+        make_objective("contrastive", (4, 4, 4), Train(batch_size=1))
     with pytest.raises(StillmotionError, match="takes no --mix"):
-        make_objective("contrastive", 3, Train(mix=True))
+        make_objective("contrastive", (4, 4, 4), Train(mix=True))
 
 
 def test_each_clip_draws_a_template_of_its_own_class() -> None:
     tokens = torch.arange(16 * 3).view(16, 3, 1).expand(-1, -1, 77)
     labels = torch.tensor([0, 2, 1, 1])
-    drawn = {seed: Contrastive().prompts(tokens, labels, seed) for seed in range(20)}
+    drawn = {seed: Contrastive().prompts(tokens, labels, seed, range(4)) for seed in range(20)}
     assert all(torch.equal(rows[:, 0] % 3, labels) for rows in drawn.values())
     assert len({int(v) // 3 for rows in drawn.values() for v in rows[:, 0]}) == 16, "every template is used"
-    assert torch.equal(Contrastive().prompts(tokens[0], labels, 0)[:, 0], labels)
+    assert torch.equal(Contrastive().prompts(tokens[0], labels, 0, range(4))[:, 0], labels)
+    later = Contrastive().prompts(tokens, labels[2:], 7, (2, 3))
+    assert torch.equal(later, drawn[7][2:]), "drawn by the place in the step, whoever has it"
 
 
 def test_attention_starts_as_pytorchs() -> None:

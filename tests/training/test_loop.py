@@ -23,6 +23,7 @@ from stillmotion.recipes.published import Published
 from stillmotion.training.config import Train
 from stillmotion.training.loop import Stopped
 from stillmotion.training.run_folder import RunFolder
+from tests.processes import run_two
 from tests.videos import write_video
 
 TRAIN = Train(lr=1e-3, epochs=2, batch_size=4, device="cpu", workers=0)
@@ -158,12 +159,7 @@ def test_two_processes_give_the_step_of_one(folder_of_videos: Path, tiny_clip: P
         "if __name__ == '__main__':\n"
         "    fit(*shared_run(*map(Path, sys.argv[1:4])))\n"
     )
-    arguments = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
-    arguments += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-    arguments += [str(script), str(tmp_path), str(tiny_clip), str(tmp_path / "two")]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
+    run_two(script, tmp_path, tiny_clip, tmp_path / "two")
     one = final(*shared_run(tmp_path, tiny_clip, tmp_path / "one"))
     two = load_file(tmp_path / "two" / "model.safetensors")
     for name in one:
