@@ -1,6 +1,7 @@
 # make demo    the main job on the embedded data set
 # make test    every test
-# Both make .venv first if it is missing; PYTHON picks the interpreter.
+# make benchmark    the four protocols on a rendered world with the tiny CLIP
+# All make .venv first if it is missing; PYTHON picks the interpreter.
 
 PYTHON ?= python3
 ifeq ($(OS),Windows_NT)
@@ -10,13 +11,16 @@ else
 BIN := .venv/bin
 endif
 
-.PHONY: demo ablation test check setup clean
+.PHONY: demo ablation benchmark test check setup clean
 
 demo: setup
 	$(BIN)/stillmotion demo
 
 ablation: setup
 	$(BIN)/stillmotion demo --ablation
+
+benchmark: setup
+	$(BIN)/python benchmarks/toy_world.py
 
 test: setup
 	$(BIN)/python -m pytest

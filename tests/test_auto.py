@@ -320,3 +320,13 @@ def test_candidates_that_read_deeper_than_the_tower_are_left_out(
     choice = auto(options, Data(data=folder_of_videos), place)
     assert [c.name for c in choice.candidates] == ["linear_probe"]
     assert "evl identity is left out: block -4 is outside a tower of 3 blocks" in capsys.readouterr().err
+
+
+def test_fewer_epochs_warm_up_for_the_same_part_of_them() -> None:
+    for epochs in (1, 3, 60):
+        for name, recipe in Auto(epochs=epochs).recipes().items():
+            own = Auto().recipes()[name].train
+            assert recipe.train.epochs == epochs and recipe.train.warmup / epochs == pytest.approx(
+                own.warmup / own.epochs
+            )
+    assert Auto().recipes()["attentive_probe"].train.warmup == 3

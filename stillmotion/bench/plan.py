@@ -60,6 +60,11 @@ def _tests(options: Bench) -> Iterator[tuple[str, Listing]]:
             clips = only_test(whole, split, path)
             if not clips.entries:
                 raise StillmotionError(f"{path} has no clips to test on")
+            if len(clips.header.classes) < 2:
+                raise StillmotionError(
+                    f"{path} has one class, {clips.header.classes[0]!r}; at least two are compared: name a folder with "
+                    "one folder per class"
+                )
             label = f"{name}.{split}" if split is not None and len(options.split) > 1 else name
             if options.draws:
                 yield from draws(label, clips, options.draws, options.draw_classes).items()

@@ -17,4 +17,7 @@ class Pace:
 
     def __str__(self) -> str:
         seconds = max(self.spent + self.waited, 1e-9)  # a clock may stand still
-        return f"{self.videos / seconds:.3g} videos/s, {100 * self.waited / seconds:.0f} % waiting for data"
+        rate = self.videos / seconds
+        return (
+            f"{rate:{',.0f' if rate >= 100 else '.3g'}} videos/s, {100 * self.waited / seconds:.0f} % waiting for data"
+        )

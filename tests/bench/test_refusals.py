@@ -88,3 +88,13 @@ def test_auto_is_a_method(clips: Path, tmp_path: Path) -> None:
         _, _, predictions = cell(tmp_path, f"{row['method']}_seed-0")
         check_row(row, predictions)
     assert (tmp_path / "cells" / "auto_seed-0" / "auto.json").is_file()
+
+
+def test_a_folder_whose_only_class_is_its_split(
+    clips: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "val").symlink_to(next(path for path in clips.rglob("*.mp4")).parent, target_is_directory=True)
+    words = ["zero-shot", "zero_shot", "--data", tmp_path / "one", "--backbone", tiny_clip, "--out", tmp_path / "out"]
+    line = refused(capsys, *words)
+    assert "has one class, 'val'; at least two are compared" in line and not (tmp_path / "out").exists()

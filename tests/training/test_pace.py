@@ -45,10 +45,10 @@ def test_a_slow_reader_is_told(
     steps = [line for line in lines if "loss" in line]
     assert [line["videos"] for line in steps] == [4, 4, 2, 4, 4, 2]
     assert all(line["waited"] >= slow * line["videos"] for line in steps)
-    told = re.findall(r"loss [\d.]+, ([\d.e+]+) videos/s, (\d+) % waiting for data", capsys.readouterr().err)
+    told = re.findall(r"loss [\d.]+, ([\d.,]+) videos/s, (\d+) % waiting for data", capsys.readouterr().err)
     assert len(told) == 2
     for epoch, (rate, share) in enumerate(told):
         part = steps[3 * epoch : 3 * epoch + 3]
         waited, spent = (sum(line[name] for line in part) for name in ("waited", "seconds"))
-        assert float(rate) == pytest.approx(10 / (waited + spent), rel=0.05)
+        assert float(rate.replace(",", "")) == pytest.approx(10 / (waited + spent), rel=0.05)
         assert float(share) == pytest.approx(100 * waited / (waited + spent), abs=2)

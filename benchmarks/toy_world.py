@@ -1,0 +1,148 @@
+"""The four protocols on the rendered world with the tiny CLIP, without a hub: `make benchmark`.
+
+    python benchmarks/toy_world.py
+    python benchmarks/toy_world.py --quick
+
+Renders the clips (`stillmotion.actors.benchmark`), trains stage 1 of *bridge and prompt* on the source classes of
+zero-shot, fills a table for each protocol, and writes docs/benchmark.md. Stopped at any time, it goes on where it was.
+"""
+
+import contextlib
+import io
+import json
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import tyro
+from sections import ROOT, machine, markdown, write_section
+
+from stillmotion.actors.benchmark import BenchmarkSpec, write_benchmark
+from stillmotion.cli import main as stillmotion
+from stillmotion.data.entries import Listing
+from stillmotion.datasets import open_source
+
+PAGE = ROOT / "docs" / "benchmark.md"
+PROMPTS = "prompts after the bridge = vificlip --tuned prompts --vision-prompts 4 --text-prompts 4 --vision-depth 4 "
+TUNED = (
+    "image-FT = vificlip --tuned image",
+    "text-FT = vificlip --tuned text",
+    "ViFi-CLIP = vificlip",
+    "X-CLIP = xclip",
+    "ActionCLIP = actionclip",
+    "A5 = a5",
+)
+FROZEN = ("evl", "step", "attentive_probe", "linear_probe")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How much is run."""
+
+    out: Path = Path("runs/benchmark")
+    """Folder of clips and tables."""
+    epochs: int = 6
+    """Of methods that train a tower or prompts; heads on a frozen tower have their recipes' own."""
+    shots: tuple[int, ...] = (2, 4)
+    """Of few-shot."""
+    clips: int = 8
+    """Training clips of each class."""
+    seed: int = 0
+    """Of clips and training."""
+    quick: bool = False
+    """One epoch of two methods on a clip or two of each class; the tables are only printed."""
+
+
+def whole(world: Path) -> Path:
+    """Base and novel classes as one manifest: the novel ones have no training clips, so they are the rare half."""
+    places = {"base": world / "base_to_novel" / "base", "novel/val": world / "base_to_novel" / "novel" / "val"}
+    base, novel = map(open_source, places.values())
+    header = replace(
+        base.header,
+        classes=(*base.header.classes, *novel.header.classes),
+        prompts=(*base.header.prompts, *novel.header.prompts),
+    )
+    inside = [
+        replace(e, path=f"{place}/{e.path}", split=e.split or "val")
+        for place, listing in zip(places, (base, novel))
+        for e in listing.entries
+    ]
+    path = world / "base_to_novel.jsonl"
+    Listing(header, tuple(inside), world / "base_to_novel").write(path)
+    return path
+
+
+def tables(options: Options) -> dict[str, dict[str, Any]]:
+    """Fill every table; by name of the protocol."""
+    spec = BenchmarkSpec(train=options.clips, val=max(1, options.clips // 2), seed=options.seed)
+    world = write_benchmark(options.out / "world", spec)
+    shared = ["--backbone", "tiny", "--cache", str(options.out / "cache"), "--device", "cpu"]
+    tuned = [f"{name} --epochs {options.epochs} --warmup 0" for name in (TUNED[2:3] if options.quick else TUNED)]
+    frozen = list(FROZEN[-1:] if options.quick else FROZEN)
+    bridge = options.out / "stage1"
+    if not (bridge / "model.safetensors").is_file() or not (bridge / "results.json").is_file():
+        words = [
+            "train",
+            "vificlip",
+            "--data",
+            str(world / "zero_shot" / "source"),
+            "--out",
+            str(bridge),
+            "--no-report",
+        ]
+        quiet([*words, "--epochs", str(options.epochs), "--warmup", "0", *shared])
+    prompts = (
+        f"{PROMPTS} --text-depth 2 --epochs {options.epochs} --warmup 0 --start-from {bridge / 'model.safetensors'}"
+    )
+    least = ["--shots", str(min(options.clips, 8))]
+    wanted: dict[str, list[str]] = {
+        "zero-shot": [
+            "zero_shot", *tuned, "--train", str(world / "zero_shot" / "source"),
+            "--data", str(world / "zero_shot" / "target" / "val"),
+        ],
+        "base-to-novel": [*tuned, prompts, *frozen, "--data", str(whole(world)), "--seeds", str(options.seed), *least],
+        "few-shot": [
+            *tuned, prompts, *frozen, "--data", str(world / "supervised"), "--seeds", str(options.seed),
+            "--shots", *map(str, options.shots),
+        ],
+        "supervised": [*tuned, *frozen, "--data", str(world / "supervised"), "--seeds", str(options.seed)],
+    }  # fmt: skip
+    found = {}
+    for protocol, words in wanted.items():
+        out = options.out / protocol
+        quiet(["bench", protocol, *words, "--out", str(out), *shared, *(["--no-report"] if options.quick else [])])
+        found[protocol] = json.loads((out / "table.json").read_text(encoding="utf-8"))
+    return found
+
+
+def quiet(words: list[str]) -> None:
+    """A command without what it prints at its end."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        stillmotion(words)
+
+
+def rows(table: dict[str, Any]) -> str:
+    """The summary of a table."""
+    named = [name for name in ("shots", "part") if any(line[name] is not None for line in table["summary"])]
+    lines = []
+    for line in table["summary"]:
+        top1 = "cannot" if line["top1"] is None else f"{100 * line['top1']:.1f} %"
+        lines.append([line["method"], *(str(line[name] or "") for name in named), top1])
+    return markdown(["method", *named, "top-1"], lines)
+
+
+def main(options: Options) -> None:
+    """Run, and write the page."""
+    if options.quick:
+        with tempfile.TemporaryDirectory() as name:
+            small = replace(options, out=Path(name), epochs=1, shots=(1,), clips=2)
+            for protocol, table in tables(small).items():
+                print(f"{protocol}\n\n{rows(table)}\n")
+        return
+    text = "\n\n".join(f"### {protocol}\n\n{rows(table)}" for protocol, table in tables(options).items())
+    write_section(PAGE, "toy world", f"{options.epochs} epochs, seed {options.seed}; {machine()}.\n\n{text}")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))
