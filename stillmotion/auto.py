@@ -61,6 +61,8 @@ class Auto:
     def _recipe(self, recipe: Recipe[Any]) -> Recipe[Any]:
         names = ("seed", "device", "workers", "save_minutes", "epochs")
         shared: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) is not None}
+        if self.epochs is not None:  # the same part of a shorter run
+            shared["warmup"] = recipe.train.warmup * self.epochs / recipe.train.epochs
         return replace(
             recipe,
             method=replace(recipe.method, num_frames=self.num_frames),
