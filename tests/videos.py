@@ -1,6 +1,8 @@
 """Write small real video files with PyAV, for the tests."""
 
 import contextlib
+import os
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,22 @@ def picture(i: int, width: int, height: int, seed: int = 0, direction: int = 1) 
     return image
 
 
+@contextlib.contextmanager
+def usual_priority() -> Iterator[None]:
+    """Undo what SVT-AV1 does as root: it makes its caller a real-time thread, as are then all that the caller starts,
+    and a few of these that wait by spinning stop everything else on the machine.
+    """
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        if os.sched_getscheduler(0) != policy:
+            os.sched_setscheduler(0, policy, parameters)
+
+
 def write_video(
     path: Path,
     frames: int = 30,
@@ -34,7 +52,7 @@ def write_video(
 ) -> Path:
     """Write a video; `times` gives display times in ticks of 1/25 s for a variable frame rate."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as container:
+    with usual_priority(), av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=25)
         stream.width, stream.height, stream.pix_fmt = *size, pix_fmt
         stream.options = options or {}

@@ -215,3 +215,12 @@ def test_unreadable_permissions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_index_past_the_end(video: Path) -> None:
     with pytest.raises(VideoError, match=r"frame 50 of 50; use 0 to 49"):
         open_video(video).frames([0, 50])
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="no scheduling policies here")
+def test_no_codec_leaves_a_real_time_process(tmp_path: Path) -> None:
+    """SVT-AV1 as root does, and threads that spin then starve the machine."""
+    before = os.sched_getscheduler(0)
+    write_video(tmp_path / "a.mp4", frames=10, codec="libsvtav1")
+    open_video(tmp_path / "a.mp4").frames([0, 9])
+    assert os.sched_getscheduler(0) == before

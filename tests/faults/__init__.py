@@ -142,9 +142,9 @@ def limit(kind: int, amount: int) -> Callable[[], None]:
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:
-    """Lines of a run's metrics without the time that they took."""
+    """Lines of a run's metrics without the time that they took and waited."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+    return [{k: v for k, v in line.items() if k not in ("seconds", "waited")} for line in lines]
 
 
 def result(run: Path) -> tuple[object, ...]:
