@@ -53,9 +53,6 @@ class TunedCLIP(LinearProbe):
         return (*super().tune(), Tune("visual.*", 0.01))
 
 
-METHODS |= {"streaming_evl": StreamingEVL, "tuned_clip": TunedCLIP}
-
-
 @dataclass(frozen=True)
 class Options:
     """Where things are."""
@@ -103,6 +100,7 @@ def recipe_of(name: str, options: Options) -> Recipe[Any]:
 
 def one(options: Options, fold: int, name: str) -> None:
     """Train one, and write accuracy by seconds, and the most memory."""
+    METHODS.update(streaming_evl=StreamingEVL, tuned_clip=TunedCLIP)  # of this process alone, which ends with it
     folder = options.out / f"fold{fold}"
     place = Place(out=folder / name, cache=folder / f"{name}_cache", report=False)
     recipe, curve, lost = recipe_of(name, options), list[tuple[float, float]](), 0.0
