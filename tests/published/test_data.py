@@ -125,3 +125,8 @@ def test_recipes_and_data_agree() -> None:
     names = [(n.dataset, n.metric, n.value) for maker in PUBLISHED for n in maker().published]
     assert len(names) > 100
     assert set(names) <= values
+
+
+def test_what_is_not_trained_has_no_shots() -> None:
+    for row in published():
+        assert ("not trained" in row.note) <= (row.shots == 0), where(row)
