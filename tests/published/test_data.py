@@ -129,4 +129,4 @@ def test_recipes_and_data_agree() -> None:
 
 def test_what_is_not_trained_has_no_shots() -> None:
     for row in published():
-        assert ("not trained" in row.note) <= (row.shots == 0), where(row)
+        assert ("0 clips a class" in row.note) <= (row.shots == 0), where(row)
