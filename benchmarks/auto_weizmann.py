@@ -14,17 +14,19 @@ import sys
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import tyro
+from nine_actors import read_clips, write_clips, write_fold
 from sections import RESULTS, machine, markdown, write_section
-from tiny import write_clip, write_tower
+from tiny import write_tower
 
 from stillmotion.auto import Auto, auto
 from stillmotion.data.source import Data
 from stillmotion.experiment import Job, fit_together, make_caches
-from stillmotion.files import atomic_write, write_json
+from stillmotion.files import write_json
 from stillmotion.recipes.base import Place
 from stillmotion.search import Search
 from stillmotion.training.learner import Diverged
@@ -48,6 +50,8 @@ class Options:
     """Folder of the feature cache; None: the user's."""
     epochs: int | None = None
     """Of every candidate; None: as each recipe has it."""
+    share: tuple[int, int] = (0, 1)
+    """The first cell and the step to the next, so that processes share the work; one without it writes the table."""
     collect: bool = False
     """Train nothing; write the table of the cells that are done."""
     quick: bool = False
@@ -60,16 +64,8 @@ def cell(options: Options, fold: int, seed: int) -> dict[str, Any]:
     done = folder / "cell.json"
     if done.is_file():
         return dict(json.loads(done.read_text(encoding="utf-8")))
-    clips = sorted(options.data.glob("*/*.avi"))
-    actors = sorted({clip.stem.split("_")[0] for clip in clips})
-    if len(actors) != 9:
-        raise SystemExit(f"{options.data} has clips of {len(actors)} actors, Weizmann has 9: pass its folder as --data")
-    lists = {name: folder / f"{name}.txt" for name in ("train", "val")}
-    for name, path in lists.items():
-        held = [c for c in clips if (c.stem.split("_")[0] in actors[3 * fold : 3 * fold + 3]) == (name == "val")]
-        with atomic_write(path) as temporary:
-            temporary.write_text("".join(f"{c.resolve().as_posix()} {c.parent.name}\n" for c in held), encoding="utf-8")
-    data = Data(data=lists["train"], val=lists["val"], group=r"/(\w+)_\w+\.avi")
+    train, val = write_fold(folder, *read_clips(options.data), fold)
+    data = Data(data=train, val=val, group=r"/(\w+)_\w+\.avi")
     choosing = Auto(seed=seed, backbone=options.backbone, epochs=options.epochs, device="cpu")
     choosing = replace(choosing, candidates=("linear_probe", "step"), folds=2) if options.quick else choosing
     place = Place(out=folder / "auto", cache=options.cache)
@@ -115,21 +111,24 @@ def main(options: Options) -> None:
     if options.quick:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            for number in range(18):
-                actor, action = f"actor{number % 9}", ("bend", "walk")[number // 9]
-                write_clip(folder / "clips" / action / f"{actor}_{action}.avi", 12, codec="mpeg4", seed=number)
-            made = {"data": folder / "clips", "out": folder / "runs", "cache": folder / "cache", "epochs": 1}
+            made = {
+                "data": write_clips(folder / "clips"),
+                "out": folder / "runs",
+                "cache": folder / "cache",
+                "epochs": 1,
+            }
             small = replace(options, backbone=str(write_tower(folder / "tower.safetensors")), **made)
             print(table([cell(small, 0, 0)]))
         return
     cells = []
-    for seed in range(options.seeds):
-        for fold in range(3):
-            if not options.collect or (options.out / f"fold{fold}-seed{seed}" / "cell.json").is_file():
-                print(f"fold {fold}, seed {seed}", file=sys.stderr, flush=True)
-                cells.append(cell(options, fold, seed))
-    text = f"Top-1 on actors never seen in training, mean of {len(cells)} cells (fold, seed); {machine()}."
-    write_section(RESULTS, "auto weizmann", f"{text}\n\n{table(cells)}")
+    first, step = options.share
+    for seed, fold in list(product(range(options.seeds), range(3)))[first::step]:
+        if not options.collect or (options.out / f"fold{fold}-seed{seed}" / "cell.json").is_file():
+            print(f"fold {fold}, seed {seed}", file=sys.stderr, flush=True)
+            cells.append(cell(options, fold, seed))
+    if step == 1:
+        text = f"Top-1 on actors never seen in training, mean of {len(cells)} cells (fold, seed); {machine()}."
+        write_section(RESULTS, "auto weizmann", f"{text}\n\n{table(cells)}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ was, run by run.
 
 import json
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -24,16 +23,18 @@ from pathlib import Path
 from typing import Any
 
 import tyro
+from nine_actors import read_clips, write_clips, write_fold
 from sections import RESULTS, machine, markdown, write_section
-from tiny import write_clip, write_tower
+from tiny import write_tower
 
 from stillmotion.data.source import Data
 from stillmotion.experiment import fit
-from stillmotion.files import atomic_write, write_json
+from stillmotion.files import write_json
 from stillmotion.methods import EVL, METHODS, LinearProbe
 from stillmotion.recipes.base import Place, Recipe
 from stillmotion.recipes.evl import evl
 from stillmotion.recipes.linear_probe import linear_probe
+from stillmotion.throughput import most_memory
 from stillmotion.training.tuning import Tune
 
 
@@ -115,34 +116,17 @@ def one(options: Options, fold: int, name: str) -> None:
         before = now
 
     result = fit(recipe, Data(data=folder / "train.txt", val=folder / "val.txt"), place, callback=tell)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 if sys.platform == "darwin" else 1024)
     shutil.rmtree(place.out or folder)
     shutil.rmtree(folder / f"{name}_cache", ignore_errors=True)
-    write_json(folder / f"{name}.json", {"curve": curve, "peak_mb": peak, "top1": result.report.top1})
-
-
-def folds(options: Options) -> None:
-    """Write the lists of the three folds."""
-    clips = sorted(options.data.glob("*/*.avi"))
-    actors = sorted({clip.stem.split("_")[0] for clip in clips})
-    if len(actors) != 9:
-        raise SystemExit(f"{options.data} has clips of {len(actors)} actors, Weizmann has 9: pass its folder as --data")
-    for fold in range(3):
-        held = actors[3 * fold : 3 * fold + 3]
-        for name in ("train", "val"):
-            lines = [
-                f"{c.resolve()} {c.parent.name}\n" for c in clips if (c.stem.split("_")[0] in held) == (name == "val")
-            ]
-            path = options.out / f"fold{fold}" / f"{name}.txt"
-            with atomic_write(path) as temporary:
-                temporary.write_text("".join(lines), encoding="utf-8")
+    write_json(folder / f"{name}.json", {"curve": curve, "peak_mb": most_memory() / 1e6, "top1": result.report.top1})
 
 
 def run(options: Options, count: int = 3) -> str:
     """All that is not done yet, each in a process of its own; returns the table."""
-    folds(options)
+    clips, actors = read_clips(options.data)
     found: dict[str, list[dict[str, Any]]] = {}
     for fold in range(count):
+        write_fold(options.out / f"fold{fold}", clips, actors, fold)
         for name in NAMES:
             done = options.out / f"fold{fold}" / f"{name}.json"
             if not done.is_file() and not options.collect:
@@ -170,7 +154,7 @@ def table(found: dict[str, list[dict[str, Any]]], options: Options) -> str:
         epochs = options.epochs if name == "cached" else options.few
         peak = max(r["peak_mb"] for r in runs)
         rows.append(
-            [NAMES[name], f"{best:.3f}", str(epochs), f"{seconds:.0f} s", f"{peak / 1024:.1f} GB", str(len(runs))]
+            [NAMES[name], f"{best:.3f}", str(epochs), f"{seconds:.0f} s", f"{peak / 1000:.1f} GB", str(len(runs))]
         )
     return markdown(
         ["trained on six actors", "top-1 on three others", "epochs", "training", "peak memory", "folds"], rows
@@ -186,7 +170,7 @@ def draw(found: dict[str, list[dict[str, Any]]], path: Path) -> None:
     for name, runs in found.items():
         length = min(len(r["curve"]) for r in runs)
         points = [[statistics.fmean(r["curve"][i][k] for r in runs) for k in (0, 1)] for i in range(length)]
-        memory = max(r["peak_mb"] for r in runs) / 1024
+        memory = max(r["peak_mb"] for r in runs) / 1000
         axes.plot(*zip(*points), marker=".", label=f"{NAMES[name]} ({memory:.1f} GB)")
     axes.set(xscale="log", xlabel="seconds of training, cache included", ylabel="top-1 on other actors", ylim=(0, 1))
     axes.legend(fontsize=8, loc="lower right")
@@ -202,11 +186,8 @@ def main(options: Options) -> None:
     if options.quick:
         with tempfile.TemporaryDirectory() as name:
             place = Path(name)
-            for number in range(18):
-                actor, action = f"actor{number % 9}", ("bend", "walk")[number // 9]
-                write_clip(place / "clips" / action / f"{actor}_{action}.avi", 12, codec="mpeg4", seed=number)
             tower = write_tower(place / "tower.safetensors")
-            made: dict[str, Any] = {"data": place / "clips", "out": place / "runs", "backbone": str(tower)}
+            made: dict[str, Any] = {"data": write_clips(place / "clips"), "out": place / "runs", "backbone": str(tower)}
             print(run(replace(options, epochs=1, few=1, **made), count=1))
         return
     write_section(RESULTS, "frozen", f"Means of the folds; {machine()}.\n\n{run(options)}\n\n![](frozen.png)")

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import tyro
+from nine_actors import read_clips, write_clips
 from sections import RESULTS, machine, markdown, write_section
-from tiny import write_clip, write_tower
+from tiny import write_tower
 
 from stillmotion.data.source import Data
 from stillmotion.demo import NO_MOTION, folder_name
@@ -103,20 +104,19 @@ def main(options: Options) -> None:
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for number in range(18):
-            actor, action = f"actor{number % 9}", ("bend", "walk")[number // 9]
-            write_clip(folder / "clips" / action / f"{actor}_{action}.avi", 12, codec="mpeg4", seed=number)
         tower = write_tower(folder / "tower.safetensors")
-        made = {"data": folder / "clips", "out": folder / "runs", "cache": folder / "cache", "backbone": str(tower)}
+        made = {
+            "data": write_clips(folder / "clips"),
+            "out": folder / "runs",
+            "cache": folder / "cache",
+            "backbone": str(tower),
+        }
         run(replace(options, seeds=1, **made))
 
 
 def run(options: Options) -> None:
     """Run the cells that are missing, the control and the cheap ones first."""
-    clips = sorted(options.data.glob("*/*.avi"))
-    actors = sorted({clip.stem.split("_")[0] for clip in clips})
-    if len(actors) != 9:
-        raise SystemExit(f"{options.data} has clips of {len(actors)} actors, Weizmann has 9: pass its folder as --data")
+    clips, actors = read_clips(options.data)
     first, step = options.share
     done: dict[Cell, float] = {}
     cells = list(plan(actors, options.seeds))

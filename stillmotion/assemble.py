@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from stillmotion.backbones.load import absolute
-from stillmotion.backbones.weights import TOWERS, Tower, Weights, load_into
+from stillmotion.backbones.weights import TOWERS, Tower, Weights, image_tower, load_into
 from stillmotion.checkpoint import Card, fingerprints
 from stillmotion.data.manifest import Manifest
 from stillmotion.data.multi_label import hot
@@ -108,14 +108,13 @@ def identity(
         except OSError:
             return 0  # is counted as a bad video where it is decoded
 
-    towers: tuple[Tower, ...] = TOWERS if recipe.method.needs_text else TOWERS[:1]
     found: dict[str, Any] = {name: sha256(file) for name, file in zip(("start", "text"), files) if file}
     clips = [
         [(c.path.name, "|".join(part.classes[k] for k in c.every), content(c.path)) for c in part.clips]
         for part in parts
     ]
     found |= {"clips": short_digest(clips), "classes": short_digest(parts[0].classes)}
-    return found | {"backbone": [weights.fingerprint(t)[:16] for t in towers]}
+    return found | {"backbone": [fingerprint[:16] for fingerprint in backbone_hashes(recipe, weights).values()]}
 
 
 def backbone_hashes(recipe: Recipe[Any], weights: Weights) -> dict[str, str]:
@@ -149,9 +148,7 @@ def build(
 
 def tower_of(recipe: Recipe[Any], weights: Weights) -> nn.Module:
     """The image tower that a recipe's model reads, as it came, in evaluation mode."""
-    tower = weights.backbone.visual(recipe.method.reads())
-    tower.load_state_dict({name: weights.state[f"visual.{name}"] for name in tower.state_dict()})
-    return tower.eval().requires_grad_(False)
+    return image_tower(weights, recipe.method.reads()).eval().requires_grad_(False)
 
 
 def card(

@@ -1,6 +1,6 @@
 """Two finished runs: which switches differ, and whether the difference on the same videos can be luck."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ from stillmotion.eval.bootstrap import RESAMPLES, Outcomes, accuracy_interval, d
 from stillmotion.eval.ensemble import align, common
 from stillmotion.eval.intervals import Interval, Paired
 from stillmotion.eval.report import Predictions, Report
-from stillmotion.report.runs import EVALUATED, Run
+from stillmotion.report.runs import EVALUATED, Run, flat
 from stillmotion.training.run_folder import FREE
 
 # Options of an evaluation that decide no number, or whose content is compared: classes, videos.
@@ -134,12 +134,3 @@ def settings(run: Run) -> dict[str, Any]:
     if isinstance(evaluation, dict):
         found |= {f"eval.{name}": x for name, x in evaluation.items() if name not in _FREE_IN_EVALUATION}
     return found
-
-
-def flat(content: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Values of nested dictionaries by dotted names; lists are values."""
-    for name, inner in content.items():
-        if isinstance(inner, dict):
-            yield from flat(inner, f"{before}{name}.")
-        else:
-            yield f"{before}{name}", inner

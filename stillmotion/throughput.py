@@ -123,9 +123,13 @@ def _peak_alone(subject: Subject, batch: int) -> int:
 
 
 def _peak_here(subject: Subject, batch: int, threads: int) -> int:
-    """Bytes that this process held at most, after one pass."""
     torch.set_num_threads(threads)
     _Model(subject, torch.device("cpu"), batch).run()
+    return most_memory()
+
+
+def most_memory() -> int:
+    """Bytes that this process has held at most until now."""
     status = Path("/proc/self/status")
     if status.is_file():  # what getrusage says there counts the parent in
         line = next(x for x in status.read_text(encoding="utf-8").splitlines() if x.startswith("VmHWM:"))

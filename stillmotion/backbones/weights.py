@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
+from accelerate import init_empty_weights
 from torch import Tensor, nn
 
 from stillmotion.backbones.backbone import Backbone
 from stillmotion.errors import WeightsError
-from stillmotion.models.features import FRAMES
+from stillmotion.models.features import FRAMES, Reads
 from stillmotion.weights.names import from_openai, matches
 
 Tower = Literal["visual.", "text."]
@@ -45,6 +46,15 @@ class Weights:
                     digest.update(tensor.float().contiguous().numpy().tobytes())
             self._fingerprints[tower] = digest.hexdigest()
         return self._fingerprints[tower]
+
+
+def image_tower(weights: Weights, reads: Reads) -> nn.Module:
+    """The image tower that gives these outputs, as it came: it shares the tensors of `weights`, so it is only read."""
+    with init_empty_weights(include_buffers=False):  # buffers may be computed when a tower is built: rotary tables
+        tower: nn.Module = weights.backbone.visual(reads)
+    # Assigned, not copied; what the tower has no place for is what these outputs do not need.
+    tower.load_state_dict({k: weights.state[f"visual.{k}"] for k in tower.state_dict()}, assign=True)
+    return tower
 
 
 def check_fingerprints(expected: Mapping[Any, str], trained_on: str, weights: Weights) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from stillmotion.auto import Auto
-from stillmotion.data.entries import Entry, Listing, chosen, split_of
+from stillmotion.data.entries import Entry, Listing, chosen, of_split
 from stillmotion.datasets.splitting import fractions
 from stillmotion.errors import DataError
 from stillmotion.recipes.base import Recipe
@@ -125,6 +125,4 @@ def with_classes(listing: Listing, names: tuple[str, ...]) -> Listing:
 def _as(listing: Listing, name: str | None, split: str) -> tuple[Entry, ...]:
     if name is None:
         return ()
-    column, _, wanted = name.rpartition(":")
-    found = (e for e in listing.entries if split_of(e, column) == wanted)
-    return tuple(replace(e, split=split, splits=None) for e in found)
+    return tuple(replace(e, split=split, splits=None) for e in of_split(listing, name))

@@ -22,24 +22,18 @@ def test_clips(data: Data) -> Manifest:
     return read_manifest(data.data, part=TEST)
 
 
-def without_last(listing: Listing, batch: int) -> Listing:
-    """The clips but the last ones to test on that make no whole batch, which are named.
+def without_last(listing: Listing, batch: int) -> tuple[Listing, tuple[str, ...]]:
+    """The clips but the last ones to test on that make no whole batch, and the paths of these, which are named.
     Raises `DataError`: none would be left.
     """
     tests = [e for e in listing.entries if e.split == TEST]
     if len(tests) < batch:
         raise DataError(f"drop-last {batch} leaves none of the {len(tests)} test clips; pass a smaller one")
-    lost = tests[len(tests) - len(tests) % batch :]
-    for entry in lost:
-        say(f"drop-last {batch}: {entry.path} is not scored")
-    gone = {e.path for e in lost}
-    return replace(listing, entries=tuple(e for e in listing.entries if e.split != TEST or e.path not in gone))
-
-
-def left_out(before: Listing, after: Listing) -> tuple[str, ...]:
-    """Paths of the test clips that `without_last` left out."""
-    kept = {e.path for e in after.entries if e.split == TEST}
-    return tuple(e.path for e in before.entries if e.split == TEST and e.path not in kept)
+    lost = tuple(entry.path for entry in tests[len(tests) - len(tests) % batch :])
+    for path in lost:
+        say(f"drop-last {batch}: {path} is not scored")
+    kept = tuple(e for e in listing.entries if e.split != TEST or e.path not in lost)
+    return replace(listing, entries=kept), lost
 
 
 def overlap(train: Manifest, test: Manifest, digests: Digests, allowed: bool) -> None:

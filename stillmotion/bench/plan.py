@@ -5,9 +5,10 @@ from pathlib import Path
 
 from stillmotion.bench.cells import Contender, Unit, only_test, two_parts
 from stillmotion.bench.options import SEEDS, SHOTS, Bench, Protocol
-from stillmotion.bench.protocols import base_to_novel, draws, few_shots, halves_of, supervised, zero_shot
+from stillmotion.bench.protocols import base_to_novel, draws, few_shots, supervised, zero_shot
 from stillmotion.data.entries import Listing
 from stillmotion.datasets.building import open_source
+from stillmotion.datasets.splitting import base_novel
 from stillmotion.errors import StillmotionError
 
 
@@ -20,26 +21,24 @@ def plan(protocol: Protocol, options: Bench, contenders: Sequence[Contender]) ->
     shots = options.shots or SHOTS.get(protocol, ())
     if protocol == "zero-shot":
         train = None if options.train is None else _one(options, options.train)
-        untrained = [one.name for one in contenders if one.trains]
-        if train is None and untrained:
+        learners = [one for one in contenders if one.trains]
+        if train is None and learners:
             raise StillmotionError(
-                f"{untrained[0]} must be trained before it is tested; name a set to train on (--train), or a model "
+                f"{learners[0].name} must be trained before it is tested; name a set to train on (--train), or a model "
                 "that needs no training (zero_shot)"
             )
         tests = dict(_tests(options))
         if options.text_features and len(options.data) > 1:
             raise StillmotionError("--text-features are of one set's classes; test one set at a time with them")
-        few = [one for one in contenders if not one.trains]  # no seed makes a difference to them
-        units = [*zero_shot(few, None, tests, seeds[:1])]
-        units += zero_shot([one for one in contenders if one.trains], train, tests, seeds)
-        return units
+        others = [one for one in contenders if not one.trains]  # no seed makes a difference to them
+        return [*zero_shot(others, None, tests, seeds[:1]), *zero_shot(learners, train, tests, seeds)]
     clips = _one(options, options.data[0])
     if protocol == "supervised":
         return list(supervised(contenders, clips, seeds))
     if protocol == "few-shot":
         return list(few_shots(contenders, clips, shots, seeds, options.nested))
-    base, novel = (tuple(map(str, lists)) for lists in (options.base_lists, options.novel_lists))
-    return list(base_to_novel(contenders, clips, shots[0], seeds, halves_of(clips, base, novel)))
+    halves = base_novel(clips, base=options.base_lists, novel=options.novel_lists)
+    return list(base_to_novel(contenders, clips, shots[0], seeds, halves))
 
 
 def _one(options: Bench, source: Path) -> Listing:

@@ -7,7 +7,7 @@ import numpy as np
 from stillmotion.bench.cells import Cell, Contender, Unit, with_classes
 from stillmotion.data.entries import Listing
 from stillmotion.data.seeds import item_seed
-from stillmotion.datasets.splitting import base_novel, few_shot
+from stillmotion.datasets.splitting import few_shot
 from stillmotion.errors import DataError
 
 BASE, NOVEL = "base", "novel"
@@ -59,11 +59,6 @@ def zero_shot(
         for one in contenders:
             cells = {Cell(method=one.name, seed=seed, split=name): clips for name, clips in tests.items()}
             yield Unit(contender=one.seeded(seed), train=train, tests=cells, names=names)
-
-
-def halves_of(clips: Listing, base: Sequence[str], novel: Sequence[str]) -> tuple[Listing, Listing]:
-    """Base and novel classes: the frequent half and the rest, or as published lists say."""
-    return base_novel(clips, base=base, novel=novel)
 
 
 def draws(name: str, clips: Listing, count: int, classes: int) -> dict[str, Listing]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from stillmotion.auto import Auto, auto
 from stillmotion.bench.cells import Cell, Unit
-from stillmotion.bench.clips import left_out, overlap, rows_of, sources_of, test_clips, without_last
+from stillmotion.bench.clips import overlap, rows_of, sources_of, test_clips, without_last
 from stillmotion.bench.memory import Peak
 from stillmotion.bench.options import Bench
 from stillmotion.bench.presets import drop_last, preset
@@ -28,9 +28,12 @@ from stillmotion.origin import origin
 from stillmotion.progress import is_main_process
 from stillmotion.recipes.base import Place, Recipe, plain
 from stillmotion.source import Caches, feature_folder
+from stillmotion.training import run_folder
 from stillmotion.training.learner import Diverged
 
-FREE = ("seed", "workers", "device", "save_minutes", "track")
+TRAIN = "recipe.train."
+FREE = ("seed", *(name.removeprefix(TRAIN) for name in run_folder.FREE if name.startswith(TRAIN)))
+"""Fields of a recipe that a table may go on with other values of; the seed is each cell's own."""
 
 
 class Work:
@@ -40,6 +43,7 @@ class Work:
         self.options, self.out = options, options.out
         self.caches = Caches(options.cache, Digests(feature_folder(options.cache)))
         self._compared = dict[tuple[int, int], Unit]()  # which keeps the lists, whose places in memory are the keys
+        self._written = dict[Path, Listing]()
 
     def describe(self, units: Sequence[Unit]) -> Json:
         """What is trained, in words, and a digest of what is scored: a folder goes on only with the same."""
@@ -84,9 +88,10 @@ class Work:
             unit = replace(unit, contender=replace(unit.contender, recipe=changed))
         if batch > 1:
             cut = {id(listing): without_last(listing, batch) for listing in unit.tests.values()}
-            tests = {cell: cut[id(listing)] for cell, listing in unit.tests.items()}
-            lost = {cell: left_out(listing, tests[cell]) for cell, listing in unit.tests.items()}
-            unit = replace(unit, tests=tests, train=cut.get(id(unit.train), unit.train), left_out=batch, lost=lost)
+            tests = {cell: cut[id(listing)][0] for cell, listing in unit.tests.items()}
+            lost = {cell: cut[id(listing)][1] for cell, listing in unit.tests.items()}
+            train, _ = cut.get(id(unit.train), (unit.train, ()))
+            unit = replace(unit, tests=tests, train=train, left_out=batch, lost=lost)
         return unit
 
     def fill(self, units: Sequence[Unit]) -> Iterator[Json]:
@@ -186,8 +191,10 @@ class Work:
         path, options = self.out / "splits" / f"{name}.jsonl", self.options
         text = options.text_features
         if is_main_process():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            listing.write(path)
+            if self._written.get(path) is not listing:  # methods of one table share it
+                self._written[path] = listing
+                path.parent.mkdir(parents=True, exist_ok=True)
+                listing.write(path)
             if text is not None and isinstance(recipe := unit.contender.recipe, Recipe):
                 width = self.caches.weights(recipe, unit.contender.start_from, text).backbone.embed_dim
                 rows_of(text, unit.names, listing.header.classes, width, path.with_suffix(".npy"))

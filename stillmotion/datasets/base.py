@@ -1,10 +1,12 @@
 """What a data set is to `data prepare`: annotation files, the clips that they name, and where their videos lie."""
 
+import json
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from stillmotion.data.lists import VIDEO_SUFFIXES
 from stillmotion.data.manifest import clean_name
@@ -138,6 +140,17 @@ def text_of(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read {path} ({error}); name a UTF-8 text file, or fetch it again") from error
+
+
+def json_of(path: Path, kind: type) -> Any:
+    """The content of a JSON file, a list or an object as `kind` says. Raises `DataError`: it is not."""
+    try:
+        found = json.loads(text_of(path))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise DataError(f"{path} is no JSON; fetch it again") from error
+    if not isinstance(found, kind):
+        raise DataError(f"{path} holds no {'list' if kind is list else 'object'}; fetch it again")
+    return found
 
 
 def count_classes(names: Sequence[str], expected: int, title: str, place: object) -> None:

@@ -1,12 +1,10 @@
 """Diving-48: a vocabulary of 48 dives in four words each, and JSON lists of version 1 or 2."""
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from stillmotion.datasets.base import Annotated, Annotations, DataSet, Tree, count_classes, merge, text_of
+from stillmotion.datasets.base import Annotated, Annotations, DataSet, Tree, count_classes, json_of, merge
 from stillmotion.errors import DataError
 
 GET = (
@@ -29,7 +27,7 @@ def read(tree: Tree, official: str) -> Annotations:
             f"{tree.root} holds lists of Diving-48 version 1 and 2, whose labels differ; keep one, or name its folder "
             "with --annotations"
         )
-    words = _json(vocabulary)
+    words = json_of(vocabulary, list)
     if not all(isinstance(w, list) and w and all(isinstance(x, str) for x in w) for w in words):
         raise DataError(f"{vocabulary} is no list of lists of words; fetch it again")
     names = tuple(" ".join(word) for word in words)
@@ -53,7 +51,7 @@ def prompt(words: list[str]) -> str:
 
 
 def _clips(path: Path, half: str, names: tuple[str, ...]) -> Iterator[Annotated]:
-    for item in _json(path):
+    for item in json_of(path, list):
         try:
             name, label = str(item["vid_name"]), int(item["label"])
         except (KeyError, TypeError, ValueError) as error:
@@ -61,16 +59,6 @@ def _clips(path: Path, half: str, names: tuple[str, ...]) -> Iterator[Annotated]
         if not 0 <= label < len(names):
             raise DataError(f"{path}: {name} has the unknown label {label}; labels are 0 to {len(names) - 1}")
         yield Annotated(name, names[label], half, source=source(name, ""))
-
-
-def _json(path: Path) -> list[Any]:
-    try:
-        found = json.loads(text_of(path))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"{path} is no JSON; fetch it again") from error
-    if not isinstance(found, list):
-        raise DataError(f"{path} holds no list; fetch it again")
-    return found
 
 
 def source(name: str, label: str) -> str | None:

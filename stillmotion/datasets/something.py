@@ -1,13 +1,11 @@
 """Something-Something v2: labels.json, and JSON lists of clips with a template; answers of the test set in a CSV."""
 
 import csv
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from stillmotion.datasets.base import Annotated, Annotations, DataSet, Tree, count_classes, merge, text_of
+from stillmotion.datasets.base import Annotated, Annotations, DataSet, Tree, count_classes, json_of, merge, text_of
 from stillmotion.errors import DataError
 
 GET = (
@@ -27,7 +25,7 @@ def read(tree: Tree, official: str) -> Annotations:
         raise DataError(f"{tree.root} holds annotation files of Something-Something v1, and 2 is read; {GET}")
     if "labels" not in files:
         raise DataError(f"no labels.json below {tree.root}; {GET}")
-    numbers = _json(files["labels"], dict)
+    numbers = json_of(files["labels"], dict)
     try:
         names = tuple(sorted(numbers, key=lambda name: int(numbers[name])))
     except (ValueError, TypeError) as error:
@@ -46,7 +44,7 @@ def read(tree: Tree, official: str) -> Annotations:
 
 
 def _clips(path: Path, split: str, known: dict[str, str], answers: dict[str, str]) -> Iterator[Annotated]:
-    for item in _json(path, list):
+    for item in json_of(path, list):
         try:
             name = str(item["id"])
             template = item.get("template") or answers.get(name, "")
@@ -62,24 +60,15 @@ def _answers(path: Path) -> list[list[str]]:
     """Rows `id;template` of the test set's answers, by whatever mark."""
     if "answer" not in path.stem.lower():
         return []
-    mark = ";" if ";" in text_of(path).partition("\n")[0] else ","
-    rows = [[cell.strip() for cell in row] for row in csv.reader(text_of(path).splitlines(), delimiter=mark) if row]
+    lines = text_of(path).splitlines()
+    mark = ";" if ";" in "".join(lines[:1]) else ","
+    rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=mark) if row]
     return [[row[0], mark.join(row[1:])] for row in rows if row[0].isdigit()]
 
 
 def _plain(template: str) -> str:
     """A template without what differs between the files: brackets, commas and case."""
     return " ".join(re.sub(r"[\[\],]", " ", template).lower().split())
-
-
-def _json(path: Path, kind: type) -> Any:
-    try:
-        found = json.loads(text_of(path))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"{path} is no JSON; fetch it again") from error
-    if not isinstance(found, kind):
-        raise DataError(f"{path} holds no {'list' if kind is list else 'object'}; fetch it again")
-    return found
 
 
 SSV2 = DataSet("ssv2", TITLE, read, GET)

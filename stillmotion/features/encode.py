@@ -9,12 +9,11 @@ from math import prod
 from pathlib import Path
 
 import torch
-from accelerate import init_empty_weights
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from stillmotion.backbones.runtimes import RUNTIMES, Runtime
-from stillmotion.backbones.weights import Weights
+from stillmotion.backbones.weights import Weights, image_tower
 from stillmotion.data.bad import BadVideo, BadVideos
 from stillmotion.data.dataset import read_clip
 from stillmotion.data.loader import batches
@@ -91,11 +90,7 @@ class Encoder:
     @cached_property
     def _run(self) -> Runtime:
         """The tower, built when the first view is encoded: a full cache needs none."""
-        with init_empty_weights(include_buffers=False):  # buffers may be computed when a tower is built: rotary tables
-            tower = self.backbone.visual(self._reads)
-        # Assigned, not copied; what the tower has no place for is what these outputs do not need.
-        tower.load_state_dict({k: self._weights.state[f"visual.{k}"] for k in tower.state_dict()}, assign=True)
-        return RUNTIMES[self.spec.runtime](tower, self.device)
+        return RUNTIMES[self.spec.runtime](image_tower(self._weights, self._reads), self.device)
 
     @property
     def bytes_per_view(self) -> int:

@@ -1,7 +1,7 @@
 """What a finished run left in its folder, read back: everything on a page comes from here."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -152,3 +152,12 @@ def _lines(path: Path) -> list[Json]:
         except (ValueError, AttributeError, RecursionError) as error:
             raise StillmotionError(f"{path} is damaged in line {number}; remove that line") from error
     return found
+
+
+def flat(content: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Values of nested dictionaries by dotted names; lists are values."""
+    for name, inner in content.items():
+        if isinstance(inner, dict):
+            yield from flat(inner, f"{before}{name}.")
+        else:
+            yield f"{before}{name}", inner

@@ -1,10 +1,10 @@
 """Settings of a benchmark's methods, as its cells have them: what is the same, and what differs between methods."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from stillmotion.report.page import NOTHING, Cell, Table
-from stillmotion.report.runs import Json
+from stillmotion.report.runs import flat
 from stillmotion.report.tables import Bench
 
 PLACES = ("data.data", "data.val", "data.root", "data.labels", "data.text_features", "recipe.train.seed")
@@ -38,17 +38,9 @@ def differing(bench: Bench, methods: Sequence[str]) -> Table:
 def _settings(bench: Bench, method: str) -> dict[str, str]:
     for one in bench.rows:
         if one.row["method"] == method and "recipe" in one.config:
-            found = _flat({name: one.config.get(name, {}) for name in ("recipe", "data")})
-            return {name: _text(value) for name, value in found.items() if name not in PLACES}
+            found = flat({name: one.config.get(name, {}) for name in ("recipe", "data")})
+            return {name: _text(value) for name, value in found if name not in PLACES}
     return {}
-
-
-def _flat(content: Mapping[str, Any], before: str = "") -> Json:
-    """Values by dotted names."""
-    found: Json = {}
-    for name, value in content.items():
-        found |= _flat(value, f"{before}{name}.") if isinstance(value, dict) else {f"{before}{name}": value}
-    return found
 
 
 def _option(name: str) -> str:
