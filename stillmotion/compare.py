@@ -79,7 +79,7 @@ def compare(
         group: regular expression that finds a video's recording in its path; recordings are drawn then.
     """
     found = [first.predictions, second.predictions]
-    (a, b), _ = align(common(found) if shared else found)
+    (a, b), _ = align(common(found) if shared else found, ", or pass --common to compare what both have")
     sources = sources_of(a, group)
     one, other = Outcomes.of(a, sources), Outcomes.of(b, sources)
     paired = Paired.of([bool(x) for x in one.right], [bool(x) for x in other.right])

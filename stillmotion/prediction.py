@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from stillmotion.errors import StillmotionError
+
 
 @dataclass(frozen=True, repr=False)
 class Prediction:
@@ -34,7 +36,9 @@ class Prediction:
         return [(name, score) for name, score in self.scores.items() if score >= threshold]
 
     def top(self, count: int) -> list[tuple[str, float]]:
-        """The `count` most probable classes and their probabilities."""
+        """The `count` most probable classes and their probabilities. Raises `StillmotionError`: a count below 1."""
+        if count < 1:
+            raise StillmotionError(f"top({count}) is of no class; ask for at least 1")
         return list(self.scores.items())[:count]
 
 

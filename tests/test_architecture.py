@@ -67,7 +67,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("data", "datasets", "training", "eval", "methods", "recipes", "source", "origin"),
         *("assemble", "experiment", "auto", "classifier"),
     },
-    "report": BASE | {"data", "eval", "explain", "classifier", "published"},
+    "report": BASE | {"data", "eval", "explain", "classifier", "checkpoint", "published"},
     "run_report": BASE | {"classifier", "report"},
     "demo": BASE | {"actors", "auto", "classifier", "data", "eval", "experiment", "origin", "recipes", "report"},
 }

@@ -61,7 +61,7 @@ def test_switches_are_what_decides_numbers(folders: tuple[Path, Path]) -> None:
     assert found == {
         "recipe.method.num_frames": (8, 16),
         "recipe.method.taps": (None, [1]),
-        "recipe.train.lr": (None, 0.1),
+        "recipe.train.lr": (0.25, 0.1),
         "recipe.train.seed": (7, 8),
         "recipe.backbone": ("/x/B.pt", "B:openai"),
     }
@@ -89,7 +89,7 @@ def test_other_videos_are_refused_unless_common(folders: tuple[Path, Path], caps
     write_scores(folders[1], PATHS[2:], LABELS[2:], WORSE[2:])
     code, out, err = run(capsys, "compare", *folders)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "v/r0_0.mp4" in err and "(2 such)" in err
+    assert "v/r0_0.mp4" in err and "(2 such)" in err and "--common" in err
     code, out, _ = run(capsys, "compare", *folders, "--common")
     assert code == 0
     assert "on 10 videos that both have; 12 and 10 scored" in out

@@ -281,8 +281,9 @@ def check_model(model: Any) -> None:
     import timm
 
     if not isinstance(model, str) or not re.fullmatch(r"[a-z0-9_]{1,100}", model) or not timm.is_model(model):
-        near = difflib.get_close_matches(str(model)[:100], timm.list_models(), 3, 0.3)
-        raise WeightsError(f"timm has no model {str(model)[:100]!r}{did_you_mean(str(model)[:100], near)}")
+        near = difflib.get_close_matches(str(model)[:100], timm.list_models(), 3, 0.5)
+        hint = did_you_mean(str(model)[:100], near) or "; timm.list_models() in Python lists its names"
+        raise WeightsError(f"timm has no model {str(model)[:100]!r}{hint}")
 
 
 def _check_sizes(model: Any, size: Any, args: Any) -> None:

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from stillmotion.bench.presets import Preset
 from stillmotion.errors import StillmotionError, at_least, check_fields
@@ -19,7 +21,7 @@ class Bench:
 
     data: tuple[Path, ...]
     """A manifest of `stillmotion data prepare`, a folder or a list; for zero-shot one or more, to test on."""
-    out: Path = Path("runs/bench")
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/bench")
     """Folder of the table; run again, it goes on where it was."""
     train: Path | None = None
     """zero-shot: the set to train on; None: methods that need no training alone."""

@@ -86,7 +86,7 @@ def _print(found: "Comparison") -> None:
         (s.run, _percent(s.top1), _ends(s.top1_interval), _percent(s.mean_class), _ends(s.mean_class_interval))
         for s in (found.first, found.second)
     ]
-    show(("run", "top-1 %", "95 %", "mean class %", "95 %"), sides, wide=True)
+    show(("run", "top-1 %", "95 %, bootstrap", "mean class %", "95 %, bootstrap"), sides, wide=True)
     others = max(found.first.scored, found.second.scored) - found.videos
     drawn = f", {found.sources} recordings drawn" if found.sources != found.videos else ""
     left = f" that both have; {found.first.scored} and {found.second.scored} scored" if others else ""

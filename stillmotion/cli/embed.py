@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from stillmotion.cli.many import ManyVideos, go_through, open_results
 from stillmotion.cli.model_choice import open_model
@@ -14,7 +17,7 @@ from stillmotion.cli.parse import parse
 class Embed(ManyVideos):
     """Embed videos: for each the vector that the model's head is given, of length 1 where classes are open."""
 
-    out: Path
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """A .npz file (arrays paths, embeddings, failed, errors, model) or a .parquet file (columns path, embedding, error,
     model); the same command goes on where it was stopped, and adds what is new."""
 

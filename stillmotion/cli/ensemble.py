@@ -25,7 +25,7 @@ class Ensemble:
     """One weight for each model; None: equal ones."""
     choose_on: tuple[Path, ...] | None = None
     """The same models' predictions on validation videos, in the same order: the best weights there are used."""
-    out: Path = Path("runs/ensemble")
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/ensemble")
     """Folder for ensemble.json and ensemble_predictions.jsonl."""
 
 

@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
 
 from stillmotion.cli.model_choice import ModelChoice, open_model
 from stillmotion.cli.parse import parse
@@ -44,7 +46,7 @@ class Eval(ModelChoice):
     """Read the outputs of a frozen backbone from the feature cache, for the videos that are in it."""
     cache: Path | None = None
     """Folder of the feature cache; None: the user's cache folder."""
-    out: Path | None = None
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Folder for eval.json, eval_predictions.jsonl and eval_report.html; None: beside the model, or runs/MODEL."""
     report: bool = True
     """Write a page of what it got wrong, which looks at the worst mistakes once more."""
@@ -66,6 +68,7 @@ def run(words: Sequence[str]) -> None:
     from stillmotion.eval.report import write_predictions
     from stillmotion.files import write_json
     from stillmotion.origin import origin, write_origin
+    from stillmotion.recipes.base import plain
     from stillmotion.run_report import write_run_report
 
     data = Data(data=options.data, root=options.root, split=options.split, max_bad=options.max_bad)
@@ -91,7 +94,7 @@ def run(words: Sequence[str]) -> None:
         print(report)  # before anything that a full disk could stop
         if report.order is not None:
             print(f"order: {report.order}")
-        config = {k: str(v) for k, v in asdict(options).items()}
+        config = plain(options)
         made = Made(config, {}, {"test": manifest}, _hashes(options, model), origin())
         card = number_card(scores, report, made)
         write_json(out / "eval.json", report.to_dict() | {"config": config, "card": card})

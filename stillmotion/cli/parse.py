@@ -9,9 +9,18 @@ from typing import Any, TypeVar
 
 import tyro
 
-from stillmotion.errors import StillmotionError
+from stillmotion.errors import StillmotionError, did_you_mean
 
 T = TypeVar("T")
+_SHORT = {"-o": "--out", "-h": "--help"}
+_PLAIN = (  # what tyro says of a value, and what is said here
+    (
+        r"(?:Error parsing )?(\S+): invalid literal for int\(\) with base 10: (.*)",
+        r"\1 is \2; it must be a whole number",
+    ),
+    (r"(?:Error parsing )?(\S+): could not convert string to float: (.*)", r"\1 is \2; it must be a number"),
+    (r"Missing value for argument '(\S+)'\. Expected 1 values", r"\1 has no value; write one behind it"),
+)
 
 
 def parse(kind: Any, words: Sequence[str], prog: str, default: Any = None) -> Any:
@@ -33,8 +42,8 @@ def split_options(words: Sequence[str]) -> list[tuple[str, list[str]]]:
     """Options and their values, in order. Raises `StillmotionError`: one is given twice, or words before all."""
     found: list[tuple[str, list[str]]] = []
     for word in words:
-        if word.startswith("--"):
-            option, equals, value = word.partition("=")
+        if word.startswith("--") or word in _SHORT:
+            option, equals, value = _SHORT.get(word, word).partition("=")
             if option in dict(found):
                 raise StillmotionError(f"{option} is given twice; give all of its values once")
             found.append((option, [value] if equals else []))
@@ -54,9 +63,24 @@ def _one_line(box: str, words: Sequence[str]) -> str:
     parts = [" ".join(part.split()) for part in re.split(r"(?m)^\W*(?:\w[\w ]*)?[─-]{3,}\W*$", text)]
     text = (parts[1] if len(parts) > 1 else text).rstrip(".")
     hint = re.search(r"Perhaps you meant: (--[\w-]+)", " ".join(parts))
-    if "Unrecognized options:" not in text:
-        return re.sub(r"^Error parsing (?!-)[\w.]+: ", "", text)  # the dataclass, which means nothing to a user
-    return text.replace("Unrecognized options:", "unknown option") + (f"; did you mean {hint[1]!r}?" if hint else "")
+    if "Unrecognized options:" in text:
+        return _unknown(text.partition(":")[2].strip(), words) + (f"; did you mean {hint[1]!r}?" if hint else "")
+    if choice := re.fullmatch(r"invalid choice '(.*)' for argument '(\S+)'\. Expected one of \((.*)\)", text):
+        known = [word.strip(" '") for word in choice[3].split(",")]
+        near = did_you_mean(choice[1], [word for word in known if word not in ("", "None")])
+        return f"{choice[2]} has no choice {choice[1]!r}{near}"
+    for said, plain in _PLAIN:
+        text = re.sub(said, plain, text)
+    return re.sub(r"^Error parsing (?!-)[\w.]+: ", "", text)  # the dataclass, which means nothing to a user
+
+
+def _unknown(text: str, words: Sequence[str]) -> str:
+    """What is wrong with words that no option takes; the first of them is named."""
+    word = text.split(", ")[0]
+    before = next((w for w in reversed(words[: words.index(word)]) if w.startswith("-")), "") if word in words else ""
+    if word.startswith("-") or not before:
+        return f"unknown option {word}"
+    return f"{word!r} is one word too many behind {before}"
 
 
 def _missing(text: str, words: Sequence[str]) -> str:

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
 
 from stillmotion.cli.many import ManyVideos, go_through, open_results
 from stillmotion.cli.model_choice import open_model
@@ -28,7 +30,7 @@ class Predict(ManyVideos):
     several labels, and none for others."""
     json: bool = False
     """Print one JSON object per video: path, label (and labels, with a threshold) and scores, or path and error."""
-    out: Path | None = None
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Write to a .csv, .jsonl or .parquet file, and print the file's name; the same command goes on where it was
     stopped, and adds what is new."""
 

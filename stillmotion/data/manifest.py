@@ -235,28 +235,33 @@ def _label(label: str, number: dict[str, int], numbers: bool, where: str) -> int
     raise DataError(f"{where}: unknown label {label[:100]!r}{did_you_mean(label, number)}")
 
 
+def group_pattern(group: str) -> re.Pattern[str]:
+    """Read what finds a clip's source in its path. Raises `DataError`: no regular expression."""
+    try:
+        return re.compile(group)
+    except re.error as error:
+        raise DataError(f"--group {group} is not a regular expression ({error}); mend it") from error
+
+
 def group_key(manifest: Manifest, group: str | None) -> Callable[[Clip], str]:
     """What names a clip's source: the first group (or match) of a regular expression in its path; None: the clip alone.
     Raises `DataError`: no regular expression, one that does not match every path, or that puts all into one group.
     """
     if group is None:
         return lambda clip: str(clip.path)
-    try:
-        pattern = re.compile(group)
-    except re.error as error:
-        raise DataError(f"grouping pattern {group!r} is not a regular expression ({error}); mend it") from error
+    pattern = group_pattern(group)
 
     def key(clip: Clip) -> str:
         match = pattern.search(clip.path.as_posix())
         if match is None:
-            raise DataError(f"grouping pattern {group!r} matches nothing in {clip.path}; it must match every path")
+            raise DataError(f"--group {group} matches nothing in {clip.path}; it must match every path")
         found: str | None = match.group(1) if pattern.groups else match.group(0)
         if found is None:
-            raise DataError(f"grouping pattern {group!r} finds no first group in {clip.path}; it must be in every path")
+            raise DataError(f"--group {group} finds no first group in {clip.path}; it must be in every path")
         return found
 
     if manifest.clips and len({key(clip) for clip in manifest.clips}) < 2:
-        raise DataError(f"grouping pattern {group!r} puts every clip into one group; at least two are needed to split")
+        raise DataError(f"--group {group} puts every clip into one group; at least two are needed to split")
     return key
 
 

@@ -10,6 +10,7 @@ from stillmotion.data.manifest import (
     clean_name,
     find_duplicates,
     find_split,
+    group_pattern,
     read_label_map,
     read_manifest,
     split,
@@ -52,6 +53,8 @@ class Data:
     def __post_init__(self) -> None:
         check_fields(self, "above 0 and below 1", lambda x: 0 < x < 1, "val_fraction")
         check_fields(self, "in [0, 1]", lambda x: 0 <= x <= 1, "max_bad")
+        if self.group is not None:
+            group_pattern(self.group)
 
     def names(self, classes: tuple[str, ...]) -> tuple[str, ...]:
         """Class names as prompts write them."""

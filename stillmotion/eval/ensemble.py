@@ -38,19 +38,20 @@ def predictions_file(path: Path) -> Path:
     return found[0]
 
 
-def align(members: Sequence[Predictions]) -> tuple[list[Predictions], tuple[BadVideo, ...]]:
+def align(members: Sequence[Predictions], others: str = "") -> tuple[list[Predictions], tuple[BadVideo, ...]]:
     """Bring members to the same videos in the same order, the first one's.
     Raises `DataError`: other classes or another order of them, a video that only some members have, labels that
     disagree.
 
-    A video that could not be read for one member is left out of all, and returned.
+    A video that could not be read for one member is left out of all, and returned; `others` says what else can be done
+    about videos that only some have.
     """
     first = members[0]
     bad = {_key(b.path): b for member in members for b in member.bad}
     for other in members[1:]:
         _same_classes(first, other)
-        _same_videos(first, other, bad.keys())
-        _same_videos(other, first, bad.keys())
+        _same_videos(first, other, bad.keys(), others)
+        _same_videos(other, first, bad.keys(), others)
     wanted = [_key(path) for path in first.paths if _key(path) not in bad]
     if not wanted:
         raise DataError(f"none of the {len(bad)} videos could be read for every model; mend them, and evaluate again")
@@ -90,11 +91,11 @@ def _same_classes(a: Predictions, b: Predictions) -> None:
     )
 
 
-def _same_videos(a: Predictions, b: Predictions, bad: Any) -> None:
+def _same_videos(a: Predictions, b: Predictions, bad: Any, others: str) -> None:
     have = {_key(path) for path in b.paths} | set(bad)
     lacking = [path for path in a.paths if _key(path) not in have]
     told = [f"{path} is scored in {a.name} and missing from {b.name}" for path in lacking]
-    _refuse(told, "evaluate both on the same --data")
+    _refuse(told, f"evaluate both on the same --data{others}")
 
 
 def _pick(member: Predictions, keys: Sequence[str]) -> Predictions:

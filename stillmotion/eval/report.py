@@ -171,6 +171,8 @@ def read_predictions(path: Path, several: bool = False) -> Predictions:
     Raises `DataError`: no such file, a damaged one, or numbers that are not probabilities.
     """
     try:
+        if path.suffix.lower() != ".jsonl":
+            raise DataError(f"{path} holds no predictions; name a run's folder, or the .jsonl that train or eval wrote")
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         if not lines or "classes" not in lines[0]:
             raise DataError(f"{path} names no classes, as older versions wrote it; train or evaluate again")

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,8 @@ def find(name: str) -> Recipe[Any]:
         return RECIPES[name]()
     module, colon, function = name.partition(":")
     if not colon:
-        raise StillmotionError(f"there is no method or recipe {name!r}{did_you_mean(name, RECIPES)}")
+        own = "" if os.environ.get("STILLMOTION_IMPORT") else "; one of your own needs STILLMOTION_IMPORT=MODULE"
+        raise StillmotionError(f"there is no method or recipe {name!r}{did_you_mean(name, RECIPES)}{own}")
     if str(Path.cwd()) not in sys.path:  # a module of one's own lies where one works
         sys.path.insert(0, str(Path.cwd()))
     try:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, Generic, Literal, TypeVar, get_type_hints
 
 import tyro
 
@@ -95,7 +95,7 @@ def row(name: str, title: str, setting: str, recipe: Recipe[Any], note: str = ""
 class Place:
     """Where a run takes place, and from what."""
 
-    out: Path | None = None
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Folder of the run; None: runs/NAME."""
     cache: Path | None = None
     """Folder of the feature cache; None: the user's cache folder."""

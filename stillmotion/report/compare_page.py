@@ -8,8 +8,9 @@ from pathlib import Path
 from stillmotion.errors import StillmotionError
 from stillmotion.eval.intervals import Paired
 from stillmotion.progress import duration
+from stillmotion.report.about import about
 from stillmotion.report.figures import COLORS, DASHES, curves_figures
-from stillmotion.report.page import NOTHING, Bar, Cell, Table, accuracy, facts, write_page
+from stillmotion.report.page import NOTHING, Bar, Cell, Table, accuracy, write_page
 from stillmotion.report.runs import Run
 
 MINUS = "\N{MINUS SIGN}"
@@ -49,7 +50,7 @@ def write_comparison(path: Path, runs: Sequence[Run]) -> None:
         names=list(curves),
         colors=COLORS,
         dashes=DASHES,
-        made=[(n, r.origin.get("command", ""), facts(r.origin, r.seed)) for n, r in zip(names, runs)],
+        made=[(n, r.origin.get("command", ""), about(r)) for n, r in zip(names, runs)],
     )
 
 

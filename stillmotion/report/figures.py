@@ -48,6 +48,7 @@ def curves_figures(runs: Mapping[str, Lines]) -> list[str]:
         for name, lines in runs.items()
     }
     tops = {name: points for name, points in tops.items() if points}
+    tops = tops if any(len(points) > 1 for points in tops.values()) else {}  # a point is no curve
     found = [_curves("training loss", losses, list(runs))] if losses else []
     return found + ([_curves("validation top-1, %", tops, list(runs), top=102)] if tops else [])
 

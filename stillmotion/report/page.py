@@ -72,7 +72,7 @@ class Confusion:
     @property
     def margin(self) -> int:
         """For the names, in pixels."""
-        return 26 + round(7.4 * min(20, max(map(len, self.classes)))) if self.labeled else 8
+        return 30 + round(8 * min(20, max(map(len, self.classes)))) if self.labeled else 8
 
 
 def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str], order: Sequence[int]) -> Confusion:

@@ -1,17 +1,16 @@
 """The page of one run: what it got right, what it got wrong, and how it was made."""
 
 from pathlib import Path
-from typing import Any
 
 from stillmotion.classifier import Classifier, load
 from stillmotion.errors import StillmotionError
 from stillmotion.eval.multi_label import THRESHOLD, MultiLabelReport
-from stillmotion.progress import duration
+from stillmotion.report.about import about
 from stillmotion.report.choice import choice
 from stillmotion.report.examples import example, mistakes, with_frames
 from stillmotion.report.figures import COLORS, DASHES, curves_figures
 from stillmotion.report.multi_label_page import per_class_ap
-from stillmotion.report.page import confusion, facts, per_class, write_page
+from stillmotion.report.page import confusion, per_class, write_page
 from stillmotion.report.runs import TRAINED, Run
 from stillmotion.report.similar import side_by_side, similarity
 
@@ -53,7 +52,7 @@ def write_run_page(run: Run, classifier: Classifier | None = None, page: Path | 
         figures=figures,
         colors=COLORS,
         dashes=DASHES,
-        facts=[*_about(run), *facts(run.origin, run.seed)],
+        facts=about(run),
         command=run.origin.get("command", ""),
         **choice(run.auto, run.numbers.get("order")),
     )
@@ -73,7 +72,7 @@ def _write_multi_label(run: Run, report: MultiLabelReport, page: Path) -> Path:
         figures=curves_figures({run.name: run.metrics}),
         colors=COLORS,
         dashes=DASHES,
-        facts=[*_about(run), *facts(run.origin, run.seed)],
+        facts=about(run),
         command=run.origin.get("command", ""),
     )
     return page
@@ -105,24 +104,3 @@ def _title(run: Run) -> str:
     model = str(data.get("model", run.name))
     path = Path(model)
     return f"{path.parent.name or path.stem if path.suffix == '.safetensors' else model} on {what}"
-
-
-def _about(run: Run) -> list[tuple[str, str]]:
-    """What the folder says of the training."""
-    found, recipe = [("folder", str(run.folder))], run.config.get("recipe", {})
-    if run.kind is TRAINED and recipe:
-        fields = recipe.get("method", {}).items()
-        settings = ", ".join(
-            f"{name} {_named(value)}" for name, value in fields if name != "name" and value is not None
-        )
-        found += [("method", f"{run.method} ({settings})"), ("backbone", str(recipe.get("backbone", "")))]
-    if "trained_parameters" in run.numbers:
-        found += [("trained", f"{run.numbers['trained_parameters']:,} parameters in {duration(run.seconds)} of steps")]
-    return found
-
-
-def _named(value: Any) -> str:
-    """A setting in words; the parts of an average by their names."""
-    if isinstance(value, list) and value and all(isinstance(part, dict) for part in value):
-        return " + ".join(str(part.get("name")) for part in value)
-    return str(value)

@@ -180,6 +180,10 @@ class RunFolder:
             raise StillmotionError(f"{file} is damaged; choose another --out, or delete {self.path}") from error
 
 
+_OTHER = {"clips": "other clips"}
+"""What is said of a digest that differs, which is of no use to anybody."""
+
+
 def _differences(before: Any, now: Any, default: Any, name: str = "") -> list[str]:
     """What of a configuration differs in meaning; fields that the older one lacks have their default there."""
     if isinstance(before, dict) and isinstance(now, dict):
@@ -189,5 +193,7 @@ def _differences(before: Any, now: Any, default: Any, name: str = "") -> list[st
             if inner not in FREE:
                 old = before[key] if key in before else defaults.get(key)
                 found += _differences(old, now.get(key), defaults.get(key), inner)
-        return found
-    return [] if before == now else [f"{name} was {before!r}, is {now!r}"]
+        return sorted(found, key=lambda said: said in _OTHER.values())  # what can be read first
+    if before == now:
+        return []
+    return [_OTHER.get(name, f"{name} was {before!r}, is {now!r}")]

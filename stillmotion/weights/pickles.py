@@ -111,6 +111,8 @@ def _read_zip(archive: zipfile.ZipFile, path: Path) -> Any:
 
 def _read_legacy(content: mmap.mmap, path: Path) -> Any:
     """The format of PyTorch before 1.6: five pickles in a row, then each storage as its length and its values."""
+    if content[:1] != b"\x80":
+        raise ValueError("it does not begin as one")
     storages: dict[str, Tensor] = {}
     held = 0
 

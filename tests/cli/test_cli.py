@@ -110,7 +110,7 @@ def test_train_predict_and_eval(
     assert sum(float(line.split("%")[0]) for line in out.splitlines()) == pytest.approx(100, abs=0.02)
     code, out, _ = run(capsys, "predict", model, video, video, "--json")
     assert [json.loads(line)["path"] for line in out.splitlines()] == [str(video)] * 2
-    code, out, _ = run(capsys, "eval", model, "--data", folder_of_videos, "--out", tmp_path)
+    code, out, _ = run(capsys, "eval", model, "--data", folder_of_videos, "-o", tmp_path)
     assert code == 0
     assert "on 12 videos" in out
     saved = json.loads((tmp_path / "eval.json").read_text())
@@ -129,6 +129,8 @@ def test_train_predict_and_eval(
     page = (tmp_path / "eval_report.html").read_text(encoding="utf-8")
     assert f"{round(12 * saved['top1'])} of 12 videos right" in page
     assert "show attention" in page or saved["top1"] == 1
+    assert "<dt>method</dt><dd>evl (" in page and "<dt>backbone</dt>" in page, "of the model's own card"
+    assert (saved["config"]["split"], saved["config"]["report"]) == (None, True)
     assert json.loads((tmp_path / "eval_origin.json").read_text())["machine"]["cores"] >= 1
     code, out, _ = run(capsys, "eval", model, "--data", folder_of_videos, "--out", tmp_path / "bare", "--no-report")
     assert not (tmp_path / "bare" / "eval_report.html").exists()
@@ -208,9 +210,16 @@ def bad_calls(folder: Path, clip: Path, model: Path, video: Path, tmp: Path) -> 
             ["train", "evi", "--data", folder],
             "there is no method or recipe 'evi'; did you mean 'evl'?",
         ),
-        "unknown option": ([*base, "--epohcs", 3], "unknown option --epohcs, 3; did you mean '--epochs'?"),
-        "bad number": ([*base, "--epochs", "many"], "invalid literal for int() with base 10: 'many'"),
-        "bad choice": ([*base, "--init", "zero"], "invalid choice 'zero' for argument '--init'"),
+        "unknown option": ([*base, "--epohcs", 3], "unknown option --epohcs; did you mean '--epochs'?"),
+        "bad number": ([*base, "--epochs", "many"], "--epochs is 'many'; it must be a whole number"),
+        "bad rate": ([*base, "--lr", "fast"], "--lr is 'fast'; it must be a number"),
+        "no value": (["sweep", *base[1:], "--lr"], "--lr has no value; write one behind it"),
+        "a value too many": ([*base, "--order-test", "yes"], "'yes' is one word too many behind --order-test"),
+        "value twice": (["sweep", *base[1:], "--lr", "1e-3", "1e-3"], "--lr has the value 1e-3 twice"),
+        "bad pattern": ([*base, "--group", r"(\w+"], r"--group (\w+ is not a regular expression"),
+        "no predictions": (["ensemble", video, tmp / "list.txt"], "holds no predictions; name a run's folder"),
+        "video as release": (["convert", video, "--method", "xclip", "-o", tmp / "x.safetensors"], "not a checkpoint"),
+        "bad choice": ([*base, "--init", "zero"], "--init has no choice 'zero'; choose from identity, motion, release"),
         "missing option": (["train", "evl"], "--data"),
         "impossible value": ([*base, "--lr", "-1"], "lr is -1.0; it must be above 0"),
         "option before recipe": (["train", "--data", folder], "name a recipe before the options"),
@@ -249,6 +258,13 @@ def bad_calls(folder: Path, clip: Path, model: Path, video: Path, tmp: Path) -> 
         "unknown method",
         "unknown option",
         "bad number",
+        "bad rate",
+        "no value",
+        "a value too many",
+        "value twice",
+        "bad pattern",
+        "no predictions",
+        "video as release",
         "bad choice",
         "missing option",
         "impossible value",

@@ -185,7 +185,7 @@ def test_split_keeps_sources_together(tmp_path: Path) -> None:
         ("(", "not a regular expression"),
         ("nothing", "matches nothing in"),
         (r"\.mp4", "every clip into one group"),
-        (r"(clip[12])?\.mp4", r"grouping pattern '\(clip\[12\]\)\?.*' finds no first group in .*clip0\.mp4; it must"),
+        (r"(clip[12])?\.mp4", r"--group \(clip\[12\]\)\?.* finds no first group in .*clip0\.mp4; it must"),
     ],
 )
 def test_bad_grouping_patterns(tmp_path: Path, group: str, message: str) -> None:

@@ -57,7 +57,7 @@ def write_run(folder: Path, paths: Sequence[Path | str], labels: Sequence[int], 
     """Write what a training leaves, but the model."""
     write_scores(folder, paths, labels, called)
     config = {
-        "recipe": {"method": {"name": "some_method", "num_frames": 8, "taps": None}, "train": {"seed": 7}},
+        "recipe": {"method": {"name": "some_method", "num_frames": 8, "taps": None}, "train": {"seed": 7, "lr": 0.25}},
         "data": {"data": "my_videos"},
     }
     lines: list[dict[str, Any]] = [

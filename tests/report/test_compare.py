@@ -58,7 +58,7 @@ def test_the_page(two: list[Run], tmp_path: Path) -> None:
     assert html.count('<tr class="best">') == 1
     assert "83.3 % (44 to 97)" in words
     assert "stillmotion train some_method" in words
-    assert "The folder does not say." in words, "of the second"
+    assert "learning rate 0.25" in words, "of the first"
     rows = dict(re.findall(r'<td data-label="class">\s*(\w+)\s*</td>(.*?)</tr>', html, flags=re.DOTALL))
     assert re.findall(r"<span>(\d+ %)</span>", rows["jump"]) == ["80 %", "67 %"]
 

@@ -51,6 +51,8 @@ def test_the_page_says_what_the_files_say(folder: Path) -> None:
         "stillmotion 1.2.3, torch 9.9, python 3.99",
         "2 cores of Abacus <9000>, no GPU",
         "2026-01-02 03:04:05 UTC",
+        "method some_method (num_frames 8)",
+        "learning rate 0.25",
         "seed 7",
         "4,102 parameters in 3.0 s",
         "training loss",
@@ -238,6 +240,7 @@ def test_losses_are_means_of_epochs() -> None:
     assert losses_by_epoch([*lines[:3], {"step": 3, "epoch": 1, "top1": 0.5}, *lines[3:]]) == [(1, 1.0), (2, 4.0)]
     assert losses_by_epoch(lines) == [(i + 1, float(i)) for i in range(6)]
     assert curves_figures({"a": [], "b": [{"step": 0, "lr": 0.1}]}) == []
+    assert curves_figures({"a": [{"step": 3, "epoch": 1, "top1": 0.5}]}) == [], "a point is no curve"
 
 
 def test_figures_are_in_the_ink_of_the_page() -> None:
