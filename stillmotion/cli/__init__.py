@@ -61,11 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except RuntimeError as error:  # PyTorch's signal handler raises wherever the main thread is
         if isinstance(error.__context__, KeyboardInterrupt):  # Ctrl-C in the midst of a mode of PyTorch
             _exit(_stopped(words), 130)
-        if not str(error).startswith("DataLoader worker"):
-            raise
-        from stillmotion.data.loader import lost
-
-        _exit(f"error: {one_line(lost(error))}", 2)
+        raise
 
 
 def _command(words: list[str]) -> None:

@@ -45,8 +45,6 @@ def _settings(words: Sequence[str]) -> tuple[list[tuple[dict[str, str], Recipe[A
         if len(values) < 2 or name in listed:
             fixed += [option, *values]
         elif name in types:
-            if twice := next((value for value in values if values.count(value) > 1), None):
-                raise StillmotionError(f"{option} has the value {twice} twice; give every value once")
             axes[option] = values
         else:
             raise StillmotionError(

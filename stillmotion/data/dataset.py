@@ -30,6 +30,11 @@ class Sample:
     views: Any
     bad: BadVideo | None = None
 
+    @classmethod
+    def unread(cls, index: int, clip: Clip, why: str) -> "Sample":
+        """A clip without views, and why."""
+        return cls(index, clip.label, None, BadVideo(str(clip.path), f"{clip.path}: {why}; replace or remove it"))
+
 
 class Batch(NamedTuple):
     """The readable clips of a batch, and the others. `views` are B * V: (B * V, T, 3, H, W), or their features."""
@@ -118,6 +123,10 @@ class VideoDataset(Dataset[Sample]):
         if isinstance(views, BadVideo):
             return Sample(index, clip.label, None, views)
         return Sample(index, clip.label, views)
+
+    def lost(self, key: tuple[int, int], why: str) -> Sample:
+        """What stands for a clip that ends the process that reads it."""
+        return Sample.unread(key[1], self.clips[key[1]], why)
 
     @property
     def average(self) -> Average:

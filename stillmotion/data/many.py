@@ -16,7 +16,7 @@ from stillmotion.data.loader import batches
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.transforms import Preprocess
 from stillmotion.data.video import Video
-from stillmotion.errors import StillmotionError, at_least
+from stillmotion.errors import StillmotionError, VideoError, at_least
 from stillmotion.progress import progress_bar
 
 T = TypeVar("T")
@@ -67,6 +67,10 @@ class Reading(Dataset[Read]):
             return read_views(video, self.num_frames, self.sampling, self.preprocess)
         except StillmotionError as error:
             return error
+
+    def lost(self, video: VideoInput, why: str) -> Read:
+        """What stands for a video that ends the process that reads it."""
+        return VideoError(f"{name_of(video)}: {why}; replace or remove it")
 
 
 @dataclass(frozen=True)

@@ -204,6 +204,10 @@ class Sizes:
         known: dict[str, Any] = {"duration": round(told.seconds, 3), "frames": told.frames, "bytes": size}
         return replace(self.entries[index], width=told.width, height=told.height, **known), ""
 
+    def lost(self, index: int, why: str) -> tuple[Entry, str]:
+        """An entry whose file ends the process that opens it, and that."""
+        return self.entries[index], f"{self.entries[index].path}: {why}"
+
 
 def _measured(entries: Sequence[Entry], root: Path, workers: int) -> tuple[list[Entry], tuple[tuple[str, str], ...]]:
     found, unreadable = [], []

@@ -58,6 +58,11 @@ class Clips:
         path = self.paths[index]
         return look(self.root / path, path, path in self.shown)
 
+    def lost(self, index: int, why: str) -> Seen:
+        """What is known of a clip that ends the process that looks at it."""
+        path = self.paths[index]
+        return Seen(path, _facts(self.root / path), "unreadable", f"{self.root / path}: {why}")
+
 
 def look(file: Path, path: str, shown: bool) -> Seen:
     """Open a file and decode five frames of it; faults are found, not raised."""

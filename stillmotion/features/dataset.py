@@ -72,6 +72,10 @@ class FeatureDataset(Dataset[Sample]):
             return Sample(index, clip.label, [self.store.read(item, self._stored) for item in items])
         return Sample(index, clip.label, [_in_float32(self._read(item)) for item in items])
 
+    def lost(self, key: tuple[int, int], why: str) -> Sample:
+        """What stands for a clip that ends the process that reads it."""
+        return Sample.unread(key[1], self.clips[key[1]], why)
+
     def _read(self, item: str) -> Features:
         if self.summary is None or self.store.memory is None:
             return self._made(item)

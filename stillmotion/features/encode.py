@@ -186,6 +186,10 @@ class _Decoding(Dataset[tuple[View, Tensor | BadVideo]]):
         seed = item_seed(view.digest, view.number or 0, view.augment)
         return view, read_clip(view.clip, spec.num_frames, view.sampling, how, seed)
 
+    def lost(self, i: int, why: str) -> tuple[View, BadVideo]:
+        path = self.views[i].clip.path
+        return self.views[i], BadVideo(str(path), f"{path}: {why}; replace or remove it")
+
 
 def views_of(
     clips: Sequence[Clip], sampling: Sampling, bad: BadVideos, digests: Digests, random: int = 0, augment: str = "none"

@@ -265,6 +265,9 @@ class _Together(Dataset[Any]):
     def __getitem__(self, key: tuple[int, Any]) -> tuple[int, Any]:
         return key[0], self.datasets[key[0]][key[1]]
 
+    def lost(self, key: tuple[int, Any], why: str) -> tuple[int, Any]:
+        return key[0], self.datasets[key[0]].lost(key[1], why)
+
     def collate(self, samples: Sequence[tuple[int, Any]]) -> Batch:
         batch: Batch = self.datasets[samples[0][0]].collate([sample for _, sample in samples])
         return batch

@@ -191,7 +191,7 @@ def test_a_run_goes_on_only_with_the_same_clips(folder_of_videos: Path, tiny_cli
     recipe, _, place = evl_run(folder_of_videos, tiny_clip, tmp_path / "run", epochs=1)
     fit(recipe, Data(data=clips), place)
     clips.write_text("\n".join(lines[1:]))
-    with pytest.raises(StillmotionError, match="other settings \\(clips was"):
+    with pytest.raises(StillmotionError, match="other settings \\(other clips"):
         fit(recipe, Data(data=clips), place, keep=True)
 
 
