@@ -147,7 +147,7 @@ def test_a_run_goes_on_with_its_own_weights_and_videos_alone(
     shutil.copy(tiny_clip, moved.backbone)
     one = videos / "left" / "source0_0.mp4"
     one.write_bytes(one.read_bytes() + b"\0")
-    with pytest.raises(StillmotionError, match=r"other settings \(clips was"):
+    with pytest.raises(StillmotionError, match=r"other settings \(other clips"):
         experiment.fit(moved, Data(data=videos), place, keep=True)
 
 
