@@ -144,7 +144,7 @@ def test_a_frozen_model_is_tested_from_the_one_pass(
         run("eval", out / "model.safetensors", "--data", tmp_path / "held.txt", "--out", tmp_path / name,
             "--order-test", "--device", "cpu", "--no-report", *more)  # fmt: skip
         assert read(tmp_path / name / "eval.json")["order"] == order, name
-        assert read(tmp_path / name / "eval.json")["config"]["order_test"] == "True"
+        assert read(tmp_path / name / "eval.json")["config"]["order_test"] is True
         said = capsys.readouterr()
         assert said.out.splitlines()[1] == f"order: {OrderTest.from_dict(order)}"
         assert (f"{len(held)} of {len(held)} videos are in the feature cache" in said.err) == (name == "cached")

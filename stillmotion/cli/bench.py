@@ -67,7 +67,7 @@ def _sorted(words: Sequence[str], protocol: str) -> tuple[list[str], Bench, list
         bare = name.removeprefix("no_")
         if own.get(bare) == bool | None and not values:  # tyro wants a word behind an option that may be None
             mine += [f"--{bare.replace('_', '-')}", str(bare == name)]
-        elif name in own or bare in own or option in ("--help", "-h"):
+        elif name in own or bare in own or option == "--help":
             mine += [option, *values]
         else:
             more.append((option, values))

@@ -15,6 +15,11 @@ class BadVideo:
     path: str
     reason: str
 
+    @classmethod
+    def lost(cls, path: Path, why: str) -> "BadVideo":
+        """One that ends the process that reads it."""
+        return cls(str(path), f"{path}: {why}; replace or remove it")
+
 
 class BadVideos:
     """The videos that a run has skipped: of `total`, the part `max_bad`, in [0, 1], may be bad.

@@ -31,9 +31,9 @@ class Sample:
     bad: BadVideo | None = None
 
     @classmethod
-    def unread(cls, index: int, clip: Clip, why: str) -> "Sample":
-        """A clip without views, and why."""
-        return cls(index, clip.label, None, BadVideo(str(clip.path), f"{clip.path}: {why}; replace or remove it"))
+    def lost(cls, index: int, clip: Clip, why: str) -> "Sample":
+        """What stands for a clip that ends the process that reads it."""
+        return cls(index, clip.label, None, BadVideo.lost(clip.path, why))
 
 
 class Batch(NamedTuple):
@@ -126,7 +126,7 @@ class VideoDataset(Dataset[Sample]):
 
     def lost(self, key: tuple[int, int], why: str) -> Sample:
         """What stands for a clip that ends the process that reads it."""
-        return Sample.unread(key[1], self.clips[key[1]], why)
+        return Sample.lost(key[1], self.clips[key[1]], why)
 
     @property
     def average(self) -> Average:

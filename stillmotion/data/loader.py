@@ -5,13 +5,14 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from torch.utils.data import DataLoader
 
 from stillmotion.errors import DataError, StillmotionError
 from stillmotion.progress import say
 
+Collate: TypeAlias = Callable[[list[Any]], Any]
 PATIENCE = 1800.0
 """Seconds without one batch after which workers count as stopped: far more than any video takes."""
 TICK = 1.0
@@ -42,7 +43,7 @@ def batches(
     *,
     keys: Iterable[Any] | None = None,
     batch_sampler: Iterable[Sequence[Any]] | None = None,
-    collate_fn: Callable[[list[Any]], Any] | None = None,
+    collate_fn: Collate | None = None,
     ahead: int = 2,
     pin: bool = False,
 ) -> Iterator[Any]:
@@ -58,14 +59,14 @@ def batches(
         ahead: items that each worker reads before they are asked for.
         pin: copy them to memory that a GPU reads from directly.
     """
-    together = batch_sampler is not None
+    assert (batch_sampler is None) == (collate_fn is None)
     asked = iter(batch_sampler if batch_sampler is not None else range(len(dataset)) if keys is None else keys)
-    reader = _Reader(dataset, together, collate_fn)
+    reader = _Reader(dataset)
     losses, waiting = 0, deque[Any]()
     try:
         while True:
             try:
-                for item in reader.read(_noted(asked, waiting), workers, ahead, pin):
+                for item in reader.read(_noted(asked, waiting), collate_fn, workers, ahead, pin):
                     waiting.popleft()
                     yield item
                 return
@@ -74,7 +75,7 @@ def batches(
             say(f"a process that reads videos is gone ({why}); another goes on, and what it read is read once more")
             before = len(reader.blamed)
             while waiting:
-                yield reader.alone(waiting.popleft(), together)
+                yield reader.alone(waiting.popleft(), collate_fn)
             losses = losses + 1 if len(reader.blamed) == before else 0
             if losses == LOSSES:
                 raise DataError(
@@ -93,34 +94,37 @@ def _noted(asked: Iterator[Any], waiting: deque[Any]) -> Iterator[Any]:
 
 
 class _Reader:
-    """Reads items of a data set, or batches of them, in processes that may end; `blamed` are the keys that end one."""
+    """Reads items of a data set, or where `collate` is given batches, in processes that may end; `blamed` are the keys
+    that end one.
+    """
 
-    def __init__(self, dataset: Any, together: bool, collate: Callable[[list[Any]], Any] | None):
-        self.dataset, self.together, self.collate = dataset, together, collate
+    def __init__(self, dataset: Any):
+        self.dataset = dataset
         self.blamed: list[Any] = []
 
-    def read(self, keys: Iterable[Any], workers: int, ahead: int, pin: bool = False) -> Iterator[Any]:
+    def read(
+        self, keys: Iterable[Any], collate: Collate | None, workers: int, ahead: int, pin: bool = False
+    ) -> Iterator[Any]:
         """Yield items in order. Raises `_Lost`: a worker has ended; `DataError`: none gave anything for too long."""
         how: dict[str, Any] = {"batch_size": None, "sampler": keys}
-        if self.together:
-            how = {"batch_sampler": keys, "collate_fn": self.collate}
+        if collate is not None:
+            how = {"batch_sampler": keys, "collate_fn": collate}
         if workers:
             how |= {"timeout": TICK, "prefetch_factor": ahead}
         yield from _watched(DataLoader(self.dataset, num_workers=workers, pin_memory=pin, **how))
 
-    def alone(self, key: Any, together: bool) -> Any:
+    def alone(self, key: Any, collate: Collate | None) -> Any:
         """An item in a process of its own, a batch by its keys where it ends that. Raises `DataError`: so does an item
         of a data set that knows no stand-in.
         """
         try:
-            (item,) = _Reader(self.dataset, together, self.collate).read([key], 1, 1)
+            (item,) = self.read([key], collate, workers=1, ahead=1)
         except _Lost as error:
             why = str(error)
         else:
             return item
-        if together:
-            assert self.collate is not None
-            return self.collate([self.alone(one, False) for one in key])
+        if collate is not None:
+            return collate([self.alone(one, None) for one in key])
         if not hasattr(self.dataset, "lost"):
             raise DataError(f"item {key} ends the process that reads it ({why}); mend it, or use fewer --workers")
         self.blamed.append(key)

@@ -74,7 +74,7 @@ class FeatureDataset(Dataset[Sample]):
 
     def lost(self, key: tuple[int, int], why: str) -> Sample:
         """What stands for a clip that ends the process that reads it."""
-        return Sample.unread(key[1], self.clips[key[1]], why)
+        return Sample.lost(key[1], self.clips[key[1]], why)
 
     def _read(self, item: str) -> Features:
         if self.summary is None or self.store.memory is None:

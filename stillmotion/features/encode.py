@@ -187,8 +187,7 @@ class _Decoding(Dataset[tuple[View, Tensor | BadVideo]]):
         return view, read_clip(view.clip, spec.num_frames, view.sampling, how, seed)
 
     def lost(self, i: int, why: str) -> tuple[View, BadVideo]:
-        path = self.views[i].clip.path
-        return self.views[i], BadVideo(str(path), f"{path}: {why}; replace or remove it")
+        return self.views[i], BadVideo.lost(self.views[i].clip.path, why)
 
 
 def views_of(

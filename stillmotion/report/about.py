@@ -20,10 +20,9 @@ def about(run: Run) -> list[tuple[str, str]]:
     found = [("folder", str(run.folder))]
     if run.kind is not TRAINED and (model := run.numbers.get("config", {}).get("model")):
         found.append(("model", str(model)))
-    method = recipe.get("method", {})
-    if method:
+    if method := recipe.get("method", {}):
         settings = [f"{name} {_named(value)}" for name, value in method.items() if name != "name" and value is not None]
-        found += [("method", f"{method.get('name', '')} ({', '.join(settings)})" if settings else method["name"])]
+        found += [("method", f"{method['name']} ({', '.join(settings)})" if settings else method["name"])]
         found += [("backbone", str(recipe.get("backbone", "")))]
     train = recipe.get("train", {})
     told = [f"{title} {train[name]}" for name, title in TRAINING.items() if name in train]

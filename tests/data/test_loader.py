@@ -1,4 +1,4 @@
-"""Worker processes that are lost are one line, and not waited for."""
+"""Worker processes that die are replaced, and those that are stopped are not waited for."""
 
 import os
 import signal
