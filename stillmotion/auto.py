@@ -77,6 +77,8 @@ class Choice:
 
     candidates: Sequence[Candidate]
     winner: Candidate
+    reason: str
+    """Why it is that one, as a sentence."""
     result: Result
     order: OrderTest
 
@@ -87,6 +89,7 @@ class Choice:
         return {
             "candidates": [candidate.to_dict() for candidate in self.candidates],
             "winner": self.winner.name,
+            "reason": self.reason,
             "held_out": held_out,
             "order": self.order.to_dict(),
         }
@@ -101,7 +104,7 @@ def auto(options: Auto, data: Data, place: Place = HERE, callback: Callback | No
     the cache once for all. Those that are worse than the best of the first fold (a sign test on the clips that one of
     the two gets right, at one in a hundred) are not trained on the others. Averages of two that are left are candidates
     too. Of those whose mean is within one standard error of the best mean the one with the fewest trained parameters
-    wins (Breiman et al., 1984, section 3.4.3).
+    wins (`candidates.choose`).
 
     `callback` is called with every line of the metrics of the training on all clips.
     """
@@ -125,11 +128,11 @@ def auto(options: Auto, data: Data, place: Place = HERE, callback: Callback | No
                 drop_worse([candidate for candidate in left if not candidate.dropped])
         kept = {candidate.name: candidate for candidate in candidates if not candidate.dropped}
         together = [average_of([kept[n] for n in names]) for names in COMBINATIONS if kept.keys() >= {*names}]
-        winner = choose([*kept.values(), *together])
-        say(f"training {winner.name} on all {len(search.clips[0])} training clips")
+        winner, reason = choose([*kept.values(), *together])
+        say(f"{reason} Training {winner.name} on all {len(search.clips[0])} training clips")
         recipe, result = search.train(winner.recipes, callback)
         table = [candidate for candidate in candidates if candidate.scores]
-        choice = Choice([*table, *together], winner, result, search.other_orders(recipe, result))
+        choice = Choice([*table, *together], winner, reason, result, search.other_orders(recipe, result))
         if is_main_process():
             write_json(out / "auto.json", choice.to_dict())
     return choice

@@ -85,11 +85,20 @@ def drop_worse(candidates: Sequence[Candidate]) -> None:
             say(f"{candidate.name} is dropped: {best.name} is right on {won} clips where it is wrong, wrong on {lost}")
 
 
-def choose(candidates: Sequence[Candidate]) -> Candidate:
-    """The cheapest candidate within one standard error of the best mean."""
+def choose(candidates: Sequence[Candidate]) -> tuple[Candidate, str]:
+    """The cheapest candidate within one standard error of the best mean, and a sentence that says why it is that one.
+
+    Source: Breiman et al., "Classification and Regression Trees", 1984, section 3.4.3.
+    """
     best = max(candidates, key=lambda c: c.mean)
     error = (best.spread or 0.0) / len(best.scores) ** 0.5
-    return min((c for c in candidates if c.mean >= best.mean - error), key=lambda c: (c.parameters, -c.mean))
+    chosen = min((c for c in candidates if c.mean >= best.mean - error), key=lambda c: (c.parameters, -c.mean))
+    if chosen.mean == best.mean:
+        return chosen, f"{chosen.name} has the best mean."
+    return chosen, (
+        f"{chosen.name} is the smallest model within one standard error of the best mean: {best.name} is "
+        f"{100 * (best.mean - chosen.mean):.1f} points better, give or take {100 * error:.1f}."
+    )
 
 
 def table(candidates: Sequence[Candidate], winner: Candidate) -> list[tuple[str, ...]]:

@@ -55,6 +55,15 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
+def size_of(count: float) -> str:
+    """Bytes as people say them: `812 B`, `14.2 MB`, `1.3 GB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
 def is_main_process() -> bool:
     """Tell whether this is the first process of a distributed launch, or the only one."""
     return int(os.environ.get("RANK", "0")) == 0

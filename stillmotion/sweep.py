@@ -60,8 +60,10 @@ def sweep(
         Job(recipe=r, clips=clips[r.train.seed], data=data, place=replace(place, out=out / folder_name(values)))
         for values, r in settings
     ]
-    if any(a.recipe == b.recipe for a, b in itertools.combinations(jobs, 2)):
-        raise StillmotionError("a value is given twice; give each once")
+    for (one, a), (other, b) in itertools.combinations(settings, 2):
+        if a == b:
+            same = " and ".join(" ".join(f"{n} {v}" for n, v in values.items()) for values in (one, other))
+            raise StillmotionError(f"{same} are one setting; give each value once")
     file = out / "sweep.json"
     if is_main_process():
         file.unlink(missing_ok=True)  # of an earlier sweep

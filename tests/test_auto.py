@@ -125,9 +125,14 @@ def test_the_cheapest_within_a_standard_error_wins() -> None:
     near = candidate("near", 5, "1111111110", "1111111000", "1111111000")
     far = candidate("far", 1, "1110000000", "1110000000", "1110000000")
     assert best.mean == pytest.approx(0.8) and best.spread == pytest.approx(0.1)
-    assert choose([far, near, best]) is near
+    chosen, why = choose([far, near, best])
+    assert chosen is near
+    assert why == (
+        "near is the smallest model within one standard error of the best mean: best is 3.3 points better, give or "
+        "take 5.8."
+    )
     low = candidate("low", 5, "1111000000", "1111000000", "1111000000")
-    assert choose([far, low, best]) is best
+    assert choose([far, low, best]) == (best, "best has the best mean.")
     assert candidate("one", 1, "10").spread is None
 
 
@@ -269,7 +274,7 @@ def test_an_average_that_wins_is_one_file(
     folder_of_videos: Path, deep_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = sys.modules["stillmotion.auto"]
-    monkeypatch.setattr(module, "choose", lambda found: found[-1])
+    monkeypatch.setattr(module, "choose", lambda found: (found[-1], "It is last."))
     options = replace(OPTIONS, backbone=str(deep_clip), candidates=("attentive_probe", "change_probe"))
     data, place = Data(data=folder_of_videos), Place(out=tmp_path / "a", cache=tmp_path / "cache")
     choice = auto(options, data, place)

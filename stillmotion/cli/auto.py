@@ -21,6 +21,7 @@ def run(words: Sequence[str]) -> None:
     choice = auto(*given)
     header, *rows = table(choice.candidates, choice.winner)
     show(header, rows)
+    print(f"* {choice.reason}")
     print(f"{choice.winner.name}, on held-out clips: {choice.result.report}")
     print(f"order: {choice.order}")
     show_model(choice.result.folder.model, given[2].report)

@@ -50,16 +50,14 @@ def _weights() -> None:
 
 
 def _table(title: str, rows: Sequence[tuple[str, str]]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from stillmotion.cli.table import put
 
     table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column()
     for row in rows:
         table.add_row(*row)
-    console = Console()
-    if not console.is_terminal:
-        console.width = 240  # a name and its line stay together for other programs
-    console.print(table)
-    console.print()
+    put(table)
+    print()

@@ -208,14 +208,15 @@ def _split(words: Sequence[str]) -> None:
 
 def _show(listing: "Listing") -> None:
     from stillmotion.cli.table import show
-    from stillmotion.progress import duration
+    from stillmotion.progress import duration, size_of
 
     entries, rows = listing.entries, []
     for split in dict.fromkeys(["train", "val", "test", *(e.split for e in entries)]):
         part = [e for e in entries if e.split == split]
         if part:
-            size, seconds = sum(e.bytes or 0 for e in part), sum(e.duration or 0 for e in part)
+            sizes, seconds = [e.bytes for e in part if e.bytes], [e.duration for e in part if e.duration]
             sources = len({e.source for e in part if e.source is not None})
             rows.append([split or "no split", f"{len(part):,}", str(len({e.label for e in part})),
-                         f"{sources:,}" if sources else "", duration(seconds), f"{size / 1e9:,.2f} GB"])  # fmt: skip
+                         f"{sources:,}" if sources else "", duration(sum(seconds)) if seconds else "",
+                         size_of(sum(sizes)) if sizes else ""])  # fmt: skip
     show(("split", "clips", "classes", "sources", "length", "size"), rows)

@@ -83,8 +83,10 @@ def run(words: Sequence[str]) -> None:
     out = options.out or (
         Path("runs") / re.sub(r"[^\w.-]+", "_", options.model) if named else Path(options.model).parent
     )
-    dataset, wanted = _dataset(options, model, model.dataset(manifest, options.views, options.crops, options.average))
+    videos = model.dataset(manifest, options.views, options.crops, options.average)
+    dataset, wanted = _dataset(options, model, videos)
     bad = BadVideos(out / "bad_videos.jsonl", len(manifest), options.max_bad)
+    _say_what(options, videos, len(wanted))
     found = score_orders(model.model, dataset, wanted, accelerator, model.text, options.batch_views, options.workers)
     scores = found.pop(FULL)
     for video in scores.bad:
@@ -103,6 +105,28 @@ def run(words: Sequence[str]) -> None:
         print(out / "eval.json")
         if options.report and (page := write_run_report(out, model, evaluation=True)):
             print(page)
+
+
+def _say_what(options: Eval, videos: "VideoDataset", orders: int) -> None:
+    """Say how much there is to do, and whether the model has seen these clips before."""
+    from stillmotion.checkpoint import read_card
+    from stillmotion.data.entries import is_listing
+    from stillmotion.data.manifest import find_split
+    from stillmotion.progress import say
+
+    ways = f" in {orders} orders of their frames" if orders > 1 else ""
+    each = videos.sampling.views * videos.sampling.crops
+    say(f"scoring {len(videos)} videos{ways}, {each} view{'s' * (each > 1)} of each")
+    if options.by_name() or is_listing(options.data) or find_split(options.data):
+        return
+    seen: Any = read_card(Path(options.model)).training
+    for name in ("run", "data", "data"):
+        seen = seen.get(name) if isinstance(seen, dict) else None
+    if isinstance(seen, str) and Path(seen).resolve() == options.data.resolve():
+        say(
+            f"warning: the model was trained on clips of {options.data}; results.json beside it has the numbers on "
+            "those that it did not see"
+        )
 
 
 def _hashes(options: Eval, model: "Classifier") -> dict[str, str]:

@@ -45,7 +45,10 @@ class ManyVideos(ModelChoice):
 
         if not self.videos:
             raise StillmotionError(f"there are no videos; name some: stillmotion {command} {self.model} surf.mp4")
-        return find_videos(self.videos, self.split)
+        found = find_videos(self.videos, self.split)
+        if found != [*self.videos]:
+            say(f"{len(found)} video{'s' * (len(found) != 1)} in {', '.join(self.videos)}")
+        return found
 
 
 def go_through(

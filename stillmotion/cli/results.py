@@ -235,7 +235,7 @@ def _write_npz(path: Path, rows: list[Row]) -> None:
     np.savez(
         path,
         paths=np.array([r["path"] for r in good], dtype=np.str_),
-        embeddings=np.array([r["embedding"] for r in good], dtype=np.float32),
+        embeddings=np.array([r["embedding"] for r in good], dtype=np.float32).reshape(len(good), -1 if good else 0),
         failed=np.array([r["path"] for r in bad], dtype=np.str_),
         errors=np.array([r["error"] for r in bad], dtype=np.str_),
         model=np.array(rows[0]["model"] if rows else "", dtype=np.str_),

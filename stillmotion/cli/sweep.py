@@ -8,7 +8,7 @@ from stillmotion.cli.parse import split_options
 from stillmotion.cli.table import show, show_model
 from stillmotion.cli.train import read_options
 from stillmotion.data.source import Data
-from stillmotion.errors import StillmotionError
+from stillmotion.errors import StillmotionError, did_you_mean
 from stillmotion.recipes import find
 from stillmotion.recipes.base import Place, Recipe, values_of
 
@@ -47,9 +47,9 @@ def _settings(words: Sequence[str]) -> tuple[list[tuple[dict[str, str], Recipe[A
         elif name in types:
             axes[option] = values
         else:
-            raise StillmotionError(
-                f"{option} has {len(values)} values; several are for fields of the recipe, such as --lr or --seed"
-            )
+            near = did_you_mean(name, types)
+            near = near.replace("_", "-") if near.startswith("; did") else ", such as --lr or --seed"
+            raise StillmotionError(f"{option} has {len(values)} values; several are for fields of the recipe{near}")
     settings, parsed = [], None
     for chosen in itertools.product(*axes.values()):
         pairs = dict(zip(axes, chosen))

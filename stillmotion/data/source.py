@@ -10,6 +10,7 @@ from stillmotion.data.manifest import (
     clean_name,
     find_duplicates,
     find_split,
+    group_key,
     group_pattern,
     read_label_map,
     read_manifest,
@@ -83,9 +84,8 @@ def load_data(config: Data, seed: int, digests: Digests | None = None) -> tuple[
         several = {"multi_label": train.multi_label}
         val = read_manifest(source, train.classes, config.root, numbers=known is not None, part=part, **several)
     else:
+        say(_sources(train, config.group))
         train, val = split(train, config.val_fraction, seed, config.group)
-        if config.group is None:
-            say("validation clips are split off at random; pass --group if several clips come from one recording")
     return _without_duplicates(train, val, config.duplicates, digests)
 
 
@@ -94,6 +94,22 @@ def load_test_data(config: Data, classes: tuple[str, ...] | None) -> Manifest:
     inside = find_split(config.data)
     source = inside[1] if inside else config.data
     return read_manifest(source, classes, config.root, part=_parts(config, source)[1])
+
+
+def _sources(clips: Manifest, group: str | None) -> str:
+    """What stays together when clips are split, for whoever wrote --group."""
+    if group is None:
+        return "validation clips are split off at random; pass --group if several clips come from one recording"
+    key = group_key(clips, group)
+    count = len({key(clip) for clip in clips.clips})
+    if count == len(clips):
+        return (
+            f"warning: --group {group} finds a source of its own for each of the {count} clips, such as "
+            f"{key(clips.clips[0])!r}, so it keeps nothing together; let its first group match less"
+        )
+    return (
+        f"{len(clips)} clips of {count} sources, such as {key(clips.clips[0])!r}; each stays on one side of the split"
+    )
 
 
 def _test_part(source: Path) -> str | None:

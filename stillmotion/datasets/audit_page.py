@@ -1,8 +1,10 @@
 """The page of an audit: what is wrong, first; then counts, and a few pictures of every class."""
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from stillmotion.datasets.findings import Audit, Pair, length
 from stillmotion.progress import duration
@@ -29,6 +31,7 @@ def write_audit_page(path: Path, audit: Audit) -> None:
         "audit",
         title=f"Audit of {audit.dataset}",
         clips=len(audit.seen),
+        splits=any(entry.split for entry in audit.listing.entries),
         classes=len(classes),
         video_length=duration(seconds),
         problems=Table(("found", "how many"), [(name, f"{n:,}") for name, n in audit.problems.items()]),
@@ -46,9 +49,15 @@ def write_audit_page(path: Path, audit: Audit) -> None:
         ],
         counts=_classes(classes),
         spread=[
-            ("Length", _spread([length(one) for one in good])),
-            ("Frames per second", _spread([f"{one.fps:.4g}" for one in good])),
-            ("Size", _spread([f"{one.width}x{one.height}" for one in good])),
+            (
+                "Length",
+                _spread([length(one) for one in good], key=lambda text: [*map(float, re.findall(r"[\d.]+", text))]),
+            ),
+            ("Frames per second", _spread([f"{one.fps:.4g}" for one in good], key=float)),
+            (
+                "Size",
+                _spread([f"{one.width}x{one.height}" for one in good], key=lambda text: [*map(int, text.split("x"))]),
+            ),
         ],
         pictures=[(name, shown) for name, shown in pictures.items() if shown],
     )
@@ -77,9 +86,13 @@ def _classes(classes: dict[str, dict[str, int]]) -> Table:
     return Table(("class", *splits), rows, open_rows=FEW)
 
 
-def _spread(values: Sequence[str]) -> Table:
+def _spread(values: Sequence[str], key: Callable[[str], Any]) -> Table:
+    """How many clips have each value, the commonest ones, in order of the value."""
     counts = Counter(values).most_common()
     rest = sum(n for _, n in counts[SIDES:])
-    shown = [*counts[:SIDES], *([(f"{len(counts) - SIDES} others", rest)] if rest else [])]
+    shown = [
+        *sorted(counts[:SIDES], key=lambda pair: key(pair[0])),
+        *([(f"{len(counts) - SIDES} others", rest)] if rest else []),
+    ]
     total = max(1, len(values))
     return Table(("", "clips"), [(name, Bar(f"{n:,}", n / total)) for name, n in shown])

@@ -4,6 +4,7 @@ Each is a function of the seed and of the clips' paths and labels, not of their 
 """
 
 import re
+import shlex
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -122,7 +123,7 @@ def fractions(
             held = _held(rest, key, min(0.5, share / left), item_seed(seed, name), name)
             chosen |= {clip.path.as_posix(): name for clip in rest.clips if key(clip) in held}
             rest = rest.subset([i for i, clip in enumerate(rest.clips) if key(clip) not in held])
-    by = "" if group is None else f" --group {group!r}"
+    by = "" if group is None else f" --group {shlex.quote(group)}"
     how = f"fractions {' '.join(f'{p:g}' for p in shares)} --seed {seed}{by}"
     divided = (replace(e, split=chosen[e.path], splits=None, source=key(c) if group else e.source)
                for e, c in zip(entries, whole.clips))  # fmt: skip

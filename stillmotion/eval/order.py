@@ -12,6 +12,9 @@ FULL = "full"
 NEEDS = 0.2
 """A class needs the order where shuffling or reversing its frames costs it this part of its videos or more."""
 
+LITTLE = 0.1
+"""A model that is not this part of the way from chance to perfect says nothing about the order of frames."""
+
 
 @dataclass(frozen=True, repr=False)
 class OrderTest:
@@ -78,6 +81,9 @@ def in_words(order: Mapping[str, Any]) -> str:
     """
     full, shuffled, names = order["full"], order["shuffled"], needing(order)
     points = 100 * (full - min(shuffled, order["reversed"]))
+    chance = 1 / max(2, len(order.get("per_class", {})))
+    if full - chance < LITTLE * (1 - chance):
+        return f"This model gives {100 * full:.0f} %, hardly more than chance, so it cannot tell what order is worth."
     if all(order[way] == full for way in ("shuffled", "reversed")) and not names:
         return f"This model gives {100 * full:.0f} % in any order of the frames: it uses none."
     how = "Appearance alone" if shuffled <= order["reversed"] else "The clip backwards"

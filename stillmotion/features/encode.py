@@ -25,7 +25,7 @@ from stillmotion.errors import DiskError, StillmotionError
 from stillmotion.features.store import FeatureSpec, FeatureStore
 from stillmotion.files import Digests
 from stillmotion.models.features import FRAMES, Features, Reads
-from stillmotion.progress import duration, progress_bar
+from stillmotion.progress import duration, progress_bar, size_of
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ class Plan:
     """What encoding will cost."""
 
     views: int
+    videos: int
+    """That these are views of."""
     cached: int
     bytes: int
     seconds: float
@@ -70,8 +72,8 @@ class Plan:
         if self.again:
             known += f" ({self.again} of them anew: the cache holds them without {', '.join(self.lacking)})"
         return (
-            f"encoding {self.views} views{known}: {_size(self.bytes)} in {self.folder} "
-            f"({_size(self.free)} free), about {duration(self.seconds)}"
+            f"encoding {self.views} views of {self.videos} videos{known}: {size_of(self.bytes)} in {self.folder} "
+            f"({size_of(self.free)} free), about {duration(self.seconds)}"
         )
 
 
@@ -117,7 +119,8 @@ def plan(views: Sequence[View], encoder: Encoder, store: FeatureStore, processes
     Raises `DiskError`: not enough room.
     """
     items = [item for view in views for item in view.items()]
-    missing = sum(bool(store.lacking(item, encoder.outputs)) for item in items)
+    todo = [view.digest for view in views for item in view.items() if store.lacking(item, encoder.outputs)]
+    missing, videos = len(todo), len(set(todo))
     lacked = [store.lacking(item, encoder.outputs) for item in items if store.holds(item)]
     lacking = tuple(dict.fromkeys(name for names in lacked for name in names))
     size = missing * encoder.bytes_per_view
@@ -126,11 +129,11 @@ def plan(views: Sequence[View], encoder: Encoder, store: FeatureStore, processes
     seconds = missing * encoder.measure() / processes if missing else 0.0
     if size * 1.02 > free:
         raise DiskError(
-            f"the features of {missing} views take {_size(size)}, {existing} has {_size(free)} free; free some space, "
-            "choose another disk with --cache, or use fewer views or frames"
+            f"the features of {missing} views take {size_of(size)}, {existing} has {size_of(free)} free; free some "
+            "space, choose another disk with --cache, or use fewer views or frames"
         )
     again = sum(map(bool, lacked))
-    return Plan(missing, len(items) - missing, size, seconds, free, store.folder, again, lacking)
+    return Plan(missing, videos, len(items) - missing, size, seconds, free, store.folder, again, lacking)
 
 
 def encode(
@@ -206,11 +209,3 @@ def views_of(
         views.append(drawn or [View(clip, digest, sampling)])
     digests.save()
     return views
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

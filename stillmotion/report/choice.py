@@ -22,6 +22,7 @@ def choice(auto: Mapping[str, Any], order: Mapping[str, Any] | None = None) -> d
         return {
             "candidates": candidates(auto) if auto.get("candidates") else None,
             "winner": auto.get("winner", ""),
+            "reason": auto.get("reason", ""),
             "held_out": held_out,
             "order_words": in_words(order) if order else "",
             "order": order_table(order) if order else None,

@@ -110,6 +110,7 @@ def bars_figure(title: str, levels: Sequence[Level], colors: Sequence[str]) -> s
     axes.set_xticks(range(0, 101, 20))
     axes.grid(axis="x", alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
+    axes.spines["bottom"].set_bounds(0, 100)
     axes.spines[["bottom", "left"]].set_color(_INK)
     axes.tick_params(colors=_INK)
     return _svg(figure, title)

@@ -137,6 +137,9 @@ def data_uri(kind: str, content: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
+_SPACE = "\N{NO-BREAK SPACE}"
+
+
 def render(template: str, **content: Any) -> str:
     """A page as one HTML file that needs no other file and no network; arguments are those of `write_page`."""
     environment = Environment(
@@ -146,7 +149,8 @@ def render(template: str, **content: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = lambda value, digits=1: f"{100 * value:.{digits}f} %"
+    environment.filters["percent"] = lambda value, digits=1: f"{100 * value:.{digits}f}{_SPACE}%"
+    environment.filters["unbroken"] = lambda text: text.replace(" %", f"{_SPACE}%")
     return environment.get_template(f"{template}.html").render(version=__version__, **content)
 
 

@@ -71,6 +71,8 @@ class Trainer:
             self.best.load(state.get("best", {}))
             self.learner.load(state)
             say(f"resuming at step {step} of {self.plan.total_steps}")
+        elif self.folder.begun:
+            say("starting over: what was here ended before it saved a state to go on from (--save-minutes)")
         self.folder.rewind(step)
         self._saved = time.monotonic()
         return self.plan.total_steps if self.best.exhausted else step
@@ -81,11 +83,11 @@ class Trainer:
         self.loss, stopped = self._step(step, loader, stop)
         took, videos = {"seconds": round(self._spent, 4), "waited": round(self._waited, 4)}, len(self.plan.batch(step))
         self.log(step, loss=self.loss, lr=self.learner.rate, videos=videos, **took)
-        self.pace.add(videos, self._spent, self._waited)
+        self.pace.add(videos, self.loss, self._spent, self._waited)
         epoch, rest = divmod(step + 1, self.plan.steps_per_epoch)
         last, every = step + 1 == self.plan.total_steps, self.config.eval_every
         if rest == 0:
-            self.told, self.pace = f"loss {self.loss:.3f}, {self.pace}", Pace()
+            self.told, self.pace = str(self.pace), Pace()
             due = self.config.keep == "best" if last else every and epoch % every == 0
             if self.evaluate is not None and due:
                 self._evaluate(step + 1, epoch, self.evaluate)

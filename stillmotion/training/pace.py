@@ -1,4 +1,4 @@
-"""How fast an epoch went, and what it waited for."""
+"""What an epoch came to: its loss, how fast it went, and what it waited for."""
 
 from dataclasses import dataclass
 
@@ -10,14 +10,18 @@ class Pace:
     videos: int = 0
     spent: float = 0.0
     waited: float = 0.0
+    losses: float = 0.0
+    """Sum over the videos."""
 
-    def add(self, videos: int, spent: float, waited: float) -> None:
-        """Count a step."""
-        self.videos, self.spent, self.waited = self.videos + videos, self.spent + spent, self.waited + waited
+    def add(self, videos: int, loss: float, spent: float, waited: float) -> None:
+        """Count a step of so many videos with this mean loss."""
+        self.videos, self.losses = self.videos + videos, self.losses + videos * loss
+        self.spent, self.waited = self.spent + spent, self.waited + waited
 
     def __str__(self) -> str:
         seconds = max(self.spent + self.waited, 1e-9)  # a clock may stand still
         rate = self.videos / seconds
         return (
-            f"{rate:{',.0f' if rate >= 100 else '.3g'}} videos/s, {100 * self.waited / seconds:.0f} % waiting for data"
+            f"loss {self.losses / max(1, self.videos):.3f}, {rate:{',.0f' if rate >= 100 else '.3g'}} videos/s, "
+            f"{100 * self.waited / seconds:.0f} % waiting for data"
         )

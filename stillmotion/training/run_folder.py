@@ -108,6 +108,11 @@ class RunFolder:
         """Whether the run is complete."""
         return self.results.is_file() and not self.state.is_file()
 
+    @property
+    def begun(self) -> bool:
+        """Whether a step was taken."""
+        return any(line is not None and "loss" in line for line in self._lines())
+
     def save_state(self, state: Json) -> None:
         """Write the state to continue from, in one piece."""
         write_torch(self.state, state)

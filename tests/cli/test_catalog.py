@@ -24,6 +24,14 @@ def test_each_kind_alone_and_all_together(capsys: pytest.CaptureFixture[str]) ->
     assert "auto" in names and all(" " not in name for name in names), "a table of names, and no prose"
 
 
+def test_a_width_that_is_asked_for(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    free = run(capsys, "list", "weights")[1].splitlines()
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = run(capsys, "list", "weights")[1].splitlines()
+    assert max(map(len, lines)) <= 80 < max(map(len, free))
+    assert all(line == line.rstrip() for line in (*lines, *free))
+
+
 @pytest.mark.parametrize(
     ("words", "wrong", "hint"),
     [

@@ -215,7 +215,7 @@ def bad_calls(folder: Path, clip: Path, model: Path, video: Path, tmp: Path) -> 
         "bad rate": ([*base, "--lr", "fast"], "--lr is 'fast'; it must be a number"),
         "no value": (["sweep", *base[1:], "--lr"], "--lr has no value; write one behind it"),
         "a value too many": ([*base, "--order-test", "yes"], "'yes' is one word too many behind --order-test"),
-        "value twice": (["sweep", *base[1:], "--lr", "1e-3", "1e-3"], "a value is given twice; give each once"),
+        "value twice": (["sweep", *base[1:], "--lr", "1e-3", "1e-3"], "lr 1e-3 and lr 1e-3 are one setting; give"),
         "bad pattern": ([*base, "--group", r"(\w+"], r"--group (\w+ is not a regular expression"),
         "no predictions": (["ensemble", video, tmp / "list.txt"], "holds no predictions; name a run's folder"),
         "video as release": (["convert", video, "--method", "xclip", "-o", tmp / "x.safetensors"], "not a checkpoint"),

@@ -115,7 +115,8 @@ def test_a_folder_to_a_file(
     out = tmp_path / "new" / f"p{form}"
     code, printed, err = run(capsys, *words("predict", tiny_clip, clips, "--out", out, "--workers", workers))
     assert (code, printed) == (2, f"{out}\n")
-    lines = err.splitlines()
+    first, *lines = err.splitlines()
+    assert first == f"7 videos in {clips}"
     assert len(lines) == 3 and "bad.mp4 cannot be read" in lines[0] and "empty.webm is empty" in lines[1]
     assert lines[2] == f"error: 2 of 7 videos failed, named above and in {out}"
     assert [p.name for p in out.parent.iterdir()] == [out.name], "nothing is left beside it"
@@ -319,6 +320,11 @@ def test_embeddings(
         seen = only_these(patch)
         assert run(capsys, *command)[0] == 2
     assert seen == names(clips, ALL[2], ALL[5])
+    if form == ".npz":  # of nothing, rows without columns
+        bad = tmp_path / "bad.npz"
+        assert run(capsys, *command[:6], clips / ALL[2], clips / ALL[5], "--out", bad)[0] == 2
+        with np.load(bad, allow_pickle=False) as file:
+            assert file["embeddings"].shape == (0, 0) and len(file["failed"]) == 2
     code, _, err = run(capsys, *[w if w != "zero_shot" else "vificlip" for w in command])
     assert code == 2 and "of another model, or for other classes" in err
 

@@ -180,6 +180,24 @@ def test_split_keeps_sources_together(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("group", "said"),
+    [
+        (None, "split off at random; pass --group if several"),
+        (r"([a-z])_\d+\.mp4", "12 clips of 4 sources, such as 'w'; each stays on one side of the split"),
+        (r"(.*)_\d+", "12 clips of 8 sources, such as '"),
+        (r".*mp4", "warning: --group .*mp4 finds a source of its own for each of the 12 clips, such as '"),
+    ],
+)
+def test_what_a_group_keeps_together_is_said(
+    tmp_path: Path, group: str | None, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("w_0", "w_1", "x_0", "x_1", "y_0", "z_0")
+    touch(*(tmp_path / label / f"{name}.mp4" for label in "ab" for name in names))
+    load_data(Data(data=tmp_path, group=group), seed=0)
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("group", "message"),
     [
         ("(", "not a regular expression"),

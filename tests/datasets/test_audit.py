@@ -1,6 +1,7 @@
 """An audit finds what was planted: each fault once, and nothing in a sound set."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -48,6 +49,19 @@ def test_a_sound_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert (found["fps"], found["sizes"], found["seconds"]) == ({"25": 6}, {"48x32": 6}, {"0 to 0.5 s": 6})
     page = (tmp_path / "a" / "audit.html").read_text()
     assert "Nothing is wrong" in page and page.count("data:image/jpeg") == 6
+    assert "no copy or source is on both sides of a split" in page
+
+
+def test_a_folder_has_no_sides(tmp_path: Path) -> None:
+    """And its clips' lengths are in their order, whichever is the commonest."""
+    for k, label in enumerate(("sit", "stand")):
+        for i, frames in enumerate((10, 20, 20, 300)):
+            layouts.clip(tmp_path / "data" / label / f"{i}.mp4", 10 * k + i, frames=frames, size=(48, 32))
+    main(["data", "audit", str(tmp_path / "data"), "--out", str(tmp_path / "a")])
+    page = (tmp_path / "a" / "audit.html").read_text()
+    assert "no two are copies; there is no split yet" in page and "both sides" not in page
+    lengths = re.findall(r"([\d.]+ to [\d.]+ s)", page)
+    assert lengths == ["0 to 0.5 s", "0.5 to 1 s", "10.5 to 15 s"]
 
 
 def test_what_was_planted_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -150,7 +150,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out.count("train") == 1
     assert base.header.classes == ("stand", "wave") and novel.header.classes == ("sit",)
     assert Counter(e.label for e in base.entries if e.split == "train") == {"stand": 2, "wave": 2}
-    assert base.header.made[0].startswith("fractions 0.6 0.2 0.2 --seed 5 --group")
+    assert base.header.made[0].startswith(r"fractions 0.6 0.2 0.2 --seed 5 --group '/(actor\d)_'")
     assert (base.root / base.entries[0].path).is_file()
     with pytest.raises(SystemExit) as stop:
         main([*words[:5], "--shots", "2"])

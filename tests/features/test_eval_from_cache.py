@@ -38,13 +38,17 @@ def test_cached_clips_are_not_decoded_again_and_new_ones_are(
     capsys.readouterr()
     cached, said = evaluate("cached", "--cache", cache)
     assert decoded == ["new.mp4"]
-    assert "12 of 13 videos are in the feature cache" in said
+    assert "scoring 13 videos, 1 view of each" in said and "12 of 13 videos are in the feature cache" in said
+    assert f"warning: the model was trained on clips of {data}; results.json beside it has" in said
     decoded.clear()
     live, said = evaluate("live", "--no-cached")
-    assert len(decoded) == 13 and "cache" not in said
+    assert len(decoded) == 13 and "feature cache" not in said
     assert cached.keys() == live.keys()
     assert all(cached[name] == pytest.approx(live[name], abs=5e-3) for name in live)
     assert cached["new.mp4"] == pytest.approx(live["new.mp4"], abs=1e-6)
     assert any(cached[n] != live[n] for n in live), "the cache is float16"
     more, said = evaluate("more", "--cache", cache, "--views", 2)
-    assert "cache" not in said and more.keys() == live.keys(), "other views are not in the cache"
+    assert "feature cache" not in said and more.keys() == live.keys(), "other views are not in the cache"
+    assert "scoring 13 videos, 2 views of each" in said
+    (tmp_path / "list.txt").write_text("".join(f"{p} {p.parent.name}\n" for p in data.glob("*/*0.mp4")))
+    assert "was trained on" not in evaluate("others", "--data", tmp_path / "list.txt")[1]

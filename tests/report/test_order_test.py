@@ -50,6 +50,14 @@ def test_a_class_needs_the_order_where_losing_it_costs_videos() -> None:
             {"full": 0.91, "shuffled": 0.91, "reversed": 0.91, "per_class": {}},
             "This model gives 91 % in any order of the frames: it uses none.",
         ),
+        (  # of three classes 33 % are chance, and 40 % a tenth of what is left
+            {"full": 0.39, "shuffled": 0.2},
+            "This model gives 39 %, hardly more than chance, so it cannot tell what order is worth.",
+        ),
+        (
+            {"full": 0.41, "shuffled": 0.2, "reversed": 0.3},
+            "Appearance alone gives 20 %, order adds 21 points; run and sit need it.",
+        ),
     ],
 )
 def test_the_sentence(change: dict[str, Any], words: str) -> None:

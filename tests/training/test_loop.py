@@ -115,6 +115,17 @@ def test_killed_at_any_step_the_final_weights_are_bit_identical(
         assert steps == list(range(9)), "every step is logged once"
 
 
+def test_a_run_without_a_state_says_that_it_starts_over(
+    folder_of_videos: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, data, _ = evl_run(folder_of_videos, tiny_clip, tmp_path / "new")
+    fit(recipe, data, Place(out=tmp_path / "new"))
+    assert "starting over" not in capsys.readouterr().err
+    (tmp_path / "new" / "results.json").unlink()
+    fit(recipe, data, Place(out=tmp_path / "new"))
+    assert "starting over: what was here ended before it saved a state" in capsys.readouterr().err
+
+
 def test_stopping_saves_and_the_next_call_goes_on(
     folder_of_videos: Path, tiny_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,10 +20,10 @@ from stillmotion.training.pace import Pace
 
 def test_by_hand() -> None:
     pace = Pace()
-    pace.add(4, 1.0, 0.0)
-    pace.add(2, 0.5, 1.5)
-    assert str(pace) == "2 videos/s, 50 % waiting for data"
-    assert str(Pace()) == "0 videos/s, 0 % waiting for data"
+    pace.add(4, 0.5, 1.0, 0.0)
+    pace.add(2, 2.0, 0.5, 1.5)
+    assert str(pace) == "loss 1.000, 2 videos/s, 50 % waiting for data"
+    assert str(Pace()) == "loss 0.000, 0 videos/s, 0 % waiting for data"
 
 
 @pytest.mark.parametrize("slow", [0.01, 0.05])  # metrics have tenths of milliseconds
@@ -45,10 +45,11 @@ def test_a_slow_reader_is_told(
     steps = [line for line in lines if "loss" in line]
     assert [line["videos"] for line in steps] == [4, 4, 2, 4, 4, 2]
     assert all(line["waited"] >= slow * line["videos"] for line in steps)
-    told = re.findall(r"loss [\d.]+, ([\d.,]+) videos/s, (\d+) % waiting for data", capsys.readouterr().err)
+    told = re.findall(r"loss ([\d.]+), ([\d.,]+) videos/s, (\d+) % waiting for data", capsys.readouterr().err)
     assert len(told) == 2
-    for epoch, (rate, share) in enumerate(told):
+    for epoch, (loss, rate, share) in enumerate(told):
         part = steps[3 * epoch : 3 * epoch + 3]
+        assert float(loss) == pytest.approx(sum(line["loss"] * line["videos"] for line in part) / 10, abs=1e-3)
         waited, spent = (sum(line[name] for line in part) for name in ("waited", "seconds"))
         assert float(rate.replace(",", "")) == pytest.approx(10 / (waited + spent), rel=0.05)
         assert float(share) == pytest.approx(100 * waited / (waited + spent), abs=2)

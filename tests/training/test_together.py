@@ -284,14 +284,14 @@ def test_models_do_not_pile_up(tiny_clip: Path, folder_of_videos: Path, tmp_path
     ("words", "said"),
     [
         (["--lr", "1e-3", "1e-2", "--lr", "5e-3"], "--lr is given twice; give all of its values once"),
-        (["--lr", "1e-3", "0.001"], "a value is given twice"),
+        (["--lr", "1e-3", "0.001"], "lr 1e-3 and lr 0.001 are one setting; give each value once"),
         (["--lr", "1e-3", "1e-2", "--track", "tensorboard"], "--track follows one run"),
         (["--lr", "1e-3"], "there is one setting; give several values"),
         (["--lr", "1e-3", "x"], "x"),
-        (["--lr", "1e-3", "1e-3"], "a value is given twice"),
+        (["--lr", "1e-3", "1e-3"], "lr 1e-3 and lr 1e-3 are one setting"),
         (["--out", "a", "b"], "--out has 2 values; several are for fields of the recipe"),
         (["b", "--lr", "1", "2"], "'b' stands before the options"),
-        (["--lrr", "1", "2"], "--lrr has 2 values"),
+        (["--lrr", "1", "2"], "--lrr has 2 values; several are for fields of the recipe; did you mean 'lr'?"),
     ],
 )
 def test_wrong_sweeps_are_one_line(
