@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 
 from stillmotion.errors import StillmotionError
 
@@ -48,10 +49,24 @@ def accelerate_on(name: str | None, **options: Any) -> Accelerator:
     if named:
         os.environ[_VARIABLE] = str(device)
     try:
-        return Accelerator(cpu=device.type == "cpu", **options)
+        return _sharding(Accelerator(cpu=device.type == "cpu", **options))
     finally:
         if named:
             del os.environ[_VARIABLE]
+
+
+def _sharding(accelerator: Accelerator) -> Accelerator:
+    """The same; where its configuration asks for FSDP2 it shards on CPUs too: PyTorch can, Accelerate leaves that out.
+    Raises `StillmotionError`: FSDP1 is asked for.
+    """
+    if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() != "true":
+        return accelerator
+    plugin, state = FullyShardedDataParallelPlugin(), accelerator.state
+    if plugin.fsdp_version != 2:
+        raise StillmotionError(f"FSDP version {plugin.fsdp_version} is not supported; pass --fsdp_version 2")
+    if state.distributed_type == DistributedType.MULTI_CPU:
+        state.distributed_type, state.fsdp_plugin = DistributedType.FSDP, plugin
+    return accelerator
 
 
 _VARIABLE = "ACCELERATE_TORCH_DEVICE"

@@ -46,7 +46,8 @@ class DiskError(StillmotionError):
 
 def reason(error: Exception, most: int = 160) -> str:
     """What an error of a library says, as a part of one line: its first line, or its name where it says nothing."""
-    said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    text = repr(error) if isinstance(error, LookupError) else str(error)  # which says the key alone
+    said = (text.strip().splitlines() or [type(error).__name__])[0]
     return said if len(said) <= most else f"{said[:most].rpartition(' ')[0] or said[:most]} ..."
 
 

@@ -16,7 +16,7 @@ from stillmotion.data.loader import data_workers, shared_workers
 from stillmotion.data.manifest import Manifest
 from stillmotion.data.multi_label import refuse_several
 from stillmotion.data.source import Data, load_data
-from stillmotion.errors import StillmotionError
+from stillmotion.errors import StillmotionError, reason
 from stillmotion.eval.card import Made, number_card
 from stillmotion.eval.multi_label import report_of
 from stillmotion.eval.order import OrderTest
@@ -292,6 +292,6 @@ def read_result(folder: RunFolder) -> Result:
         trained, seconds = int(numbers["trained_parameters"]), float(numbers["seconds"])
         order = None if "order" not in numbers else OrderTest.from_dict(numbers["order"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise StillmotionError(f"cannot read {file} ({error!r}); pass --overwrite to train again") from error
+        raise StillmotionError(f"cannot read {file} ({reason(error)}); pass --overwrite to train again") from error
     report = replace(report_of(scores, scores.classes), order=order)
     return Result(folder, report, scores, trained, seconds)

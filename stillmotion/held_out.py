@@ -31,6 +31,7 @@ def evaluate(learner: Learner, dataset: Any, quiet: bool = False) -> Scores:
 
 def evaluate_orders(learner: Learner, dataset: Any, wanted: Sequence[str], quiet: bool = False) -> dict[str, Scores]:
     """Score a learner's model on a data set in several orders of its frames; class names are encoded once."""
+    learner.settle()
     model: Any = learner.model.eval()
     text: Tensor | None = learner.tokens
     with torch.inference_mode():

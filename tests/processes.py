@@ -19,13 +19,19 @@ FIRST = (
 )
 
 
-def run_two(script: Path, *arguments: Path | str, seconds: float = 240) -> None:
-    """Run a script twice, as processes 0 and 1 of 2 on the CPU, and fail with what the first bad one said."""
+def run_two(script: Path, *arguments: Path | str, seconds: float = 240, sharded: bool = False) -> None:
+    """Run a script twice, as processes 0 and 1 of 2 on the CPU, and fail with what the first bad one said.
+
+    `sharded` is what `accelerate launch --use_fsdp --fsdp_version 2` with blocks for units tells them.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     shared |= {"ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    if sharded:
+        shared |= {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
+        shared |= {"FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP"}
     command = [sys.executable, "-c", FIRST, str(script), *map(str, arguments)]
     with tempfile.TemporaryDirectory() as folder:
         logs = [Path(folder) / f"{rank}.txt" for rank in (0, 1)]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from stillmotion.data.bad import BadVideo
-from stillmotion.errors import DataError, StillmotionError
+from stillmotion.errors import DataError, StillmotionError, reason
 from stillmotion.eval.intervals import wilson
 from stillmotion.eval.order import FULL, OrderTest
 from stillmotion.files import atomic_write
@@ -191,7 +191,7 @@ def read_predictions(path: Path, several: bool = False) -> Predictions:
     except DataError:
         raise
     except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise DataError(f"cannot read predictions from {path} ({error!r}); evaluate again") from error
+        raise DataError(f"cannot read predictions from {path} ({reason(error)}); evaluate again") from error
     N, K, p = len(found.paths), len(found.classes), found.probabilities
     if p.shape != (N, K) or not bool(((found.labels >= 0) & (found.labels < K)).all()):
         raise DataError(f"{found.name} has {K} classes, its scores or labels another number; evaluate again")

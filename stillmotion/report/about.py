@@ -6,7 +6,7 @@ from typing import Any
 
 from stillmotion.checkpoint import read_card
 from stillmotion.errors import StillmotionError
-from stillmotion.progress import duration
+from stillmotion.progress import duration, say
 from stillmotion.report.page import facts
 from stillmotion.report.runs import TRAINED, Run
 
@@ -38,7 +38,8 @@ def _recipe(run: Run) -> Mapping[str, Any]:
         return dict(recipe)
     try:
         card = read_card(run.model) if run.model is not None else None
-    except StillmotionError:  # a file that has changed since; the page is of the numbers, which stand
+    except StillmotionError as error:  # a file that has changed since; the page is of the numbers, which stand
+        say(f"the page does not say the method: {error}")
         return {}
     if card is None:
         return {}

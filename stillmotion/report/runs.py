@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from stillmotion.errors import DataError, StillmotionError
+from stillmotion.errors import DataError, StillmotionError, reason
 from stillmotion.eval.multi_label import report_of
 from stillmotion.eval.report import Predictions, Report, read_predictions
 
@@ -135,7 +135,7 @@ def read_json(path: Path) -> Json:
     try:
         content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except (OSError, ValueError, RecursionError) as error:
-        raise StillmotionError(f"cannot read {path} ({error!r}); remove it, or make the run again") from error
+        raise StillmotionError(f"cannot read {path} ({reason(error)}); remove it, or make the run again") from error
     if not isinstance(content, dict):
         raise StillmotionError(f"{path} holds no JSON object; remove it, or make the run again")
     return content

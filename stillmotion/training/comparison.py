@@ -16,6 +16,7 @@ from torch.func import functional_call
 
 from stillmotion.data.dataset import Batch
 from stillmotion.training.objective import Contrastive, plant
+from stillmotion.training.shards import whole
 
 UNCOUNTED = -1
 """Label of a clip that stands in for one that is not there."""
@@ -107,7 +108,7 @@ class Comparison:
             for rows in (*mine, labels)
         )
         keep = everywhere != UNCOUNTED
-        head = {name: p.detach().float().requires_grad_() for name, p in trained(self.embeddings.model.head)}
+        head = {name: whole(p.detach()).float().requires_grad_() for name, p in trained(self.embeddings.model.head)}
         leaves = [videos[keep].requires_grad_(), prompts[keep].requires_grad_()]
         if not keep.any():
             zeros = {name: torch.zeros_like(p) for name, p in head.items()}

@@ -1,6 +1,7 @@
 """One model that learns: takes batches, makes steps. It knows nothing of files or loops; one loop can drive many."""
 
 import contextlib
+import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,7 @@ from stillmotion.training.comparison import Comparison, Embeddings
 from stillmotion.training.config import Train
 from stillmotion.training.objective import Contrastive, Objective, plant, step_seed
 from stillmotion.training.schedule import schedule
+from stillmotion.training.shards import copy_weights, load_optimizer_state, optimizer_state, shardable
 from stillmotion.training.tuning import Tune, freeze, param_groups, rules
 
 
@@ -29,6 +31,9 @@ class Learner:
     """A model, its optimizer and its objective; what none of the name patterns `tunes` matches is frozen.
 
     `tokens` are prompts (K, S) or class embeddings (K, E) for a model that reads text; None for a closed set.
+
+    `model` is whole on every process. Where Accelerate shards (FSDP2) it is a copy of what learns that `settle` brings
+    up to date: processes evaluate different clips, and parts are only together while all do the same.
     """
 
     def __init__(
@@ -43,17 +48,20 @@ class Learner:
     ):
         trained = rules(model, tunes)
         freeze(model, trained)
+        self.model, self.objective, self.config = model, objective, config
+        if accelerator.is_fsdp2:
+            self.model, model = model.to(accelerator.device), shardable(copy.deepcopy(model))
+        self._learns = model
         # Running statistics of frozen norms must not move: they are not parameters, and nothing would store them.
         self._still = [
             m for m in model.modules() if isinstance(m, _NormBase) and not any(p.requires_grad for p in m.parameters())
         ]
         groups = param_groups(model, trained, config.weight_decay, config.decay)
         optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=1e-8, fused=True)
-        self.model, self.objective, self.config = model, objective, config
         self.plan, self.accelerator = plan, accelerator
         self._comparison: Comparison | None = None
         if isinstance(objective, Contrastive):  # needs embeddings, which are compared over all passes and processes
-            embeddings = Embeddings(model)
+            embeddings = shardable(Embeddings(model)) if accelerator.is_fsdp2 else Embeddings(model)
             self.wrapped, self.optimizer = accelerator.prepare(embeddings, optimizer)
             self._comparison = Comparison(self.wrapped, embeddings, objective, accelerator)
         else:
@@ -99,12 +107,12 @@ class Learner:
             self._backward(loss)
         self._total += loss.detach()
 
-    def update(self, step: int, stop: bool = False) -> tuple[float, bool]:
-        """Take the optimizer step; returns the mean loss, and whether any process was asked to stop.
+    def update(self, step: int, *asked: bool) -> tuple[float, list[bool]]:
+        """Take the optimizer step; returns the mean loss, and of each question whether any process says yes.
         Raises `Diverged`: the loss is not finite.
         """
-        told = torch.stack([self._total, torch.full_like(self._total, stop)])
-        mean, stopped = self.accelerator.reduce(told, "mean").tolist()
+        told = torch.stack([self._total, *(torch.full_like(self._total, yes) for yes in asked)])
+        mean, *answers = self.accelerator.reduce(told, "mean").tolist()
         if not math.isfinite(mean):
             raise Diverged(f"the loss is {mean} at step {step}; lower --lr, set --clip-grad 1, or use --precision fp32")
         for group in self.optimizer.param_groups:
@@ -112,26 +120,37 @@ class Learner:
         if self.config.clip_grad is not None:
             self.accelerator.clip_grad_norm_(self.wrapped.parameters(), self.config.clip_grad)
         self._stepper.step()
-        return mean, stopped > 0
+        return mean, [answer > 0 for answer in answers]
+
+    def settle(self, weights: dict[str, Tensor] | None = None) -> None:
+        """Bring `model` up to the steps that were taken; with weights that are kept instead of these, learning ends."""
+        if self._learns is not self.model:
+            copy_weights(self._learns, self.model)
+        if weights is not None:
+            self.model.load_state_dict(weights, strict=False)
+            self._learns = self.model
 
     def weights(self) -> dict[str, Tensor]:
         """Parameters that train, and buffers; not copied."""
+        self.settle()
         frozen = {name for name, p in self.model.named_parameters() if not p.requires_grad}
         return {k: v for k, v in self.model.state_dict().items() if k not in frozen}
 
     def state(self) -> dict[str, Any]:
-        """Everything that steps change, to go on from."""
+        """Everything that steps change, to go on from, with any number of processes; all of them call it."""
         scaler = self.accelerator.scaler
         return {
             "model": self.weights(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": optimizer_state(self.optimizer),
             "scaler": scaler.state_dict() if scaler else None,
         }
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned."""
         self.model.load_state_dict(state["model"], strict=False)
-        self.optimizer.load_state_dict(state["optimizer"])
+        if self._learns is not self.model:
+            copy_weights(self.model, self._learns)
+        load_optimizer_state(self.optimizer, state["optimizer"])
         if state["scaler"] and self.accelerator.scaler:
             self.accelerator.scaler.load_state_dict(state["scaler"])
 

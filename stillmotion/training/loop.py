@@ -80,7 +80,7 @@ class Trainer:
     def advance(self, step: int, loader: Iterator[Batch], stop: list[int]) -> bool:
         """Take one step, and what is due behind it; whether any process was asked to stop."""
         self._spent, self._waited = 0.0, 0.0
-        self.loss, stopped = self._step(step, loader, stop)
+        self.loss, (stopped, save) = self._step(step, loader, stop)
         took, videos = {"seconds": round(self._spent, 4), "waited": round(self._waited, 4)}, len(self.plan.batch(step))
         self.log(step, loss=self.loss, lr=self.learner.rate, videos=videos, **took)
         self.pace.add(videos, self.loss, self._spent, self._waited)
@@ -91,15 +91,16 @@ class Trainer:
             due = self.config.keep == "best" if last else every and epoch % every == 0
             if self.evaluate is not None and due:
                 self._evaluate(step + 1, epoch, self.evaluate)
-        if not last and time.monotonic() - self._saved >= 60 * self.config.save_minutes:
+        if save and not last:
             self.save(step + 1)
         return stopped
 
     def save(self, step: int) -> None:
-        """Write the state to go on from at a step."""
+        """Write the state to go on from at a step; all processes call it."""
         self._saved = time.monotonic()
+        state = {"step": step, "best": self.best.state(), **self.learner.state()}
         if self.accelerator.is_main_process:
-            self.folder.save_state({"step": step, "best": self.best.state(), **self.learner.state()})
+            self.folder.save_state(state)
 
     @property
     def over(self) -> bool:
@@ -116,8 +117,7 @@ class Trainer:
 
     def settle(self) -> None:
         """Give the learner the weights that its run keeps."""
-        if self.best.weights is not None:
-            self.learner.model.load_state_dict(self.best.weights, strict=False)
+        self.learner.settle(self.best.weights)
 
     def log(self, step: int, **values: float) -> None:
         """Add a line to the run's metrics, and to trackers if there are any."""
@@ -135,7 +135,7 @@ class Trainer:
         if self.best.exhausted and step < self.plan.total_steps:
             say(f"no better than epoch {self.best.epoch} for {self.best.worse} evaluations: ended after epoch {epoch}")
 
-    def _step(self, step: int, loader: Iterator[Batch], stop: list[int]) -> tuple[float, bool]:
+    def _step(self, step: int, loader: Iterator[Batch], stop: list[int]) -> tuple[float, list[bool]]:
         for part in range(len(self.plan.micro_batches(step))):
             asked = time.perf_counter()
             batch = next(loader)
@@ -146,7 +146,10 @@ class Trainer:
             self.learner.accumulate(batch if good else self._any_good(), step, part, counts=good)
             self._spent += time.perf_counter() - started
         started = time.perf_counter()
-        result = self.learner.update(step, stop=bool(stop))
+        due = (
+            time.monotonic() - self._saved >= 60 * self.config.save_minutes
+        )  # here; the first process to say so decides
+        result = self.learner.update(step, bool(stop), due)
         self._spent += time.perf_counter() - started
         return result
 

@@ -27,6 +27,7 @@ from stillmotion.methods import (
 from stillmotion.recipes.base import Place, Recipe
 from stillmotion.training.config import Train
 from stillmotion.training.learner import Learner
+from stillmotion.training.shards import whole
 from tests.processes import run_two
 
 # Batches of five: two processes have three clips and two; and no dropout, whose draws are of a process.
@@ -63,19 +64,22 @@ def run(name: str, videos: Path, clip: Path, out: Path) -> None:
     recipe = Recipe(method=method, train=replace(TRAIN, **train), backbone=str(clip))
     update = Learner.update
 
-    def kept(self: Learner, step: int, stop: bool = False) -> tuple[float, bool]:
-        if step == 0 and self.plan.rank == 0:
-            found = {n: p.grad for n, p in self.model.named_parameters() if p.grad is not None}
-            save_file({n: gradient.contiguous() for n, gradient in found.items()}, out / f"{name}.safetensors")
-        return update(self, step, stop)
+    def kept(self: Learner, step: int, *asked: bool) -> tuple[float, list[bool]]:
+        if step == 0:
+            found = {n: whole(p.grad) for n, p in self._learns.named_parameters() if p.grad is not None}
+            if self.plan.rank == 0:
+                save_file({n: gradient.contiguous() for n, gradient in found.items()}, out / f"{name}.safetensors")
+        return update(self, step, *asked)
 
     with patch.object(Learner, "update", kept):
         fit(recipe, Data(data=videos), Place(out=out / name, cache=out / "cache"))
 
 
-@pytest.fixture(scope="module")
-def two(folder_of_videos: Path, tiny_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every case, trained by two processes."""
+@pytest.fixture(scope="module", params=["copies", "parts"])
+def two(
+    request: pytest.FixtureRequest, folder_of_videos: Path, tiny_clip: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Every case, trained by two processes; each has a copy of what trains, or a part (FSDP2)."""
     out = tmp_path_factory.mktemp("two")
     script = out / "job.py"
     script.write_text(
@@ -83,7 +87,7 @@ def two(folder_of_videos: Path, tiny_clip: Path, tmp_path_factory: pytest.TempPa
         "if __name__ == '__main__':\n"
         "    for name in CASES:\n        run(name, *map(Path, sys.argv[1:4]))\n"
     )
-    run_two(script, folder_of_videos, tiny_clip, out)
+    run_two(script, folder_of_videos, tiny_clip, out, sharded=request.param == "parts")
     return out
 
 
