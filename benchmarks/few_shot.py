@@ -3,9 +3,9 @@
     python benchmarks/few_shot.py --data weizmann
     python benchmarks/few_shot.py --quick
 
-Seed s draws K clips of each class from six actors and tests on the clips of the other three: fold s of three, so that the
-three seeds together test every clip once. `auto` needs two clips of a class, one to train on and one to choose by. Stopped
-at any time, it goes on where it was, cell by cell.
+Seed s draws K clips of each class from six actors and tests on the clips of the other three: fold s of three, so that
+the three seeds together test every clip once. `auto` needs two clips of a class, one to train on and one to choose by.
+Stopped at any time, it goes on where it was, cell by cell.
 """
 
 import contextlib
