@@ -19,11 +19,13 @@ import tyro
 from sections import ROOT, machine, markdown, write_section
 
 from stillmotion.actors.benchmark import BenchmarkSpec, write_benchmark
+from stillmotion.bench.options import PROTOCOLS
 from stillmotion.cli import main as stillmotion
 from stillmotion.data.entries import Listing
 from stillmotion.datasets import open_source
 
 PAGE = ROOT / "docs" / "benchmark.md"
+CLIP = "CLIP = zero_shot"
 PROMPTS = "prompts after the bridge = vificlip --tuned prompts --vision-prompts 4 --text-prompts 4 --vision-depth 4 "
 TUNED = (
     "image-FT = vificlip --tuned image",
@@ -98,15 +100,17 @@ def tables(options: Options) -> dict[str, dict[str, Any]]:
     least = ["--shots", str(min(options.clips, 8))]
     wanted: dict[str, list[str]] = {
         "zero-shot": [
-            "zero_shot", *tuned, "--train", str(world / "zero_shot" / "source"),
+            CLIP, *tuned, "--train", str(world / "zero_shot" / "source"),
             "--data", str(world / "zero_shot" / "target" / "val"),
         ],
-        "base-to-novel": [*tuned, prompts, *frozen, "--data", str(whole(world)), "--seeds", str(options.seed), *least],
+        "base-to-novel": [
+            CLIP, *tuned, prompts, *frozen, "--data", str(whole(world)), "--seeds", str(options.seed), *least,
+        ],
         "few-shot": [
-            *tuned, prompts, *frozen, "--data", str(world / "supervised"), "--seeds", str(options.seed),
+            CLIP, *tuned, prompts, *frozen, "--data", str(world / "supervised"), "--seeds", str(options.seed),
             "--shots", *map(str, options.shots),
         ],
-        "supervised": [*tuned, *frozen, "--data", str(world / "supervised"), "--seeds", str(options.seed)],
+        "supervised": [CLIP, *tuned, *frozen, "--data", str(world / "supervised"), "--seeds", str(options.seed)],
     }  # fmt: skip
     found = {}
     for protocol, words in wanted.items():
@@ -123,13 +127,16 @@ def quiet(words: list[str]) -> None:
 
 
 def rows(table: dict[str, Any]) -> str:
-    """The summary of a table."""
+    """The summary of a table, with the intervals of its cells: there is one for each line, of one seed."""
     named = [name for name in ("shots", "part") if any(line[name] is not None for line in table["summary"])]
+    intervals = {(row["method"], row["cell"]["shots"], row["cell"]["part"]): row["interval"] for row in table["rows"]}
     lines = []
     for line in table["summary"]:
         top1 = "cannot" if line["top1"] is None else f"{100 * line['top1']:.1f} %"
-        lines.append([line["method"], *(str(line[name] or "") for name in named), top1])
-    return markdown(["method", *named, "top-1"], lines)
+        ends = intervals.get((line["method"], line["shots"], line["part"]))
+        sure = "" if ends is None else f"{100 * ends[0]:.0f} to {100 * ends[1]:.0f} %"
+        lines.append([line["method"], *(str(line[name] or "") for name in named), top1, sure])
+    return markdown(["method", *named, "top-1", "95 %"], lines)
 
 
 def main(options: Options) -> None:
@@ -141,6 +148,8 @@ def main(options: Options) -> None:
                 print(f"{protocol}\n\n{rows(table)}\n")
         return
     text = "\n\n".join(f"### {protocol}\n\n{rows(table)}" for protocol, table in tables(options).items())
+    folders = [str(options.out / name) for name in PROTOCOLS]
+    stillmotion(["report", *folders, "-o", str(options.out / "report.html")])
     write_section(PAGE, "toy world", f"{options.epochs} epochs, seed {options.seed}; {machine()}.\n\n{text}")
 
 

@@ -16,7 +16,7 @@ class Report:
     """Write the page of a finished run or benchmark again, or compare several runs on one page."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Folders of finished runs of train or eval, or one of bench; where a training and an evaluation are in one folder
+    """Folders of finished runs of train or eval, or of bench; where a training and an evaluation are in one folder
     and are to be compared with others, the file predictions.jsonl or eval_predictions.jsonl."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """The page; None: report.html (of an evaluation eval_report.html) in a run's folder, compare.html here for
@@ -30,10 +30,9 @@ def run(words: Sequence[str]) -> None:
         raise StillmotionError("there are no runs; name their folders: stillmotion report runs/evl")
     from stillmotion.report.run_page import write_run_page
     from stillmotion.report.runs import read_run, read_runs
+    from stillmotion.report.tables import is_bench
 
     if len(options.runs) == 1:
-        from stillmotion.report.tables import is_bench
-
         one = options.runs[0]
         if is_bench(one):
             from stillmotion.report.bench_page import write_bench_page
@@ -44,8 +43,15 @@ def run(words: Sequence[str]) -> None:
         for each in found:
             print(write_run_page(each, page=options.out))
         return
+    page = options.out or Path("compare.html")
+    if benches := [path for path in options.runs if is_bench(path)]:
+        if other := [path for path in options.runs if path not in benches]:
+            raise StillmotionError(f"{benches[0]} is a benchmark and {other[0]} is none; a page is of one kind")
+        from stillmotion.report.benches_page import write_benches_page
+
+        print(write_benches_page(page, benches))
+        return
     from stillmotion.report.compare_page import write_comparison
 
-    page = options.out or Path("compare.html")
     write_comparison(page, [read_run(path) for path in options.runs])
     print(page)

@@ -31,14 +31,11 @@ def write_bench_page(folder: Path, page: Path | None = None) -> Path:
     Raises `StillmotionError`: the folder holds no table, a file of it is damaged, or the disk is full.
     """
     bench, page = read_bench(folder), page or folder / PAGE
-    methods = list(dict.fromkeys(one.row["method"] for one in bench.rows))
-    sets: dict[str | None, str | None] = {}
-    for line in bench.summary:
-        sets[line["set"]] = sets.get(line["set"]) or data_set(bench, line)
+    methods, sets = methods_of(bench), data_sets(bench)
     write_page(
         page,
         "bench",
-        title=f"{bench.protocol}: {_several(methods, 'method')} on {_what(bench, sets)}",
+        title=f"{bench.protocol}: {_several(methods, 'method')} on {named(bench, sets)}",
         about=PROTOCOLS.get(bench.protocol, ""),
         overview=overview(bench, sets),
         figures=figures(bench, methods),
@@ -52,6 +49,19 @@ def write_bench_page(folder: Path, page: Path | None = None) -> Path:
         command=bench.origin.get("command", ""),
     )
     return page
+
+
+def methods_of(bench: Bench) -> list[str]:
+    """The methods as the table names them, in its order."""
+    return list(dict.fromkeys(one.row["method"] for one in bench.rows))
+
+
+def data_sets(bench: Bench) -> dict[str | None, str | None]:
+    """By the sets that the summary tells apart, the published data sets that their clips are of."""
+    sets: dict[str | None, str | None] = {}
+    for line in bench.summary:
+        sets[line["set"]] = sets.get(line["set"]) or data_set(bench, line)
+    return sets
 
 
 def data_set(bench: Bench, line: Mapping[str, Any]) -> str | None:
@@ -134,7 +144,8 @@ def _setting(name: str | None, shots: int | None, part: str | None) -> str:
     return ", ".join(filter(None, words)) or "all classes"
 
 
-def _what(bench: Bench, sets: Mapping[str | None, str | None]) -> str:
+def named(bench: Bench, sets: Mapping[str | None, str | None]) -> str:
+    """What the clips are of, in a word or a few."""
     stems = list(map(_stem, bench.origin.get("data", ())))
     if sets.keys() == {None}:
         return sets[None] or ", ".join(stems) or bench.folder.resolve().name

@@ -43,10 +43,14 @@ def like(value: Tensor, model: Tensor) -> Tensor:
 
 @torch.no_grad()
 def copy_weights(source: nn.Module, target: nn.Module) -> None:
-    """Give a module the parameters and buffers of another, whichever of the two lies in parts."""
+    """Give a module the parameters and buffers that another has too, whichever of the two lies in parts.
+
+    One may lack a frozen tower, whose outputs come from a cache.
+    """
     own = target.state_dict()
     for name, value in source.state_dict().items():
-        own[name].copy_(like(whole(value), own[name]))
+        if name in own:
+            own[name].copy_(like(whole(value), own[name]))
 
 
 def optimizer_state(optimizer: Any) -> dict[str, Any]:

@@ -159,6 +159,25 @@ def test_report_writes_it_again(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert (folder / "again.html").read_bytes() == first
 
 
+def test_several_are_one_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    few_shot = write_bench(tmp_path / "b", "few-shot", few(("evl", 2, 0, 0.5), ("step", 2, 0, 0.25)))
+    whole = write_bench(tmp_path / "c", "supervised", [(Cell(method="evl", seed=0), 0.75)])
+    main(["report", str(few_shot)])
+    page = tmp_path / "pages" / "all.html"
+    capsys.readouterr()
+    main(["report", str(whole), str(few_shot), "-o", str(page)])
+    assert capsys.readouterr().out.strip() == str(page)
+    text = read(page)
+    words = " ".join(" ".join(text.words).split())
+    assert words.index("supervised: HMDB-51") < words.index("few-shot: HMDB-51")
+    assert "75.0 %" in words and "25.0 %" in words and "stillmotion bench few-shot" in words
+    assert [(page.parent / link).resolve() for link in text.links] == [few_shot / "report.html"], "the other has none"
+    (tmp_path / "run").mkdir()
+    with pytest.raises(SystemExit):
+        main(["report", str(whole), str(tmp_path / "run")])
+    assert "is a benchmark and" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("text", ["{}", "[1]", "{", '{"rows": [{}], "summary": [], "protocol": "x"}'])
 def test_a_damaged_table_is_one_line(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "cells").mkdir()
