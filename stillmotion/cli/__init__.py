@@ -20,6 +20,7 @@ COMMANDS = {
     "compare": "what tells two runs apart, and whether by luck: stillmotion compare runs/a runs/b",
     "ensemble": "average the scores of several models: stillmotion ensemble runs/a runs/b",
     "encode": "fill the feature cache of a recipe, without training: stillmotion encode evl --data my_videos",
+    "cache": "what the feature cache holds; verify, remove, merge: stillmotion cache ls",
     "convert": "read or write a published checkpoint: stillmotion convert k400.pth --method xclip -o xclip.safetensors",
     "count": "parameters and arithmetic of a method, tower by tower: stillmotion count evl --num-frames 16",
     "data": "manifests of known data sets or any folder, audits, splits: stillmotion data prepare ucf101 --help",

@@ -65,10 +65,31 @@ class FeatureSpec:
         return content
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
+    """Outputs of an item that lie in one shard, and the checksum of each."""
+
     shard: str
     outputs: tuple[str, ...]
     sums: tuple[int, ...]
+
+
+def shards_of(folder: Path) -> list[Path]:
+    """The indices of a cache's shards, those whose shard is there."""
+    found = sorted(folder.glob("shard-*.json")) if folder.is_dir() else []
+    return [path for path in found if _INDEX.fullmatch(path.name) and path.with_suffix(".safetensors").is_file()]
+
+
+def read_index(path: Path) -> dict[str, Part]:
+    """What a shard holds, by item. Raises `StillmotionError`: the index is damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        shard, outputs = path.with_suffix(".safetensors").name, tuple(str(name) for name in content["outputs"])
+        parts = {str(k): Part(shard, outputs, tuple(map(int, v))) for k, v in content["items"].items()}
+        if any(len(part.sums) != len(outputs) for part in parts.values()):
+            raise ValueError("another number of checksums than of outputs")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise StillmotionError(f"{path} is damaged ({error!r:.80})") from error
+    return parts
 
 
 class FeatureStore:
@@ -78,7 +99,7 @@ class FeatureStore:
         if root.exists() and not root.is_dir():
             raise StillmotionError(f"the feature cache {root} is a file; pass a folder as --cache")
         self.spec, self.folder, self.memory = spec, root / spec.key, memory
-        self._places: dict[str, list[_Part]] = {}
+        self._places: dict[str, list[Part]] = {}
         self._known: set[str] = set()
         self._open: dict[str, Any] = {}
         self._sound: set[tuple[str, str]] = set()
@@ -100,19 +121,14 @@ class FeatureStore:
 
     def refresh(self) -> None:
         """Read the indices that are new, as other processes may have added to the cache."""
-        for path in sorted(self.folder.glob("shard-*.json")) if self.folder.is_dir() else ():
-            shard = path.with_suffix(".safetensors").name
-            if path.name in self._known or not _INDEX.fullmatch(path.name) or not (self.folder / shard).is_file():
+        for path in shards_of(self.folder):
+            if path.name in self._known:
                 continue
             self._known.add(path.name)
             try:
-                content = json.loads(path.read_text(encoding="utf-8"))
-                outputs = tuple(str(name) for name in content["outputs"])
-                parts = {str(k): _Part(shard, outputs, tuple(map(int, v))) for k, v in content["items"].items()}
-                if any(len(part.sums) != len(outputs) for part in parts.values()):
-                    raise ValueError("another number of checksums than of outputs")
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-                say(f"{path} is damaged ({error!r:.80}); what its shard holds is computed again")
+                parts = read_index(path)
+            except StillmotionError as error:
+                say(f"{error}; what its shard holds is computed again")
                 continue
             for item, part in parts.items():
                 self._places.setdefault(item, []).append(part)
@@ -147,11 +163,11 @@ class FeatureStore:
             name = f"shard-{uuid.uuid4().hex[:12]}"
             with atomic_write(self.folder / f"{name}.safetensors") as temporary:
                 save_file({f"{item}/{k}": t for item, kept in alike.items() for k, t in kept.items()}, temporary)
-            sums = {item: [_checksum(tensor) for tensor in kept.values()] for item, kept in alike.items()}
+            sums = {item: [checksum(tensor) for tensor in kept.values()] for item, kept in alike.items()}
             write_json(self.folder / f"{name}.json", {"outputs": outputs, "items": sums})
             self._known.add(f"{name}.json")
             for item in alike:
-                part = _Part(f"{name}.safetensors", outputs, tuple(sums[item]))
+                part = Part(f"{name}.safetensors", outputs, tuple(sums[item]))
                 self._places.setdefault(item, []).append(part)
                 del self._pending[item]
         self._pending_bytes = 0
@@ -190,7 +206,7 @@ class FeatureStore:
                 f"cannot read feature shard {path} ({error.strerror or error}); mend that, or delete it and run again"
             ) from error
         if (item, name) not in self._sound:
-            if _checksum(tensor) != part.sums[part.outputs.index(name)]:
+            if checksum(tensor) != part.sums[part.outputs.index(name)]:
                 raise StillmotionError(
                     f"feature shard {path} is damaged ({name} has another checksum); delete it and run again"
                 )
@@ -198,6 +214,7 @@ class FeatureStore:
         return tensor
 
 
-def _checksum(tensor: Tensor) -> int:
+def checksum(tensor: Tensor) -> int:
+    """CRC-32 of a tensor's bytes."""
     content: Any = tensor.flatten().view(torch.uint8).numpy()  # a buffer, which NumPy's types do not say
     return zlib.crc32(content)
