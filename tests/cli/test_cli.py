@@ -39,7 +39,7 @@ def test_the_commands_are_these() -> None:
     """A new command is a decision, not an accident."""
     assert list(COMMANDS) == [
         "train", "sweep", "bench", "predict", "embed", "explain", "eval", "report", "compare", "ensemble", "encode",
-        "convert", "count", "data", "results", "list", "pretrain-tiny", "demo",
+        "cache", "convert", "count", "data", "results", "list", "pretrain-tiny", "demo",
     ]  # fmt: skip
 
 
