@@ -17,8 +17,10 @@ from stillmotion.bench.presets import drop_last, preset
 from stillmotion.bench.scoring import score_cell
 from stillmotion.bench.table import Json, cannot, row
 from stillmotion.data.entries import Listing
+from stillmotion.data.folds import TooFew
 from stillmotion.data.manifest import Manifest
 from stillmotion.data.source import Data, load_data
+from stillmotion.errors import StillmotionError
 from stillmotion.eval.bootstrap import Outcomes, accuracy_interval
 from stillmotion.eval.card import Made, number_card
 from stillmotion.eval.report import Report, Scores, write_predictions
@@ -29,7 +31,6 @@ from stillmotion.progress import is_main_process
 from stillmotion.recipes.base import Place, Recipe, plain
 from stillmotion.source import Caches, feature_folder
 from stillmotion.training import run_folder
-from stillmotion.training.learner import Diverged
 
 TRAIN = "recipe.train."
 FREE = ("seed", *(name.removeprefix(TRAIN) for name in run_folder.FREE if name.startswith(TRAIN)))
@@ -105,9 +106,9 @@ class Work:
             for cell in unit.tests:
                 yield json.loads(self._file(cell).read_text(encoding="utf-8"))
 
-    def _train(self, units: Sequence[Unit]) -> dict[str, Result | Diverged]:
+    def _train(self, units: Sequence[Unit]) -> dict[str, Result | StillmotionError]:
         """Train what is not finished: heads on frozen towers together."""
-        jobs, found = dict[str, Job](), dict[str, Result | Diverged]()
+        jobs, found = dict[str, Job](), dict[str, Result | StillmotionError]()
         for unit in units:
             cell, recipe = next(iter(unit.tests)), unit.contender.recipe
             assert unit.train is not None
@@ -116,7 +117,10 @@ class Work:
             clips = load_data(data, seed, self.caches.digests)
             self._compare(unit, clips)
             if isinstance(recipe, Auto):
-                found[unit.contender.name] = auto(recipe, data, place).result
+                try:
+                    found[unit.contender.name] = auto(recipe, data, place).result
+                except TooFew as error:  # of one shot of a class nothing is left to choose by
+                    found[unit.contender.name] = error
                 continue
             jobs[unit.contender.name] = Job(recipe=recipe, clips=clips, data=data, place=place)
         results = fit_together(list(jobs.values()), self.caches, keep=True)
@@ -130,12 +134,12 @@ class Work:
                 overlap(clips[0], tests, self.caches.digests, self.options.allow_overlap)
                 self._compared[key] = unit
 
-    def _fill(self, unit: Unit, outcome: Result | Diverged | None, megabytes: float) -> None:
+    def _fill(self, unit: Unit, outcome: Result | StillmotionError | None, megabytes: float) -> None:
         """Write every cell of a unit, and then let its model go."""
         for cell, listing in unit.tests.items():
             if self._file(cell).is_file():
                 continue
-            if isinstance(outcome, Diverged):
+            if isinstance(outcome, StillmotionError):
                 written = cannot(cell, str(outcome))
             elif isinstance(outcome, Result) and listing is unit.train:
                 clips = test_clips(self._data(unit, listing, cell))

@@ -8,9 +8,14 @@ from stillmotion.data.manifest import Manifest, group_key
 from stillmotion.errors import DataError
 
 
+class TooFew(DataError):
+    """There are too few clips of a class to hold some out."""
+
+
 def folds(manifest: Manifest, count: int, seed: int = 0, group: str | None = None) -> list[tuple[Manifest, Manifest]]:
     """Split into so many folds, each a training and a validation set; clips of one group are in one fold.
-    Raises `DataError`: a class whose clips come from fewer than two groups, or with none left in a fold's training set.
+    Raises `TooFew`: a class whose clips come from fewer than two groups; `DataError`: one with none left in a fold's
+    training set.
 
     There are fewer folds where a class has fewer groups. `group` as for `manifest.split`.
     """
@@ -21,7 +26,7 @@ def folds(manifest: Manifest, count: int, seed: int = 0, group: str | None = Non
     count = min(count, len(sources[fewest]))
     if count < 2:
         kind = "clip" if group is None else "group of clips"
-        raise DataError(
+        raise TooFew(
             f"class {manifest.classes[fewest]!r} has one {kind} for training; at least two are needed to choose a "
             "model on held-out ones: add clips, or leave the class out"
         )
