@@ -90,6 +90,15 @@ def test_auto_is_a_method(clips: Path, tmp_path: Path) -> None:
     assert (tmp_path / "cells" / "auto_seed-0" / "auto.json").is_file()
 
 
+def test_auto_cannot_choose_by_one_clip(clips: Path, tmp_path: Path) -> None:
+    clip = write_tiny_clip(tmp_path / "clip.safetensors", layers=4)
+    bench("few-shot", "auto", "linear_probe", "--data", clips, "--backbone", clip, "--epochs", 1, "--shots", 1, 2,
+          "--candidates", "linear_probe", "--out", tmp_path)  # fmt: skip
+    rows = {(row["method"], row["cell"]["shots"]): row for row in table(tmp_path)["rows"]}
+    assert "has one clip for training; at least two" in rows["auto", 1]["note"] and rows["auto", 1]["top1"] is None
+    assert all(rows[key]["top1"] is not None for key in (("auto", 2), ("linear_probe", 1), ("linear_probe", 2)))
+
+
 def test_a_folder_whose_only_class_is_its_split(
     clips: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
