@@ -1,6 +1,7 @@
 """Training and evaluation as calls: the options of the command line, by the same names."""
 
 import copy
+import os
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
@@ -49,6 +50,8 @@ def train(recipe: str | Recipe[Any], *, data: str | Path, callback: Callback | N
     """
     found: Any = recipe if not isinstance(recipe, str) else Auto() if recipe == "auto" else find(recipe)
     name = recipe.replace(":", ".") if isinstance(recipe, str) else name_of(found.method)
+    if not isinstance(data, str | os.PathLike):
+        raise StillmotionError(f"data is a {type(data).__name__}; pass the path of a folder or a list file")
     videos = Data(data=Path(data))
     known = {*values_of(found), *values_of(videos), *values_of(HERE)} - {"data", "published"}
     for key in options:

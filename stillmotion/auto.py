@@ -1,6 +1,7 @@
 """Which head for these clips? Candidates on folds of the training clips, the winner once on the held-out ones."""
 
 import contextlib
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from stillmotion.errors import StillmotionError, at_least, did_you_mean
 from stillmotion.eval.order import OrderTest
 from stillmotion.experiment import Result, make_caches
 from stillmotion.files import write_json
-from stillmotion.progress import is_main_process, say
+from stillmotion.progress import duration, is_main_process, say
 from stillmotion.recipes.auto import CANDIDATES, COMBINATIONS
 from stillmotion.recipes.base import HERE, Place, Recipe, plain
 from stillmotion.search import Search
@@ -123,9 +124,13 @@ def auto(options: Auto, data: Data, place: Place = HERE, callback: Callback | No
                 say(f"{left[0].name} alone is left; no more folds are needed")
                 break
             say(f"fold {number} of {len(parts)}: {len(part[0])} clips to train, {len(part[1])} to compare")
+            started = time.monotonic()
             search.fold(left, part, number)
             if number == 1 and not options.all_folds:
                 drop_worse([candidate for candidate in left if not candidate.dropped])
+            if number < len(parts):
+                some = f"{len(parts) - number} more fold{'s' * (len(parts) - number > 1)}"
+                say(f"{some}, of up to {duration(time.monotonic() - started)} each")
         kept = {candidate.name: candidate for candidate in candidates if not candidate.dropped}
         together = [average_of([kept[n] for n in names]) for names in COMBINATIONS if kept.keys() >= {*names}]
         winner, reason = choose([*kept.values(), *together])

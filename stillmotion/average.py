@@ -54,6 +54,7 @@ def _write(job: Job, parts: Sequence[Result], folder: RunFolder, config: dict[st
     training = {"run": config, "parts": [card.training for card in cards], "top1": report.top1}
     write_origin(folder.path / "origin.json")
     write_predictions(folder.path / "predictions.jsonl", scores, [c.path for c in val.clips], val.classes)
+    folder.write_clips(train, val)
     save_model(folder.model, state, replace(cards[0], method=job.recipe.method, training=training))
     more = {"trained_parameters": sum(part.trained_parameters for part in parts)}
     write_json(folder.results, report.to_dict() | more | {"seconds": sum(part.seconds for part in parts)})

@@ -103,7 +103,7 @@ def choose(candidates: Sequence[Candidate]) -> tuple[Candidate, str]:
 
 def table(candidates: Sequence[Candidate], winner: Candidate) -> list[tuple[str, ...]]:
     """The candidates as text, header first."""
-    rows: list[tuple[str, ...]] = [("candidate", "mean top-1", "spread", "folds", "trained parameters", "training")]
+    rows: list[tuple[str, ...]] = [("candidate", "mean top-1", "± points", "folds", "trained parameters", "training")]
     for c in candidates:
         spread = "" if c.spread is None else f"{100 * c.spread:.1f}"
         mark = " *" if c is winner else ""

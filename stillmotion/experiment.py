@@ -231,6 +231,7 @@ class _Run:
         if self.accelerator.is_main_process:
             # What `read_result` reads.
             write_predictions(folder.path / "predictions.jsonl", scores, [c.path for c in val.clips], val.classes)
+            folder.write_clips(train, val)
             if self.job.save:
                 runtime = runtime_of(self.recipe, self.accelerator.device.type)
                 names = self.job.data.names(train.classes)

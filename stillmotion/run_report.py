@@ -24,6 +24,7 @@ def write_run_report(folder: Path, classifier: "Classifier | None" = None, *, ev
     """
 
     def write() -> Path:
+        say("writing the page, for which the worst mistakes are looked at once more")
         from stillmotion.report.run_page import write_run_page
         from stillmotion.report.runs import EVALUATED, TRAINED, read_runs
 

@@ -12,7 +12,7 @@ from stillmotion.data.source import Data, load_data
 from stillmotion.errors import StillmotionError
 from stillmotion.experiment import Job, Result, fit_together, make_caches, refuse_untrained
 from stillmotion.files import write_json
-from stillmotion.progress import is_main_process
+from stillmotion.progress import is_main_process, say
 from stillmotion.recipes.base import HERE, Place, Recipe
 from stillmotion.training.learner import Diverged
 
@@ -56,6 +56,8 @@ def sweep(
     clips = {seed: load_data(data, seed, caches.digests) for seed in {r.train.seed for _, r in settings}}
     for train, _ in clips.values():
         refuse_several(train, "a sweep")
+    if len({tuple(clip.path for clip in val.clips) for _, val in clips.values()}) > 1:
+        say("each seed splits off validation clips of its own; pass --val to score every model on the same")
     jobs = [
         Job(recipe=r, clips=clips[r.train.seed], data=data, place=replace(place, out=out / folder_name(values)))
         for values, r in settings

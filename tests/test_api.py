@@ -30,6 +30,11 @@ def content(folder: Path) -> dict[str, Any]:
     return config
 
 
+def test_data_that_is_no_path() -> None:
+    with pytest.raises(StillmotionError, match="data is a NoneType; pass the path of a folder or a list file"):
+        stillmotion.train("linear_probe", data=None)  # type: ignore[arg-type]
+
+
 def test_a_call_is_the_command(folder_of_videos: Path, tiny_clip: Path, tmp_path: Path) -> None:
     options = {
         "layers": 2,

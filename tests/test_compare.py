@@ -85,6 +85,18 @@ def test_the_command(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[s
     assert found["switches"] == [{"name": "recipe.train.seed", "first": 7, "second": 9}]
 
 
+def test_recordings_are_those_that_both_were_split_by(
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(folders[0], data={"group": r"r(\d+)_"})
+    assert "recordings drawn" not in run(capsys, "compare", *folders)[1], "the other knows none"
+    change(folders[1], data={"group": r"r(\d+)_"})
+    assert "on 12 videos, 6 recordings drawn" in run(capsys, "compare", *folders)[1]
+    for folder in folders:
+        change(folder, data={"group": "of other names"})
+    assert "on 12 videos\n" in run(capsys, "compare", *folders)[1]
+
+
 def test_other_videos_are_refused_unless_common(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     write_scores(folders[1], PATHS[2:], LABELS[2:], WORSE[2:])
     code, out, err = run(capsys, "compare", *folders)

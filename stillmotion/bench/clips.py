@@ -8,8 +8,8 @@ import numpy as np
 
 from stillmotion.bench.cells import TEST
 from stillmotion.data.entries import Listing
-from stillmotion.data.manifest import Manifest, find_duplicates, group_key, read_manifest
-from stillmotion.data.source import Data
+from stillmotion.data.manifest import Manifest, group_key, read_manifest
+from stillmotion.data.source import Data, seen_clips
 from stillmotion.data.text_features import read_text_features
 from stillmotion.errors import DataError, StillmotionError
 from stillmotion.eval.report import Scores
@@ -40,8 +40,7 @@ def overlap(train: Manifest, test: Manifest, digests: Digests, allowed: bool) ->
     """Refuse test clips that are training clips too, by their content, or say how many there are where that is allowed.
     Raises `DataError`: there are some.
     """
-    trained = {id(clip) for clip in train.clips}
-    pairs = [(a, b) for a, b in find_duplicates([test, train], digests) if (id(a) in trained) != (id(b) in trained)]
+    pairs = seen_clips(train, test, digests)
     if not pairs:
         return
     words = f"{len(pairs)} of {len(test)} test clips are training clips too ({pairs[0][0].path} is {pairs[0][1].path})"

@@ -66,11 +66,24 @@ def run(words: Sequence[str]) -> None:
         return
     from stillmotion.compare import compare
 
-    found = compare(runs[0], runs[1], options.common, options.group, options.seed, options.resamples)
+    group = options.group if options.group is not None else _group(runs)
+    found = compare(runs[0], runs[1], options.common, group, options.seed, options.resamples)
     if options.json:
         print(json.dumps(found.to_dict()))
     else:
         _print(found)
+
+
+def _group(runs: "Sequence[Run]") -> str | None:
+    """What both runs were split by, where that is one thing and names a source for every video."""
+    from stillmotion.eval.bootstrap import sources_of
+
+    groups = {run.config.get("data", {}).get("group") for run in runs if isinstance(run.config.get("data"), dict)}
+    (group,) = groups if len(groups) == 1 else (None,)
+    try:
+        return group if group is not None and sources_of(runs[0].predictions, group) else None
+    except StillmotionError:  # of one source, or of clips that are named otherwise: videos are drawn, as is printed
+        return None
 
 
 def _print(found: "Comparison") -> None:

@@ -10,7 +10,7 @@ import tyro
 
 from stillmotion.cli.model_choice import ModelChoice, open_model
 from stillmotion.cli.parse import parse
-from stillmotion.errors import at_least
+from stillmotion.errors import DataError, at_least
 
 if TYPE_CHECKING:
     from stillmotion.classifier import Classifier
@@ -109,23 +109,28 @@ def run(words: Sequence[str]) -> None:
 
 def _say_what(options: Eval, videos: "VideoDataset", orders: int) -> None:
     """Say how much there is to do, and whether the model has seen these clips before."""
-    from stillmotion.checkpoint import read_card
-    from stillmotion.data.entries import is_listing
-    from stillmotion.data.manifest import find_split
+    from stillmotion.data.manifest import read_manifest
+    from stillmotion.data.source import seen_clips
+    from stillmotion.files import Digests
     from stillmotion.progress import say
+    from stillmotion.source import feature_folder
+    from stillmotion.training.run_folder import CLIPS
 
     ways = f" in {orders} orders of their frames" if orders > 1 else ""
     each = videos.sampling.views * videos.sampling.crops
     say(f"scoring {len(videos)} videos{ways}, {each} view{'s' * (each > 1)} of each")
-    if options.by_name() or is_listing(options.data) or find_split(options.data):
+    known = Path(options.model).parent / CLIPS
+    if options.by_name() or not known.is_file():
         return
-    seen: Any = read_card(Path(options.model)).training
-    for name in ("run", "data", "data"):
-        seen = seen.get(name) if isinstance(seen, dict) else None
-    if isinstance(seen, str) and Path(seen).resolve() == options.data.resolve():
+    try:
+        trained = read_manifest(known, part="train")
+    except DataError as error:  # a file that was left beside another model, say; the scores do not need it
+        say(f"{error}; so nobody looks whether the model has seen these clips")
+        return
+    if seen := seen_clips(trained, videos.manifest, Digests(feature_folder(options.cache))):
         say(
-            f"warning: the model was trained on clips of {options.data}; results.json beside it has the numbers on "
-            "those that it did not see"
+            f"warning: the model was trained on {len(seen)} of these clips, the first {seen[0][0].path}; results.json "
+            "beside it has the numbers on clips that it did not see"
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from stillmotion.errors import DataError, StillmotionError, did_you_mean, missing
 from stillmotion.files import atomic_write
+from stillmotion.progress import say
 
 FORMAT = "manifest/1"
 SUFFIXES = (".jsonl", ".parquet")
@@ -148,6 +149,17 @@ def chosen(listing: Listing, name: str | None, source: Path) -> tuple[str | None
     train = next((n for n in TRAIN_NAMES if n in found), None)
     val = wanted or next((n for n in VAL_NAMES if n in found), None)
     return prefix + train if train else None, prefix + val if val else None
+
+
+def tested(listing: Listing, name: str | None, source: Path) -> str | None:
+    """The split to score that `--split` means, as `chosen` has it; where there are two to choose from it is said which.
+    Raises `DataError`: there is no such split.
+    """
+    found = chosen(listing, name, source)[1]
+    others = [n for n in VAL_NAMES if n != found and any(entry.split == n for entry in listing.entries)]
+    if name is None and found is not None and others:
+        say(f"scoring split {found!r} of {source}, which also has {others[0]!r}; pass --split {others[0]} for that")
+    return found
 
 
 def split_of(entry: Entry, column: str = "") -> str | None:

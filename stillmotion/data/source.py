@@ -1,10 +1,12 @@
 """From what a user points at to a training and a validation set that do not overlap."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from stillmotion.data.entries import chosen, is_listing, read_listing
+from stillmotion.data.entries import Entry, Header, Listing, chosen, is_listing, read_listing, tested
 from stillmotion.data.manifest import (
+    Clip,
     Duplicates,
     Manifest,
     clean_name,
@@ -93,7 +95,35 @@ def load_test_data(config: Data, classes: tuple[str, ...] | None) -> Manifest:
     """Read clips to evaluate a model with these classes on (None: those found); a val or test folder is preferred."""
     inside = find_split(config.data)
     source = inside[1] if inside else config.data
-    return read_manifest(source, classes, config.root, part=_parts(config, source)[1])
+    part = None
+    if is_listing(source):
+        part = tested(read_listing(source, config.root), config.split, source)
+    else:
+        _parts(config, source)  # refuses --split
+    return read_manifest(source, classes, config.root, part=part)
+
+
+def seen_clips(train: Manifest, test: Manifest, digests: Digests | None = None) -> list[tuple[Clip, Clip]]:
+    """Pairs of a test clip and a training clip of the same content."""
+    trained = {id(clip) for clip in train.clips}
+    return [(a, b) for a, b in find_duplicates([test, train], digests) if (id(a) in trained) != (id(b) in trained)]
+
+
+def as_listing(train: Manifest, val: Manifest) -> Listing | None:
+    """Both as one manifest, in splits `train` and `val`; None: videos have several labels, or no common folder."""
+    paths = [[Path(os.path.abspath(clip.path)) for clip in part.clips] for part in (train, val)]  # noqa: PTH100
+    try:
+        root = Path(os.path.commonpath([path.parent for some in paths for path in some]))
+    except ValueError:  # of different drives
+        return None
+    if train.multi_label:
+        return None
+    entries = [
+        Entry(path.relative_to(root).as_posix(), part.classes[clip.label], name)
+        for name, part, some in zip(("train", "val"), (train, val), paths)
+        for clip, path in zip(part.clips, some)
+    ]
+    return Listing(Header(classes=train.classes, prompts=train.classes), tuple(entries), root)
 
 
 def _sources(clips: Manifest, group: str | None) -> str:

@@ -71,6 +71,8 @@ def base_novel(
         raise DataError(f"there is one class, {names[0]!r}; at least two are needed to halve them")
     if bool(base) != bool(novel):
         raise DataError("lists of one half alone were given; pass lists of both, or none")
+    if not base and not any(entry.split == "train" for entry in listing.entries):
+        raise DataError("no clip is in split 'train', whose counts halve the classes; pass --fractions .8 .1 .1 too")
     if base:
         halves = _listed(listing, base), _listed(listing, novel)
         if both := sorted(halves[0] & halves[1]):

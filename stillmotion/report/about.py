@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from stillmotion.checkpoint import read_card
+from stillmotion.checkpoint import Card, read_card
 from stillmotion.errors import StillmotionError
 from stillmotion.progress import duration, say
 from stillmotion.report.page import facts
@@ -23,7 +23,7 @@ def about(run: Run) -> list[tuple[str, str]]:
     if method := recipe.get("method", {}):
         settings = [f"{name} {_named(value)}" for name, value in method.items() if name != "name" and value is not None]
         found += [("method", f"{method['name']} ({', '.join(settings)})" if settings else method["name"])]
-        found += [("backbone", str(recipe.get("backbone", "")))]
+        found += [("backbone", _backbone(run, str(recipe.get("backbone", ""))))]
     train = recipe.get("train", {})
     told = [f"{title} {train[name]}" for name, title in TRAINING.items() if name in train]
     found += [("training", ", ".join(told))] if told else []
@@ -32,19 +32,30 @@ def about(run: Run) -> list[tuple[str, str]]:
     return [*found, *facts(run.origin, run.seed)]
 
 
+def _backbone(run: Run, name: str) -> str:
+    """The name of the weights, where `auto` chose them that of what it chose."""
+    card = _card(run) if name == "auto" else None
+    return name if card is None else card.backbone_name
+
+
 def _recipe(run: Run) -> Mapping[str, Any]:
     """The recipe that a folder holds, else that of the model that was evaluated; empty where nothing says it."""
     if recipe := run.config.get("recipe"):
         return dict(recipe)
-    try:
-        card = read_card(run.model) if run.model is not None else None
-    except StillmotionError as error:  # a file that has changed since; the page is of the numbers, which stand
-        say(f"the page does not say the method: {error}")
-        return {}
+    card = _card(run)
     if card is None:
         return {}
     said, trained = json.loads(card.to_json()), card.training.get("run", {}).get("recipe", {})
     return {"backbone": card.backbone_name, **trained, "method": {"name": said["method"], **said["method_config"]}}
+
+
+def _card(run: Run) -> Card | None:
+    """The card of the model that is at hand."""
+    try:
+        return read_card(run.model) if run.model is not None else None
+    except StillmotionError as error:  # a file that has changed since; the page is of the numbers, which stand
+        say(f"the page says less of the model: {error}")
+        return None
 
 
 def _named(value: Any) -> str:

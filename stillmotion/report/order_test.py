@@ -20,5 +20,5 @@ def order_table(order: Mapping[str, Any]) -> Table:
     rows: list[tuple[Cell, ...]] = [("all videos", *(accuracy(order[way]) for way in WAYS), "")]
     for name, numbers in order.get("per_class", {}).items():
         bars = (Bar(f"{100 * numbers[way]:.0f} %", numbers[way]) for way in WAYS)
-        rows.append((name, *bars, "yes" if name in names else ""))
+        rows.append((name, *bars, "yes" if name in names else "no"))
     return Table(("class", *WAYS.values(), "needs order"), rows, best=0)

@@ -41,6 +41,7 @@ def write_run_page(run: Run, classifier: Classifier | None = None, page: Path | 
         title=_title(run),
         run=run,
         report=report,
+        recordings=_recordings(run),
         usual=max(report.support) / report.scored,
         classes=per_class(report, order),
         confusion=confusion(report.confusion, report.classes, order),
@@ -57,6 +58,14 @@ def write_run_page(run: Run, classifier: Classifier | None = None, page: Path | 
         **choice(run.auto, run.numbers.get("order")),
     )
     return page
+
+
+def _recordings(run: Run) -> tuple[int, float, float] | None:
+    """How many whole recordings the number's card drew for an interval, and its ends; None: it drew videos."""
+    found = run.numbers.get("card", {}).get("intervals", {})
+    if not str(found.get("drawn", "")).startswith("recordings"):
+        return None
+    return found["draws_of"], *found["bootstrap_top1"]
 
 
 def _write_multi_label(run: Run, report: MultiLabelReport, page: Path) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 from stillmotion.errors import DataError, StillmotionError, reason
 from stillmotion.eval.multi_label import report_of
 from stillmotion.eval.report import Predictions, Report, read_predictions
+from stillmotion.progress import say
 
 Json = dict[str, Any]
 
@@ -100,19 +101,23 @@ def read_runs(path: Path, several: bool = False) -> list[Run]:
     else:
         found, folder = [kind for kind in KINDS if path.is_file() and path.name == kind.predictions], path.parent
     if not found:
+        inside = sorted(p.parent for p in path.glob(f"*/{TRAINED.predictions}")) if path.is_dir() else []
+        more = f"; there are runs inside, the first: {inside[0]}" if inside else ""
         raise DataError(
             f"{path} holds no finished run; name a folder of stillmotion train or eval, or its "
-            f"{' or '.join(kind.predictions for kind in KINDS)}"
+            f"{' or '.join(kind.predictions for kind in KINDS)}{more}"
         )
     return [_read(folder, kind, several) for kind in found]
 
 
 def read_run(path: Path, several: bool = False) -> Run:
-    """The one run of a folder. Raises `StillmotionError`: as `read_runs`, or there are two."""
+    """The one run of a folder; of a training and an evaluation the training, and that is said.
+    Raises `StillmotionError`: as `read_runs`.
+    """
     runs = read_runs(path, several)
     if len(runs) > 1:
-        names = " or ".join(str(run.folder / run.kind.predictions) for run in runs)
-        raise DataError(f"{path} holds a training and an evaluation, on different data; name one of them: {names}")
+        first, other = (str(run.folder / run.kind.predictions) for run in runs)
+        say(f"{path} holds a training and an evaluation: {first} is taken; name {other} for the evaluation")
     return runs[0]
 
 

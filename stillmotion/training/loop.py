@@ -12,8 +12,9 @@ from stillmotion.data.bad import BadVideos
 from stillmotion.data.dataset import Batch
 from stillmotion.data.loader import batches, data_workers, shared_workers
 from stillmotion.errors import DataError
-from stillmotion.progress import duration, progress_bar, say
+from stillmotion.progress import progress_bar, say
 from stillmotion.training.best import Best
+from stillmotion.training.clock import Clock
 from stillmotion.training.learner import Diverged, Learner
 from stillmotion.training.pace import Pace
 from stillmotion.training.run_folder import RunFolder
@@ -74,6 +75,7 @@ class Trainer:
         elif self.folder.begun:
             say("starting over: what was here ended before it saved a state to go on from (--save-minutes)")
         self.folder.rewind(step)
+        self.pace = Pace.of(self.folder.read_metrics(), step - step % self.plan.steps_per_epoch)
         self._saved = time.monotonic()
         return self.plan.total_steps if self.best.exhausted else step
 
@@ -174,7 +176,7 @@ def train_together(trainers: Sequence[Trainer]) -> None:
     loader = _alone(trainers[0], turns) if len(trainers) == 1 else _shared(trainers, turns)
     with stop_signals() as stop, progress_bar("training", total) as advance:
         advance(total - len(turns))
-        clock = _Clock(trainers, turns)
+        clock = Clock(trainers, turns)
         for i, step in turns:
             trainer = trainers[i]
             if all(t.over for t in trainers):
@@ -276,25 +278,3 @@ class _Together(Dataset[Any]):
     def collate(self, samples: Sequence[tuple[int, Any]]) -> Batch:
         batch: Batch = self.datasets[samples[0][0]].collate([sample for _, sample in samples])
         return batch
-
-
-class _Clock:
-    """Says what every epoch gave, and how long the rest will take."""
-
-    def __init__(self, trainers: Sequence[Trainer], turns: Sequence[tuple[int, int]]):
-        self.trainers, self.total, self.done = trainers, len(turns), 0
-        self.epochs = max(trainer.config.epochs for trainer in trainers)
-        self.last_turn = {step // trainers[i].plan.steps_per_epoch: (i, step) for i, step in turns}
-        self.started = self.before = time.monotonic()
-
-    def tick(self, i: int, step: int) -> None:
-        """Count a step, and say a line if it ends an epoch of all."""
-        self.done += 1
-        epoch = step // self.trainers[i].plan.steps_per_epoch
-        if self.last_turn[epoch] != (i, step):
-            return
-        now = time.monotonic()
-        left = (now - self.started) / self.done * (self.total - self.done)
-        told = self.trainers[i].told if len(self.trainers) == 1 else f"{len(self.trainers)} models"
-        say(f"epoch {epoch + 1} of {self.epochs}: {told}, {duration(now - self.before)}, {duration(left)} left")
-        self.before = now

@@ -1,6 +1,8 @@
 """What an epoch came to: its loss, how fast it went, and what it waited for."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass
@@ -12,6 +14,15 @@ class Pace:
     waited: float = 0.0
     losses: float = 0.0
     """Sum over the videos."""
+
+    @classmethod
+    def of(cls, lines: Sequence[Mapping[str, Any]], start: int) -> "Pace":
+        """From the metrics of the steps since one, which an earlier command took."""
+        pace = cls()
+        for line in lines:
+            if line["step"] >= start and "loss" in line:
+                pace.add(line["videos"], line["loss"], line["seconds"], line["waited"])
+        return pace
 
     def add(self, videos: int, loss: float, spent: float, waited: float) -> None:
         """Count a step of so many videos with this mean loss."""

@@ -7,6 +7,7 @@ state.pt              everything needed to continue, replaced whole
 model.safetensors     the trained model
 results.json          its numbers on the validation clips
 predictions.jsonl     the probabilities behind them, one line per video
+clips.jsonl           the training and validation clips, as a manifest
 origin.json           the command, versions, machine and date
 auto.json             how `auto` chose, where it did
 report.html           all of it as a page
@@ -21,11 +22,14 @@ from typing import Any
 import torch
 from filelock import FileLock
 
+from stillmotion.data.manifest import Manifest
+from stillmotion.data.source import as_listing
 from stillmotion.errors import StillmotionError, one_line
 from stillmotion.files import append_line, atomic_write, hold, let_go, sweep, write_json, write_torch
 from stillmotion.progress import is_main_process
 
 Json = dict[str, Any]
+CLIPS = "clips.jsonl"
 FREE = (
     *("place", "data.data", "data.val", "data.root", "data.labels", "data.text_features", "data.max_bad"),
     *("recipe.train.workers", "recipe.train.save_minutes", "recipe.train.device"),
@@ -37,7 +41,15 @@ things lie, for backbone, clips, classes and the file to start from are compared
 
 _FILES = (
     *("config.json", "metrics.jsonl", "bad_videos.jsonl", "state.pt"),
-    *("model.safetensors", "results.json", "predictions.jsonl", "origin.json", "auto.json", "report.html"),
+    *(
+        "model.safetensors",
+        "results.json",
+        "predictions.jsonl",
+        "clips.jsonl",
+        "origin.json",
+        "auto.json",
+        "report.html",
+    ),
 )
 
 
@@ -61,7 +73,7 @@ class RunFolder:
         self.path, self.config = path, config
         self.model, self.state = path / "model.safetensors", path / "state.pt"
         self.metrics, self.bad_videos = path / "metrics.jsonl", path / "bad_videos.jsonl"
-        self.results = path / "results.json"
+        self.results, self.clips = path / "results.json", path / CLIPS
         # One lock for all folders of this name in a process, which may go on where an exception ended the first.
         self._lock = FileLock(path / ".lock", is_singleton=True)
         if is_main_process():
@@ -138,6 +150,11 @@ class RunFolder:
         """Append one line to the metrics."""
         if is_main_process():
             append_line(self.metrics, json.dumps(values))
+
+    def write_clips(self, train: Manifest, val: Manifest) -> None:
+        """Write the clips as one manifest, where they can be one."""
+        if listing := as_listing(train, val):
+            listing.write(self.clips)
 
     def training_seconds(self) -> float:
         """Seconds spent in optimizer steps, over all resumptions."""

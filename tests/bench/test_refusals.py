@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from stillmotion.cli import main
 from tests.bench.small import bench, cell, check_row, refused, table
 from tests.conftest import write_tiny_clip
 
@@ -88,6 +89,21 @@ def test_auto_is_a_method(clips: Path, tmp_path: Path) -> None:
         _, _, predictions = cell(tmp_path, f"{row['method']}_seed-0")
         check_row(row, predictions)
     assert (tmp_path / "cells" / "auto_seed-0" / "auto.json").is_file()
+
+
+def test_which_of_two_splits_is_scored_is_said(
+    clips: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["data", "split", str(clips), "-o", str(tmp_path / "m.jsonl"), "--fractions", ".4", ".3", ".3"])
+    words = ("supervised", "linear_probe", "--data", tmp_path / "m.jsonl", "--backbone", tiny_clip, "--epochs", 1)
+    capsys.readouterr()
+    bench(*words, "--out", tmp_path / "a")
+    said = f"scoring split 'val' of {tmp_path / 'm.jsonl'}, which also has 'test'; pass --split test for that"
+    assert said in capsys.readouterr().err
+    bench(*words, "--split", "test", "--out", tmp_path / "b")
+    assert "scoring split" not in capsys.readouterr().err
+    paths = [{Path(p).name for p in cell(tmp_path / name, "linear_probe_seed-0")[2].paths} for name in "ab"]
+    assert paths[0] and paths[1] and not paths[0] & paths[1]
 
 
 def test_auto_cannot_choose_by_one_clip(clips: Path, tmp_path: Path) -> None:

@@ -75,6 +75,15 @@ def test_base_and_novel() -> None:
         tuple(f"class{i:02d}" for i in range(25, 51)), tuple(f"class{i:02d}" for i in range(25))]  # fmt: skip
 
 
+def test_halves_of_no_split_are_refused() -> None:
+    made = listing({"a": 5, "b": 9, "c": 5})
+    whole = replace(made, entries=tuple(replace(e, split=None) for e in made.entries))
+    with pytest.raises(
+        DataError, match="no clip is in split 'train', whose counts halve the classes; pass --fractions"
+    ):
+        base_novel(whole)
+
+
 def test_published_halves(tmp_path: Path) -> None:
     made = listing({"a": 3, "b": 3, "c": 3})
     (tmp_path / "base_val.txt").write_text("c/test0.mp4 0\nb/test1.mp4 1\n")

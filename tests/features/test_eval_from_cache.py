@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from stillmotion.cli import main
+from stillmotion.data.entries import read_listing
 from tests.videos import write_video
 
 
@@ -39,7 +40,7 @@ def test_cached_clips_are_not_decoded_again_and_new_ones_are(
     cached, said = evaluate("cached", "--cache", cache)
     assert decoded == ["new.mp4"]
     assert "scoring 13 videos, 1 view of each" in said and "12 of 13 videos are in the feature cache" in said
-    assert f"warning: the model was trained on clips of {data}; results.json beside it has" in said
+    assert "warning: the model was trained on 10 of these clips, the first " in said
     decoded.clear()
     live, said = evaluate("live", "--no-cached")
     assert len(decoded) == 13 and "feature cache" not in said
@@ -50,5 +51,13 @@ def test_cached_clips_are_not_decoded_again_and_new_ones_are(
     more, said = evaluate("more", "--cache", cache, "--views", 2)
     assert "feature cache" not in said and more.keys() == live.keys(), "other views are not in the cache"
     assert "scoring 13 videos, 2 views of each" in said
-    (tmp_path / "list.txt").write_text("".join(f"{p} {p.parent.name}\n" for p in data.glob("*/*0.mp4")))
-    assert "was trained on" not in evaluate("others", "--data", tmp_path / "list.txt")[1]
+    listing = read_listing(tmp_path / "run" / "clips.jsonl")
+    assert {e.split for e in listing.entries} == {"train", "val"} and len(listing.entries) == 12
+    for e in listing.entries:  # elsewhere, under other names, they are the same
+        copy = tmp_path / (e.split or "") / e.label / f"copy_of_{Path(e.path).name}"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(listing.root / e.path, copy)
+    assert "was trained on" not in evaluate("others", "--data", tmp_path / "val")[1]
+    assert "was trained on 10 of these clips" in evaluate("same", "--data", tmp_path / "train")[1]
+    (tmp_path / "run" / "clips.jsonl").write_text("{")
+    assert "nobody looks whether the model has seen these clips" in evaluate("damaged", "--data", tmp_path / "train")[1]

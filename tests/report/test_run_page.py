@@ -17,7 +17,7 @@ from stillmotion.errors import StillmotionError
 from stillmotion.report.examples import mistakes
 from stillmotion.report.figures import curves_figures, losses_by_epoch
 from stillmotion.report.run_page import write_run_page
-from stillmotion.report.runs import EVALUATED, read_run, read_runs
+from stillmotion.report.runs import EVALUATED, TRAINED, read_run, read_runs
 from stillmotion.run_report import write_run_report
 from tests.report.folders import AUTO, write_run, write_scores
 
@@ -102,6 +102,22 @@ def test_no_mistakes_bad_videos_and_many_classes(tmp_path: Path) -> None:
     assert "The folder does not say" not in words, "its path is a fact"
 
 
+def test_an_interval_over_recordings_is_told(folder: Path) -> None:
+    assert "By a bootstrap" not in text(write_run_page(read_run(folder)))
+    numbers = json.loads((folder / "results.json").read_text())
+    intervals = {"drawn": "recordings (a)", "draws_of": 3, "bootstrap_top1": [0.25, 0.875]}
+    (folder / "results.json").write_text(json.dumps(numbers | {"card": {"intervals": intervals}}))
+    words = text(write_run_page(read_run(folder)))
+    assert "By a bootstrap that draws its 3 recordings whole, it is 25.0 to 87.5 %." in words
+
+
+def test_a_sweep_names_a_run_inside(tmp_path: Path) -> None:
+    (tmp_path / "lr-1").mkdir()
+    write_scores(tmp_path / "lr-1", ["a.mp4", "b.mp4"], [0, 1], [0, 0])
+    with pytest.raises(StillmotionError, match=r"holds no finished run; .*; there are runs inside, the first: .*lr-1"):
+        read_runs(tmp_path)
+
+
 def test_names_are_escaped(tmp_path: Path) -> None:
     names = ("<script>alert(1)</script>", "a & b", "\"'}</style>")
     write_scores(tmp_path, ["<b>.mp4", "y.mp4", "z.mp4"], [0, 1, 2], [1, 2, 0], names)
@@ -183,7 +199,7 @@ def test_a_tower_that_mixes_frames_is_not_run_for_each(folder: Path) -> None:
     assert model.asked == []
 
 
-def test_an_evaluation_has_a_page_of_its_own(folder: Path) -> None:
+def test_an_evaluation_has_a_page_of_its_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_scores(folder, ["a.mp4", "b.mp4"], [0, 1], [0, 0], name="eval_predictions.jsonl")
     (folder / "eval.json").write_text(
         json.dumps({"config": {"model": str(folder / "model.safetensors"), "data": "test"}})
@@ -192,8 +208,8 @@ def test_an_evaluation_has_a_page_of_its_own(folder: Path) -> None:
     assert [run.page.name for run in runs] == ["report.html", "eval_report.html"]
     assert runs[1].kind is EVALUATED
     assert "run on test" in text(write_run_page(runs[1]))
-    with pytest.raises(StillmotionError, match="a training and an evaluation, on different data; name one of them"):
-        read_run(folder)
+    assert read_run(folder).kind is TRAINED
+    assert f"name {folder / 'eval_predictions.jsonl'} for the evaluation" in capsys.readouterr().err
     assert read_run(folder / "eval_predictions.jsonl").kind is EVALUATED
 
 
@@ -216,7 +232,8 @@ def test_a_page_that_fails_says_why_and_ends_nothing(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert write_run_report(folder) == folder / "report.html"
-    assert capsys.readouterr().err == ""
+    said = "writing the page, for which the worst mistakes are looked at once more"
+    assert capsys.readouterr().err.strip() == said
 
     def failing(error: Exception) -> Callable[..., Any]:
         def raise_it(*_: object) -> Any:
@@ -233,7 +250,7 @@ def test_a_page_that_fails_says_why_and_ends_nothing(
     ):
         monkeypatch.setattr(run_page, "confused", failing(error))
         assert write_run_report(folder) is None
-        assert capsys.readouterr().err.strip() == line
+        assert capsys.readouterr().err.strip() == f"{said}\n{line}"
 
 
 def test_losses_are_means_of_epochs() -> None:

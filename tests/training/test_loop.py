@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -46,7 +47,8 @@ def test_every_method_trains_saves_and_evaluates(
     result = fit(recipe, Data(data=folder_of_videos), Place(out=tmp_path / "run"))
     assert result.report.scored == result.report.videos == len(result.scores.labels)
     assert {p.name for p in (tmp_path / "run").iterdir()} == {
-        "config.json", "metrics.jsonl", "model.safetensors", "origin.json", "predictions.jsonl", "results.json",
+        "clips.jsonl", "config.json", "metrics.jsonl", "model.safetensors", "origin.json", "predictions.jsonl",
+        "results.json",
     }  # fmt: skip
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "loss" in line] == list(range(6))
@@ -124,6 +126,20 @@ def test_a_run_without_a_state_says_that_it_starts_over(
     (tmp_path / "new" / "results.json").unlink()
     fit(recipe, data, Place(out=tmp_path / "new"))
     assert "starting over: what was here ended before it saved a state" in capsys.readouterr().err
+
+
+def test_a_run_that_goes_on_says_the_loss_of_the_whole_epoch(
+    folder_of_videos: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said() -> list[str]:
+        return re.findall(r"epoch (\d of \d: loss [\d.]+)", capsys.readouterr().err)
+
+    fit(*evl_run(folder_of_videos, tiny_clip, tmp_path / "whole", epochs=3))
+    whole = said()
+    assert len(whole) == 3
+    assert run_and_kill(folder_of_videos, tiny_clip, tmp_path / "cut", 5, 0.0) == -signal.SIGKILL  # the last of epoch 2
+    fit(*evl_run(folder_of_videos, tiny_clip, tmp_path / "cut", epochs=3, save_minutes=0.0))
+    assert said() == whole[1:]
 
 
 def test_stopping_saves_and_the_next_call_goes_on(

@@ -215,8 +215,9 @@ def test_sweep(tiny_clip: Path, folder_of_videos: Path, tmp_path: Path, capsys: 
              "4", "--lr", "1e-3", "3e-2", "--seed", "0", "1", "--epochs", "2", "--device", "cpu",
              "--out", str(tmp_path / "s")]  # fmt: skip
     main(words)
-    out = capsys.readouterr().out
+    out, err = capsys.readouterr()
     assert "spread" in out and "stillmotion predict " in out
+    assert "each seed splits off validation clips of its own; pass --val to score every model on the same" in err
     rows = json.loads((tmp_path / "s" / "sweep.json").read_text())["settings"]
     assert [row["mean"] for row in rows] == sorted((row["mean"] for row in rows), reverse=True)
     assert {row["values"]["lr"] for row in rows} == {"1e-3", "3e-2"}
