@@ -24,10 +24,10 @@ def write_run_report(folder: Path, classifier: "Classifier | None" = None, *, ev
     """
 
     def write() -> Path:
-        say("writing the page, for which the worst mistakes are looked at once more")
         from stillmotion.report.run_page import write_run_page
         from stillmotion.report.runs import EVALUATED, TRAINED, read_runs
 
+        say("writing the page, for which the worst mistakes are looked at once more")
         kind = EVALUATED if evaluation else TRAINED
         return write_run_page(next(run for run in read_runs(folder, several=True) if run.kind is kind), classifier)
 
