@@ -29,7 +29,7 @@ def write_audit_page(path: Path, audit: Audit) -> None:
     write_page(
         path,
         "audit",
-        title=f"Audit of {audit.dataset}",
+        title=f"Audit of {audit.listing.root.resolve().name if audit.dataset == 'folder' else audit.dataset}",
         clips=len(audit.seen),
         splits=any(entry.split for entry in audit.listing.entries),
         classes=len(classes),

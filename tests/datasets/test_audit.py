@@ -59,7 +59,7 @@ def test_a_folder_has_no_sides(tmp_path: Path) -> None:
             layouts.clip(tmp_path / "data" / label / f"{i}.mp4", 10 * k + i, frames=frames, size=(48, 32))
     main(["data", "audit", str(tmp_path / "data"), "--out", str(tmp_path / "a")])
     page = (tmp_path / "a" / "audit.html").read_text()
-    assert "no two are copies; there is no split yet" in page and "both sides" not in page
+    assert "Audit of data" in page and "no two are copies; there is no split yet" in page and "both sides" not in page
     lengths = re.findall(r"([\d.]+ to [\d.]+ s)", page)
     assert lengths == ["0 to 0.5 s", "0.5 to 1 s", "10.5 to 15 s"]
 
