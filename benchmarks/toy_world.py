@@ -89,7 +89,7 @@ def tables(options: Options) -> dict[str, dict[str, Any]]:
         words += ["--epochs", str(options.epochs or EPOCHS["zero-shot"]), *RATE.split(), "1e-4", "--no-report"]
         quiet([*words, *shared])
 
-    def methods(protocol: str, *more: str) -> list[str]:
+    def methods(protocol: str) -> list[str]:
         """All of a protocol; in a quick run one of each kind."""
         epochs = options.epochs or EPOCHS[protocol]
         tuned = [f"{name} --epochs {epochs} {RATE} 1e-4" for name in (TUNED[2:3] if options.quick else TUNED)]
@@ -97,16 +97,16 @@ def tables(options: Options) -> dict[str, dict[str, Any]]:
         frozen = frozen[-1:] if options.quick else frozen
         prompts = f"{PROMPTS} --text-depth 2 --epochs {epochs} {RATE} 1e-3 --start-from {bridge / 'model.safetensors'}"
         open_ones = frozen[:1] if protocol == "zero-shot" else frozen
-        return [CLIP, *tuned, *([prompts] if "prompts" in more else []), *open_ones]
+        return [CLIP, *tuned, *([prompts] if protocol in ("base-to-novel", "few-shot") else []), *open_ones]
 
     one, few = ["--seeds", str(options.seed)], ["--shots", str(min(options.clips, 16))]
     whole_world, source = str(world / "supervised"), str(world / "zero_shot" / "source")
     target = str(world / "zero_shot" / "target" / "val")
     wanted: dict[str, list[str]] = {
         "zero-shot": [*methods("zero-shot"), "--train", source, "--data", target],
-        "base-to-novel": [*methods("base-to-novel", "prompts"), "--data", str(whole(world)), *one, *few],
+        "base-to-novel": [*methods("base-to-novel"), "--data", str(whole(world)), *one, *few],
         "few-shot": [
-            *methods("few-shot", "prompts"), "--data", whole_world, *one, "--shots", *map(str, options.shots),
+            *methods("few-shot"), "--data", whole_world, *one, "--shots", *map(str, options.shots),
         ],
         "supervised": [*methods("supervised"), "--data", whole_world, *one],
     }  # fmt: skip

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from stillmotion.auto import Auto
-from stillmotion.data.entries import Entry, Listing, chosen, of_split, tested
+from stillmotion.data.entries import Entry, Listing, chosen_to_score, of_split
 from stillmotion.datasets.splitting import fractions
 from stillmotion.errors import DataError
 from stillmotion.recipes.base import Recipe
@@ -97,7 +97,7 @@ def two_parts(listing: Listing, split: str | None, fraction: float, group: str |
     where it has none, with so large a part of every class to test on.
     Raises `DataError`: no such split, or nothing to test on.
     """
-    train, test = chosen(listing, split, source)[0], tested(listing, split, source)
+    train, test = chosen_to_score(listing, split, source)
     if test is None and train is None:
         divided = fractions(listing, (1 - fraction, 0, fraction), group=group)
         return replace(divided, entries=tuple(e for e in divided.entries if e.split in (TRAIN, TEST)))
@@ -108,7 +108,7 @@ def two_parts(listing: Listing, split: str | None, fraction: float, group: str |
 
 def only_test(listing: Listing, split: str | None, source: Any) -> Listing:
     """The clips to test on: those of the split, or all where the clips have none."""
-    test = tested(listing, split, source)
+    _, test = chosen_to_score(listing, split, source)
     entries = listing.entries if test is None else _as(listing, test, TEST)
     return replace(listing, entries=tuple(replace(e, split=TEST, splits=None) for e in entries))
 

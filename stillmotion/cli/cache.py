@@ -96,14 +96,12 @@ def _ls(words: Sequence[str]) -> None:
 
 def _verify(words: Sequence[str]) -> None:
     options: Verify = parse(Verify, words, "stillmotion cache verify")
-    from stillmotion.features.care import find, kept, remove_shard, verify
+    from stillmotion.features.care import find, remove_shard, verify
     from stillmotion.progress import say
     from stillmotion.source import feature_folder
 
-    root = feature_folder(options.cache)
-    folders = find(root, options.names) if options.names else [one.folder for one in kept(root)]
     bad = 0
-    for index, why in verify(folders):
+    for index, why in verify(find(feature_folder(options.cache), options.names)):
         bad += 1
         say(f"{index.with_suffix('.safetensors')} is damaged: {why}")
         if options.remove:
@@ -115,16 +113,12 @@ def _verify(words: Sequence[str]) -> None:
 
 def _rm(words: Sequence[str]) -> None:
     options: Rm = parse(Rm, words, "stillmotion cache rm")
-    from stillmotion.features.care import find, kept, remove
+    from stillmotion.features.care import find, remove
     from stillmotion.progress import size_of
     from stillmotion.source import feature_folder
 
-    root = feature_folder(options.cache)
-    wanted = set(find(root, options.names))
-    for one in kept(root):
-        if options.all or one.folder in wanted:
-            remove(one.folder)
-            print(f"{one.folder.name}: {size_of(one.bytes)} are free")
+    for folder in find(feature_folder(options.cache), options.names):  # no names stand for --all
+        print(f"{folder.name}: {size_of(remove(folder))} are free")
 
 
 def _merge(words: Sequence[str]) -> None:

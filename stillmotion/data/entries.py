@@ -151,15 +151,13 @@ def chosen(listing: Listing, name: str | None, source: Path) -> tuple[str | None
     return prefix + train if train else None, prefix + val if val else None
 
 
-def tested(listing: Listing, name: str | None, source: Path) -> str | None:
-    """The split to score that `--split` means, as `chosen` has it; where there are two to choose from it is said which.
-    Raises `DataError`: there is no such split.
-    """
-    found = chosen(listing, name, source)[1]
+def chosen_to_score(listing: Listing, name: str | None, source: Path) -> tuple[str | None, str | None]:
+    """The same as `chosen`, whose second split is to be scored; where there are two for that it is said which it is."""
+    train, found = chosen(listing, name, source)
     others = [n for n in VAL_NAMES if n != found and any(entry.split == n for entry in listing.entries)]
     if name is None and found is not None and others:
         say(f"scoring split {found!r} of {source}, which also has {others[0]!r}; pass --split {others[0]} for that")
-    return found
+    return train, found
 
 
 def split_of(entry: Entry, column: str = "") -> str | None:

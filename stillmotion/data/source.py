@@ -1,10 +1,12 @@
 """From what a user points at to a training and a validation set that do not overlap."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
-from stillmotion.data.entries import Entry, Header, Listing, chosen, is_listing, read_listing, tested
+from stillmotion.data.entries import Entry, Header, Listing, chosen, chosen_to_score, is_listing, read_listing
 from stillmotion.data.manifest import (
     Clip,
     Duplicates,
@@ -21,6 +23,8 @@ from stillmotion.data.manifest import (
 from stillmotion.errors import DataError, check_fields
 from stillmotion.files import Digests
 from stillmotion.progress import say
+
+Choose: TypeAlias = Callable[[Listing, str | None, Path], tuple[str | None, str | None]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,12 +99,7 @@ def load_test_data(config: Data, classes: tuple[str, ...] | None) -> Manifest:
     """Read clips to evaluate a model with these classes on (None: those found); a val or test folder is preferred."""
     inside = find_split(config.data)
     source = inside[1] if inside else config.data
-    part = None
-    if is_listing(source):
-        part = tested(read_listing(source, config.root), config.split, source)
-    else:
-        _parts(config, source)  # refuses --split
-    return read_manifest(source, classes, config.root, part=part)
+    return read_manifest(source, classes, config.root, part=_parts(config, source, chosen_to_score)[1])
 
 
 def seen_clips(train: Manifest, test: Manifest, digests: Digests | None = None) -> list[tuple[Clip, Clip]]:
@@ -147,10 +146,10 @@ def _test_part(source: Path) -> str | None:
     return chosen(read_listing(source), None, source)[1] if is_listing(source) else None
 
 
-def _parts(config: Data, source: Path) -> tuple[str | None, str | None]:
+def _parts(config: Data, source: Path, choose: Choose = chosen) -> tuple[str | None, str | None]:
     """Splits of a manifest to train and to validate on: None where it has none, or is a list."""
     if is_listing(source):
-        return chosen(read_listing(source, config.root), config.split, source)
+        return choose(read_listing(source, config.root), config.split, source)
     if config.split is not None:
         raise DataError(f"--split {config.split} is for manifests of `stillmotion data prepare`, which {source} is not")
     return None, None

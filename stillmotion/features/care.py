@@ -31,7 +31,7 @@ class Kept:
 def kept(root: Path) -> list[Kept]:
     """All that a cache folder holds, the largest first; folders that are none of its own are left out."""
     found = []
-    for folder in sorted(path.parent for path in root.glob("*/spec.json")):
+    for folder in _folders(root):
         views, outputs = set[str](), dict[str, None]()
         for index in shards_of(folder):
             try:
@@ -47,9 +47,11 @@ def kept(root: Path) -> list[Kept]:
 
 
 def find(root: Path, names: Sequence[str]) -> list[Path]:
-    """Folders of a cache by name, or by how it begins. Raises `StillmotionError`: there is none, or several."""
-    there = [path.parent for path in sorted(root.glob("*/spec.json"))]
-    found = []
+    """Folders of a cache by name, or by how it begins; all of them where no names are given.
+    Raises `StillmotionError`: there is none of a name, or several.
+    """
+    there = _folders(root)
+    found = [] if names else there
     for name in names:
         alike = [path for path in there if name and path.name.startswith(name)]
         if len(alike) != 1:
@@ -70,26 +72,24 @@ def verify(folders: Sequence[Path]) -> Iterator[tuple[Path, str]]:
             advance()
 
 
-def remove_shard(index: Path) -> None:
-    """Remove a shard; its index goes first, so that nobody looks for the rest."""
-    for path in (index, index.with_suffix(".safetensors")):
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise_if_disk(error, path)
-            raise
+def remove_shard(index: Path) -> int:
+    """Remove a shard; its index goes first, so that nobody looks for the rest. Returns how many bytes are free."""
+    return _unlink(index) + _unlink(index.with_suffix(".safetensors"))
 
 
-def remove(folder: Path) -> None:
+def remove(folder: Path) -> int:
     """Remove all that is kept of one way of computing features; what else lies in its folder stays.
     Raises `DiskError`: no right to.
+
+    Returns:
+        How many bytes are free.
     """
-    for index in sorted(folder.glob("shard-*.json")):
-        remove_shard(index)
-    for path in (*folder.glob("shard-*.safetensors"), *folder.glob(".s*.tmp"), folder / "spec.json"):
-        path.unlink(missing_ok=True)
+    freed = sum(remove_shard(index) for index in sorted(folder.glob("shard-*.json")))
+    rest = (*folder.glob("shard-*.safetensors"), *folder.glob(".s*.tmp"), folder / "spec.json")
+    freed += sum(map(_unlink, rest))
     if not any(folder.iterdir()):
         folder.rmdir()
+    return freed
 
 
 def merge(source: Path, target: Path) -> tuple[int, list[tuple[Path, str]]]:
@@ -99,7 +99,7 @@ def merge(source: Path, target: Path) -> tuple[int, list[tuple[Path, str]]]:
     Returns:
         How many shards were copied, and those of the source that are not sound and were left out, with the reason.
     """
-    folders = [path.parent for path in sorted(source.glob("*/spec.json"))]
+    folders = _folders(source)
     if not folders:
         raise StillmotionError(f"{source} holds no features; name the folder that another --cache named")
     new = [i for folder in folders for i in shards_of(folder) if not (target / folder.name / i.name).is_file()]
@@ -114,6 +114,20 @@ def merge(source: Path, target: Path) -> tuple[int, list[tuple[Path, str]]]:
                 copied += 1
             advance()
     return copied, bad
+
+
+def _folders(root: Path) -> list[Path]:
+    return [path.parent for path in sorted(root.glob("*/spec.json"))]
+
+
+def _unlink(path: Path) -> int:
+    try:
+        size = path.stat().st_size if path.exists() else 0
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise_if_disk(error, path)
+        raise
+    return size
 
 
 def _copy(source: Path, target: Path) -> None:

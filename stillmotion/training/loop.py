@@ -75,7 +75,8 @@ class Trainer:
         elif self.folder.begun:
             say("starting over: what was here ended before it saved a state to go on from (--save-minutes)")
         self.folder.rewind(step)
-        self.pace = Pace.of(self.folder.read_metrics(), step - step % self.plan.steps_per_epoch)
+        if self.accelerator.is_main_process:  # which alone speaks, and has dropped what a kill cut short
+            self.pace = Pace.of(self.folder.read_metrics(), step - step % self.plan.steps_per_epoch)
         self._saved = time.monotonic()
         return self.plan.total_steps if self.best.exhausted else step
 
