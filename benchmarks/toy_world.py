@@ -35,7 +35,7 @@ TUNED = (
     "ActionCLIP = actionclip",
 )
 FROZEN = ("A5 = a5", "EVL = evl", "STEP = step", "attentive probe = attentive_probe", "linear probe = linear_probe")
-RATE = "--batch-size 16 --warmup 0 --workers 1 --augment none --lr"
+RATE = "--batch-size 16 --warmup 0 --workers 1 --augment none --eval-every 0 --lr"
 """Of tuned towers, at 1e-4: at the recipes' rates, for CLIPs that know more, this one does not move in so few steps."""
 EPOCHS = {"zero-shot": 2, "base-to-novel": 4, "few-shot": 10, "supervised": 2}
 """Few passes over many clips: with 8 clips a class and 8 passes every tuned model fell below the CLIP it came from."""
