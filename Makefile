@@ -1,6 +1,7 @@
 # make demo    the main job on the embedded data set
 # make test    every test
 # make benchmark    the four protocols on a rendered world with the tiny CLIP
+# make bench    speed beside the release's computation and the machine's limits
 # All make .venv first if it is missing; PYTHON picks the interpreter.
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ else
 BIN := .venv/bin
 endif
 
-.PHONY: demo ablation benchmark test check setup clean
+.PHONY: demo ablation benchmark bench test check setup clean
 
 demo: setup
 	$(BIN)/stillmotion demo
@@ -21,6 +22,9 @@ ablation: setup
 
 benchmark: setup
 	$(BIN)/python benchmarks/toy_world.py
+
+bench: setup
+	$(BIN)/python benchmarks/bench.py
 
 test: setup
 	$(BIN)/python -m pytest

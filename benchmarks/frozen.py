@@ -96,7 +96,7 @@ def recipe_of(name: str, options: Options) -> Recipe[Any]:
         method = kind(**plain, backbone_rate=0.01 if name == "tuned" else 0.0)
     epochs = options.epochs if name == "cached" else options.few
     train = replace(base.train, epochs=epochs, eval_every=1, micro_batch=None if name == "cached" else 1, device="cpu")
-    return replace(base, method=method, train=train, backbone=options.backbone)
+    return replace(base, method=method, train=train, backbone=options.backbone, runtime="fp32")
 
 
 def one(options: Options, fold: int, name: str) -> None:

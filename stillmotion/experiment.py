@@ -33,7 +33,6 @@ from stillmotion.source import (
     Source,
     feature_folder,
     fill_together,
-    runtime_of,
 )
 from stillmotion.training.accelerator import make_accelerator
 from stillmotion.training.learner import Diverged, Learner
@@ -233,9 +232,10 @@ class _Run:
             write_predictions(folder.path / "predictions.jsonl", scores, [c.path for c in val.clips], val.classes)
             folder.write_clips(train, val)
             if self.job.save:
-                runtime = runtime_of(self.recipe, self.accelerator.device.type)
                 names = self.job.data.names(train.classes)
-                described = card(self.recipe, self.weights, model, names, report, self.config, runtime, epoch)
+                described = card(
+                    self.recipe, self.weights, model, names, report, self.config, self.source.runtime, epoch
+                )
                 save_model(folder.model, model.state_dict(), described)
             more = {"trained_parameters": trained, "seconds": seconds, "epoch": epoch}
             content = report.to_dict() | more

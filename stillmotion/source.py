@@ -17,10 +17,11 @@ from stillmotion.checkpoint import Card, read_card
 from stillmotion.data.bad import BadVideos
 from stillmotion.data.dataset import VideoDataset
 from stillmotion.data.loader import data_workers
-from stillmotion.data.manifest import Manifest
+from stillmotion.data.manifest import Clip, Manifest
 from stillmotion.data.short import say_if_short
 from stillmotion.data.transforms import Augment
 from stillmotion.errors import StillmotionError, did_you_mean
+from stillmotion.features.choice import choose
 from stillmotion.features.dataset import FeatureDataset
 from stillmotion.features.encode import Encoder, View, encode, plan, views_of
 from stillmotion.features.memory import Memory
@@ -37,6 +38,10 @@ class Source(Protocol):
 
     train: Any
     val: Any
+
+    @property
+    def runtime(self) -> str:
+        """How the backbone runs where it is frozen."""
 
     @property
     def kind(self) -> object:
@@ -99,14 +104,19 @@ def feature_folder(cache: Path | None) -> Path:
     return cache or cache_folder() / "features"
 
 
-def runtime_of(recipe: Recipe[Any], device: str) -> str:
-    """Name of the runtime of a recipe's frozen backbone on a kind of device.
+def with_runtime(
+    spec: FeatureSpec, recipe: Recipe[Any], weights: Weights, device: str, clips: Sequence[Clip], folder: Path
+) -> FeatureSpec:
+    """A way of computing features with the runtime that a recipe asks for: on a CPU, where it leaves it open, the one
+    that suits these clips or that the cache in `folder` was begun with.
     Raises `StillmotionError`: there is none of that name.
     """
     name = recipe.runtime
     if name != "auto" and name not in RUNTIMES:
         raise StillmotionError(f"there is no runtime {name!r}{did_you_mean(name, ('auto', *RUNTIMES))}")
-    return name if name != "auto" else recipe.train.precision if device == "cuda" else "fp32"
+    if name == "auto":
+        name = choose(weights, spec, clips, folder) if device == "cpu" else recipe.train.precision
+    return replace(spec, runtime=name)
 
 
 def cached_videos(card: Card, videos: VideoDataset, cache: Path | None = None) -> FeatureDataset | None:
@@ -132,6 +142,7 @@ class PixelSource:
     """Videos, decoded for every batch: for methods that train the backbone."""
 
     kind = None
+    runtime = "fp32"
 
     def __init__(self, recipe: Recipe[Any], weights: Weights, train: Manifest, val: Manifest):
         if recipe.cached_views:
@@ -180,13 +191,14 @@ class FeatureSource:
         self.weights, self.accelerator, self.bad = weights, accelerator, bad
         self.workers = data_workers(recipe.train.workers, accelerator.device.type)
         self.augment = Augment(recipe.augment, preprocess, recipe.flip)
-        self.spec = FeatureSpec(
+        spec = FeatureSpec(
             backbone=weights.fingerprint(),
             num_frames=recipe.method.num_frames,
             preprocess=preprocess,
             sampling=recipe.sampling,
-            runtime=runtime_of(recipe, accelerator.device.type),
         )
+        every = [*clips[0].clips, *clips[1].clips]
+        self.spec = with_runtime(spec, recipe, weights, accelerator.device.type, every, caches.folder)
         self.store = caches.open(self.spec)
         name, one_view = f"{recipe.augment}-flip{recipe.flip:g}-", replace(recipe.sampling, views=1, crops=1)
         train, val = (m.clips for m in clips)
@@ -199,6 +211,11 @@ class FeatureSource:
         seed, summary = recipe.train.seed, recipe.method.summary(weights.backbone)
         self.train = FeatureDataset(self.store, train, train_views, names, True, seed, summary=summary)
         self.val = FeatureDataset(self.store, val, val_views, names, False, summary=summary)
+
+    @property
+    def runtime(self) -> str:
+        """How the backbone ran for what is in the cache."""
+        return self.spec.runtime
 
     @property
     def kind(self) -> object:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from stillmotion.backbones.runtimes import RUNTIMES, Runtime
+from stillmotion.backbones.runtimes.probe import runs
 from stillmotion.backbones.weights import Weights, image_tower
 from stillmotion.data.bad import BadVideo, BadVideos
 from stillmotion.data.dataset import read_clip
@@ -91,8 +92,13 @@ class Encoder:
 
     @cached_property
     def _run(self) -> Runtime:
-        """The tower, built when the first view is encoded: a full cache needs none."""
-        return RUNTIMES[self.spec.runtime](image_tower(self._weights, self._reads), self.device)
+        """The tower, built when the first view is encoded: a full cache needs none.
+        Raises `StillmotionError`: this machine cannot run it so.
+        """
+        name = self.spec.runtime
+        if self.device.type == "cpu" and not runs(name):
+            raise StillmotionError(f"this machine cannot run {name}; pass --runtime fp32")
+        return RUNTIMES[name](image_tower(self._weights, self._reads), self.device)
 
     @property
     def bytes_per_view(self) -> int:

@@ -74,8 +74,12 @@ class Attention(nn.Module):
 
     def qkv(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(..., L, D) to unscaled queries, keys and values, each (..., H, L, d)."""
-        q, k, v = F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
+        q, k, v = self.project(x).chunk(3, dim=-1)
         return self._split(q), self._split(k), self._split(v)
+
+    def project(self, x: Tensor) -> Tensor:
+        """(..., L, D) to queries, keys and values in one, (..., L, 3D)."""
+        return F.linear(x, self.in_proj_weight, self.in_proj_bias)
 
     def merge(self, x: Tensor) -> Tensor:
         """(..., H, L, d) to (..., L, D) through the output projection."""

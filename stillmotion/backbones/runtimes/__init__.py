@@ -5,30 +5,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from stillmotion.backbones.runtimes.in_torch import in_torch
+from stillmotion.backbones.runtimes.integers import in_integers
 from stillmotion.models.features import Features
 
 Runtime = Callable[[Tensor], Features]
-
-
-def in_torch(half: torch.dtype | None) -> Callable[[nn.Module, torch.device], Runtime]:
-    """PyTorch itself, in float32 or under autocast to a half precision."""
-
-    def make(tower: nn.Module, device: torch.device) -> Runtime:
-        tower = tower.to(device).eval().requires_grad_(False)
-
-        def run(video: Tensor) -> Features:
-            with torch.inference_mode(), torch.autocast(device.type, dtype=half, enabled=half is not None):
-                features: Features = tower(video.to(device))
-            return features
-
-        return run
-
-    return make
-
 
 RUNTIMES: dict[str, Callable[[nn.Module, torch.device], Runtime]] = {
     "fp32": in_torch(None),
     "fp16": in_torch(torch.float16),
     "bf16": in_torch(torch.bfloat16),
+    "int8": in_integers,
 }
 """Makers by name: a tower and where it runs, to a callable from normalized (B, T, 3, H, W) videos to features."""

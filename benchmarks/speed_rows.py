@@ -1,0 +1,133 @@
+"""The parts of the work that `bench.py` times, ours beside a plain statement of the release's."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from evl_decoder import random_features
+from floors import Floors, interleaved
+from reference.decoder import Decoder
+from reference.tower import Tap, Tower
+from tiny import CONFIG, write_clip
+
+from stillmotion.backbones.clip import describe
+from stillmotion.backbones.config import CLIPConfig
+from stillmotion.backbones.runtimes import RUNTIMES
+from stillmotion.backbones.runtimes.probe import runs
+from stillmotion.data.sampling import segments_test
+from stillmotion.data.video import open_video
+from stillmotion.methods import EVL
+from stillmotion.models.features import Features, Reads
+
+CPU, FRAMES, CLASSES = torch.device("cpu"), 8, 400
+LAST = (-4, -3, -2, -1)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One part of the work."""
+
+    what: str
+    threads: int
+    ours: float
+    """Seconds."""
+    reference: float
+    """Seconds of the release's computation."""
+    floor: float
+    """Seconds that the machine's own limit leaves; 0 where there is none to speak of."""
+
+    def to_dict(self) -> dict[str, object]:
+        """With the two shares that a table shows."""
+        share = self.floor / self.ours if self.floor else None
+        return {**self.__dict__, "ratio": self.reference / self.ours, "share_of_floor": share}
+
+
+class Sizes:
+    """ViT-B/16, or a tiny tower for a look at whether all runs."""
+
+    def __init__(self, tiny: bool):
+        self.config = CONFIG if tiny else CLIPConfig.published("ViT-B-16")
+        vision = self.config.vision
+        self.backbone = describe(self.config)
+        self.width, self.heads, self.layers = vision.width, vision.heads, vision.layers
+        self.side, self.patch, self.tokens = vision.image_size[0], vision.patch_size, 1 + vision.grid[0] ** 2
+        self.grid, self.mlp = vision.grid[0], vision.mlp_width
+
+    def operations(self, frames: int) -> float:
+        """Of the products of a tower over so many frames, a multiplication and an addition as two."""
+        L, D = self.tokens, self.width
+        block = L * D * (4 * D + 2 * self.mlp) + 2 * L * L * D
+        return 2 * frames * (self.layers * block + (L - 1) * 3 * self.patch**2 * D)
+
+
+def encode_rows(sizes: Sizes, floors: Floors, repeats: int) -> Iterator[Row]:
+    """A clip of 8 frames through the tower, with what EVL reads of the last four blocks."""
+    torch.manual_seed(0)
+    video = torch.randn(1, FRAMES, 3, sizes.side, sizes.side)
+    plain = Tower(sizes.width, sizes.heads, sizes.layers, sizes.patch, sizes.side).eval().requires_grad_(False)
+    calls: dict[str, Callable[[], object]] = {"reference": lambda: plain(video, 4)}
+    reads = Reads(frames=True, out=LAST, affinity=LAST)
+    for name in ("fp32", "bf16", "int8"):
+        if name == "fp32" or runs(name):
+            torch.manual_seed(0)
+            run = RUNTIMES[name](sizes.backbone.visual(reads), CPU)
+            calls[name] = lambda run=run: run(video)  # type: ignore[misc]
+    with torch.inference_mode():
+        found = interleaved(calls, repeats)
+    reference = found.pop("reference")
+    for name, seconds in found.items():
+        floor = sizes.operations(FRAMES) / getattr(floors, name)
+        yield Row(f"encode 8 frames, {name}", torch.get_num_threads(), seconds, reference, floor)
+
+
+def decoder_rows(sizes: Sizes, floors: Floors, repeats: int, batches: tuple[int, ...] = (4, 8)) -> Iterator[Row]:
+    """A training step of EVL's decoder, all modules: from the cache's float16, and from the release's taps."""
+    method = EVL(num_frames=FRAMES)
+    model = method.build(sizes.backbone, [str(i) for i in range(CLASSES)]).train()
+    ours = torch.optim.AdamW([*model.temporal.parameters(), *model.head.parameters()])
+    plain = Decoder(sizes.width, sizes.heads, 4, FRAMES, sizes.grid, CLASSES).train()
+    theirs = torch.optim.AdamW(plain.parameters())
+    for batch in batches:
+        features = random_features(sizes.backbone, method, batch)
+        taps = [_tap(sizes, batch * FRAMES) for _ in LAST]
+        labels = torch.randint(0, CLASSES, (batch,))
+
+        def step(features: Features = features, labels: torch.Tensor = labels) -> None:
+            logits = model.head(model.temporal(features), None, features)
+            torch.nn.functional.cross_entropy(logits, labels).backward()
+            ours.step()
+            ours.zero_grad()
+
+        def plain_step(taps: list[Tap] = taps, labels: torch.Tensor = labels) -> None:
+            torch.nn.functional.cross_entropy(plain(taps), labels).backward()
+            theirs.step()
+            theirs.zero_grad()
+
+        found = interleaved({"ours": step, "reference": plain_step}, repeats)
+        bytes_read = sum(tensor.nbytes for tensor in features.values())
+        floor = 2 * bytes_read / floors.memory  # once forward, once backward
+        name = f"EVL decoder step, batch {batch}"
+        yield Row(name, torch.get_num_threads(), found["ours"], found["reference"], floor)
+
+
+def _tap(sizes: Sizes, frames: int) -> Tap:
+    shape = (frames, sizes.tokens, sizes.heads, sizes.width // sizes.heads)
+    return Tap(torch.randn(frames, sizes.tokens, sizes.width), torch.randn(shape), torch.randn(shape))
+
+
+def decode_rows(tiny: bool, repeats: int) -> Iterator[Row]:
+    """8 of a video's frames, exactly those that decoding from the start gives."""
+    cases = [("1 s", 25, (96, 64))] if tiny else [("12 s, 340x256", 300, (340, 256)), ("12 s, 720p", 300, (1280, 720))]
+    with tempfile.TemporaryDirectory() as folder:
+        for name, frames, size in cases:
+            path = Path(folder) / f"{size[1]}.mp4"
+            write_clip(path, frames, size)
+            wanted = {int(i) for i in segments_test(frames, FRAMES).flatten()}
+            calls: dict[str, Callable[[], object]] = {
+                "ours": lambda path=path, wanted=wanted: open_video(path).frames(sorted(wanted)),  # type: ignore[misc]
+                "reference": lambda path=path, wanted=wanted: open_video(path)._sequential(wanted),  # type: ignore[misc]
+            }
+            found = interleaved(calls, repeats)
+            yield Row(f"decode 8 of {frames} frames, {name}", 1, found["ours"], found["reference"], 0.0)
