@@ -17,6 +17,7 @@ import tyro
 from floors import Floors, measure
 from sections import ROOT, machine, markdown, write_section
 from speed_rows import Row, Sizes, decode_rows, decoder_rows, encode_rows
+from speed_whole import whole_rows
 
 from stillmotion.files import write_json
 
@@ -46,7 +47,7 @@ def rows(options: Options) -> tuple[dict[int, Floors], list[Row]]:
         floors[threads] = measure(repeats, scale)
         found += encode_rows(sizes, floors[threads], repeats)
         found += decoder_rows(sizes, floors[threads], repeats, (2,) if options.quick else (4, 8))
-    return floors, [*found, *decode_rows(options.quick, repeats)]
+    return floors, [*found, *decode_rows(options.quick, repeats), *whole_rows(options.quick, repeats)]
 
 
 def table(found: list[Row]) -> str:
@@ -54,10 +55,10 @@ def table(found: list[Row]) -> str:
     lines = []
     for row in found:
         content = row.to_dict()
-        share = content["share_of_floor"]
-        of_floor = "" if share is None else f"{100 * float(str(share)):.0f} %"
-        times = (f"{1000 * seconds:.0f}" for seconds in (row.ours, row.reference))
-        lines.append([row.what, str(row.threads), *times, f"{content['ratio']:.1f}", of_floor])
+        share, ratio = content["share_of_floor"], content["ratio"]
+        of_floor = "" if share is None else f"{100 * share:.0f} %"
+        times = (f"{1000 * seconds:.0f}" if seconds else "" for seconds in (row.ours, row.reference))
+        lines.append([row.what, str(row.threads), *times, "" if ratio is None else f"{ratio:.2f}", of_floor])
     return markdown(["what", "threads", "ours, ms", "release, ms", "ratio", "of the floor"], lines)
 
 

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from evl_decoder import random_features
@@ -34,14 +35,15 @@ class Row:
     ours: float
     """Seconds."""
     reference: float
-    """Seconds of the release's computation."""
+    """Seconds of the release's computation; 0 where it has none."""
     floor: float
     """Seconds that the machine's own limit leaves; 0 where there is none to speak of."""
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, Any]:
         """With the two shares that a table shows."""
         share = self.floor / self.ours if self.floor else None
-        return {**self.__dict__, "ratio": self.reference / self.ours, "share_of_floor": share}
+        ratio = self.reference / self.ours if self.reference else None
+        return {**self.__dict__, "ratio": ratio, "share_of_floor": share}
 
 
 class Sizes:
@@ -86,7 +88,7 @@ def decoder_rows(sizes: Sizes, floors: Floors, repeats: int, batches: tuple[int,
     """A training step of EVL's decoder, all modules: from the cache's float16, and from the release's taps."""
     method = EVL(num_frames=FRAMES)
     model = method.build(sizes.backbone, [str(i) for i in range(CLASSES)]).train()
-    ours = torch.optim.AdamW([*model.temporal.parameters(), *model.head.parameters()])
+    ours = torch.optim.AdamW([*model.temporal.parameters(), *model.head.parameters()], fused=True)
     plain = Decoder(sizes.width, sizes.heads, 4, FRAMES, sizes.grid, CLASSES).train()
     theirs = torch.optim.AdamW(plain.parameters())
     for batch in batches:

@@ -174,6 +174,7 @@ def card(
         preprocess=recipe.preprocess(weights.backbone.pixels),
         sampling=recipe.sampling,
         runtime=runtime,
+        stored=recipe.stored,
         multi_label=model.multi_label,
         training={"run": config, "epoch": epoch, **headline(report), "videos": report.scored},
     )

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 import torch
 import typeguard
@@ -53,6 +53,8 @@ class Card:
     """SHA-256 of each tower that trained, as it was before; older and converted files do not say it."""
     runtime: str = "fp32"
     """How a frozen backbone ran, whose outputs may be in the feature cache."""
+    stored: Literal["float16", "int8"] = "float16"
+    """How tokens are kept in it."""
     multi_label: bool = False
     """Whether each class has a probability of its own, or those of all add up to 1."""
     training: dict[str, Any] = field(default_factory=dict)
@@ -87,6 +89,7 @@ class Card:
                 **{k: raw[k] for k in ("backbone_name", "fingerprints", "runtime", "training")},
                 tuned_from=raw.get("tuned_from", {}),
                 multi_label=raw.get("multi_label", False),
+                stored=raw.get("stored", "float16"),
             )
             for name, hint in get_type_hints(cls).items():
                 _check_type(getattr(card, name), hint)

@@ -128,7 +128,7 @@ def cached_videos(card: Card, videos: VideoDataset, cache: Path | None = None) -
     if not card.method.frozen or fingerprint is None:
         return None
     how = {name: getattr(videos, name) for name in ("num_frames", "preprocess", "sampling")}
-    spec = FeatureSpec(backbone=fingerprint, runtime=card.runtime, **how)
+    spec = FeatureSpec(backbone=fingerprint, runtime=card.runtime, tokens=card.stored, **how)
     store = FeatureStore(feature_folder(cache), spec)
     if not store.folder.is_dir():
         return None  # so that no file is read for its name in the cache
@@ -196,6 +196,7 @@ class FeatureSource:
             num_frames=recipe.method.num_frames,
             preprocess=preprocess,
             sampling=recipe.sampling,
+            tokens=recipe.stored,
         )
         every = [*clips[0].clips, *clips[1].clips]
         self.spec = with_runtime(spec, recipe, weights, accelerator.device.type, every, caches.folder)

@@ -9,6 +9,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from stillmotion.errors import StillmotionError, did_you_mean
+from stillmotion.features.packing import STEP
 from stillmotion.features.store import checksum, read_index, shards_of
 from stillmotion.files import atomic_write, raise_if_disk
 from stillmotion.progress import progress_bar, say
@@ -40,7 +41,7 @@ def kept(root: Path) -> list[Kept]:
                 say(f"{error}; what its shard holds is computed again")
                 continue
             views |= parts.keys()
-            outputs |= dict.fromkeys(name for part in parts.values() for name in part.outputs)
+            outputs |= dict.fromkeys(n for part in parts.values() for n in part.outputs if not n.endswith(STEP))
         size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
         found.append(Kept(folder, _about(folder), len(views), tuple(outputs), size))
     return sorted(found, key=lambda one: -one.bytes)
@@ -155,6 +156,7 @@ def _about(folder: Path) -> str:
         spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
         size = spec["preprocess"]["size"]
         pixels = "x".join(map(str, size)) if isinstance(size, list) else f"{size}x{size}"
-        return f"{spec['backbone'][:8]}, {spec['num_frames']} frames of {pixels}, {spec['runtime']}"
+        packed = f", tokens in {spec['tokens']}" if "tokens" in spec else ""
+        return f"{spec['backbone'][:8]}, {spec['num_frames']} frames of {pixels}, {spec['runtime']}{packed}"
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         return f"spec.json is damaged ({error!r:.60})"

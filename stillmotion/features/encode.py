@@ -2,11 +2,13 @@
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -23,10 +25,15 @@ from stillmotion.data.sampling import Sampling
 from stillmotion.data.seeds import item_seed
 from stillmotion.data.transforms import Augment
 from stillmotion.errors import DiskError, StillmotionError
+from stillmotion.features.packing import packs
 from stillmotion.features.store import FeatureSpec, FeatureStore
 from stillmotion.files import Digests
 from stillmotion.models.features import FRAMES, Features, Reads
-from stillmotion.progress import duration, progress_bar, size_of
+from stillmotion.progress import duration, progress_bar, say, size_of
+
+_T = TypeVar("_T")
+HASHERS = 4
+"""Threads that read files for their digests: a disk gives more to several, and hashing lets Python go on."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,9 @@ class Encoder:
     @property
     def bytes_per_view(self) -> int:
         """Size of one view: 14 MB for four blocks of ViT-B/16 at 8 frames with affinities, 8 kB for frames alone."""
-        return 2 * sum(prod(self.backbone.shape(name, self.spec.num_frames)) for name in self.gives)
+        sizes = {name: prod(self.backbone.shape(name, self.spec.num_frames)) for name in self.gives}
+        packed = self.spec.tokens == "int8"
+        return sum(size if packed and packs(name) else 2 * size for name, size in sizes.items())
 
     def measure(self) -> float:
         """Seconds that one view takes, measured."""
@@ -158,17 +167,39 @@ def encode(
     """
     store.sweep()
     todo = [view for view in views if any(store.lacking(item, encoder.outputs) for item in view.items())]
-    decoded = batches(_Decoding(todo, encoder.spec, augment), workers, ahead=4)
+    flow = _Flow()
     try:
         with progress_bar("encoding", len(todo)) as advance:
-            for view, video in decoded:
+            for view, video in flow.timed(batches(_Decoding(todo, encoder.spec, augment), workers, ahead=4)):
                 if isinstance(video, BadVideo):
                     bad.add(video)
                 else:
                     _encode_view(view, video, encoder, store)
-                advance()
+                advance(note=str(flow))
     finally:
         store.flush()
+    if todo:
+        say(f"encoded {flow}")
+
+
+class _Flow:
+    """How fast clips go through the tower, and how long it waits for them."""
+
+    def __init__(self) -> None:
+        self.clips, self.waited, self.started = 0, 0.0, time.perf_counter()
+
+    def timed(self, clips: Iterable[_T]) -> Iterator[_T]:
+        """The same clips, with an eye on the clock."""
+        asked = time.perf_counter()
+        for clip in clips:
+            self.waited += time.perf_counter() - asked
+            self.clips += 1
+            yield clip
+            asked = time.perf_counter()
+
+    def __str__(self) -> str:
+        seconds = max(time.perf_counter() - self.started, 1e-9)  # a clock may stand still
+        return f"{self.clips / seconds:.3g} clips/s, {100 * self.waited / seconds:.0f} % waiting for videos"
 
 
 def _encode_view(view: View, videos: Tensor, encoder: Encoder, store: FeatureStore) -> None:
@@ -203,15 +234,26 @@ def views_of(
     clips: Sequence[Clip], sampling: Sampling, bad: BadVideos, digests: Digests, random: int = 0, augment: str = "none"
 ) -> list[list[View]]:
     """Of each clip its test views, or so many random ones; none, and a report to `bad`, of a file that is not there."""
-    views: list[list[View]] = []
-    for clip in clips:
+
+    def digest(clip: Clip) -> str | OSError:
         try:
-            digest = digests.digest(clip.path)[:24]
+            return digests.digest(clip.path)[:24]
         except OSError as error:
-            bad.add(BadVideo(str(clip.path), f"cannot read {clip.path} ({error.strerror})"))
-            views.append([])
-            continue
-        drawn = [View(clip, digest, sampling, n, augment) for n in range(random)]
-        views.append(drawn or [View(clip, digest, sampling)])
-    digests.save()
+            return error
+
+    views: list[list[View]] = []
+    pool = ThreadPoolExecutor(HASHERS)
+    try:
+        with progress_bar("reading", len(clips)) as advance:
+            for clip, found in zip(clips, pool.map(digest, clips)):
+                advance()
+                if isinstance(found, OSError):
+                    bad.add(BadVideo(str(clip.path), f"cannot read {clip.path} ({found.strerror})"))
+                    views.append([])
+                else:
+                    drawn = [View(clip, found, sampling, n, augment) for n in range(random)]
+                    views.append(drawn or [View(clip, found, sampling)])
+    finally:
+        pool.shutdown(cancel_futures=True)
+        digests.save()
     return views

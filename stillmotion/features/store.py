@@ -1,7 +1,8 @@
 """The feature cache on disk: safetensors shards with an index each, one folder per way of computing features.
 
     ROOT/KEY/spec.json             what KEY stands for: backbone, frames, preprocessing, sampling, runtime
-    ROOT/KEY/shard-*.safetensors   tensors named ITEM/OUTPUT, such as 1f.../test-0of1-0of1/out.11, in float16
+    ROOT/KEY/shard-*.safetensors   tensors named ITEM/OUTPUT, such as 1f.../test-0of1-0of1/out.11, in float16, or
+                                   tokens in int8 and out.11.step beside them
     ROOT/KEY/shard-*.json          which items and outputs the shard holds, and a checksum of every tensor
 
 An item is one view of one file, named by the file's content, so a moved or renamed file is found again and a changed
@@ -19,7 +20,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -30,10 +31,12 @@ from stillmotion.data.sampling import Sampling
 from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import StillmotionError
 from stillmotion.features.memory import Memory
+from stillmotion.features.packing import STEP, pack, packs, unpack
 from stillmotion.files import atomic_write, short_digest, sweep, write_json
 from stillmotion.models.features import Features
 from stillmotion.progress import say
 
+Stored = Literal["float16", "int8"]
 SHARD_BYTES = 100_000_000
 SHARD_SECONDS = 60.0
 VERSION = 2
@@ -51,7 +54,9 @@ class FeatureSpec:
     sampling: Sampling
     """Its scheme and stride; the number of views is part of an item's name, and `average` is of no matter."""
     runtime: str = "fp32"
-    """How the backbone ran; features are stored in float16."""
+    """How the backbone ran."""
+    tokens: Stored = "float16"
+    """How tokens are stored; all else is in float16."""
 
     @property
     def key(self) -> str:
@@ -62,6 +67,8 @@ class FeatureSpec:
         """What the key stands for, JSON-ready."""
         content = asdict(replace(self, sampling=replace(self.sampling, views=1, crops=1))) | {"version": VERSION}
         del content["sampling"]["average"]
+        if self.tokens == "float16":
+            del content["tokens"]  # as it was before there was a choice
         return content
 
 
@@ -140,12 +147,14 @@ class FeatureStore:
         if not self._pending:
             self._pending_since = time.monotonic()
         kept = {name: tensor.to("cpu", torch.float16).contiguous() for name, tensor in features.items()}
-        for name, tensor in kept.items():
+        for name, tensor in tuple(kept.items()):
             if not bool(torch.isfinite(tensor).all()):
                 raise StillmotionError(
                     f"output {name!r} of the backbone has values up to {float(features[name].abs().max()):.3g}; the "
                     "feature cache holds finite float16 numbers, up to 65504; use other weights, or --precision fp32"
                 )
+            if self._packs(name):
+                kept |= pack(name, features[name].cpu())
         self._pending[item] = kept
         self._pending_bytes += sum(tensor.nbytes for tensor in kept.values())
         if self._pending_bytes >= SHARD_BYTES or time.monotonic() - self._pending_since >= SHARD_SECONDS:
@@ -184,11 +193,19 @@ class FeatureStore:
         A tensor's checksum is compared when this process reads it for the first time.
         """
         if self.memory is None:
-            return {name: self._read(item, name) for name in outputs}
+            return {name: self._output(item, name) for name in outputs}
         found = Features()
         for name in outputs:
-            found |= self.memory.get((self.folder, item, name), lambda n=name: {n: self._read(item, n)})  # type: ignore[misc]
+            found |= self.memory.get((self.folder, item, name), lambda n=name: {n: self._output(item, n)})  # type: ignore[misc]
         return found
+
+    def _packs(self, name: str) -> bool:
+        return self.spec.tokens == "int8" and packs(name)
+
+    def _output(self, item: str, name: str) -> Tensor:
+        if self._packs(name):
+            return unpack(self._read(item, name), self._read(item, name + STEP))
+        return self._read(item, name)
 
     def _read(self, item: str, name: str) -> Tensor:
         part = next((p for p in self._places.get(item, ()) if name in p.outputs), None)

@@ -60,7 +60,7 @@ class DecoderLayer(nn.Module):
         self.mlp = MLP(width, mlp_width, dropout)
 
     def forward(self, query_BD: Tensor, memory_BSD: Tensor) -> Tensor:
-        query_BD = query_BD + self.attn(self.norm1(query_BD), self.norm3(memory_BSD))
+        query_BD = query_BD + self.attn.read(self.norm1(query_BD), memory_BSD, self.norm3)
         return query_BD + self.mlp(self.norm2(query_BD))
 
     def initialize(self) -> None:

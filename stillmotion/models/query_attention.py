@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from stillmotion.errors import StillmotionError
+from stillmotion.models.layers import LayerNorm
+from stillmotion.models.normalized_read import read_normalized
 
 
 class QueryAttention(nn.Module):
@@ -34,17 +36,28 @@ class QueryAttention(nn.Module):
         self.q_proj, self.k_proj = nn.Linear(width, inner), nn.Linear(width, inner)
         self.v_proj, self.out_proj = nn.Linear(width, inner), nn.Linear(inner, width)
 
-    def weights(self, query_BD: Tensor, tokens_BSD: Tensor) -> Tensor:
-        """Attention of every head over the tokens, (B, H, S), summing to one."""
+    def fold(self, query_BD: Tensor) -> Tensor:
+        """The query of every head in the space of the tokens, (B, H, D)."""
         q_BHd = self.q_proj(query_BD).unflatten(-1, (self.heads, -1))
         q_BHd = q_BHd * q_BHd.shape[-1] ** -0.5
         key_HdD = self.k_proj.weight.unflatten(0, (self.heads, -1))
-        folded_BHD = torch.einsum("bhd,hdD->bhD", q_BHd, key_HdD)
-        return (folded_BHD @ tokens_BSD.transpose(1, 2)).softmax(dim=-1)
+        return torch.einsum("bhd,hdD->bhD", q_BHd, key_HdD)
+
+    def weights(self, query_BD: Tensor, tokens_BSD: Tensor) -> Tensor:
+        """Attention of every head over the tokens, (B, H, S), summing to one."""
+        return (self.fold(query_BD) @ tokens_BSD.transpose(1, 2)).softmax(dim=-1)
 
     def forward(self, query_BD: Tensor, tokens_BSD: Tensor) -> Tensor:
         """Read (B, S, D) tokens with a (B, D) query; returns (B, D)."""
-        pooled_BHD = self.weights(query_BD, tokens_BSD).to(tokens_BSD.dtype) @ tokens_BSD
+        return self._project(self.weights(query_BD, tokens_BSD).to(tokens_BSD.dtype) @ tokens_BSD)
+
+    def read(self, query_BD: Tensor, tokens_BSD: Tensor, norm: LayerNorm) -> Tensor:
+        """Read the layer norm of (B, S, D) tokens; returns (B, D)."""
+        if torch.compiler.is_compiling() or not tokens_BSD.is_cpu or torch.is_autocast_enabled("cpu"):
+            return self(query_BD, norm(tokens_BSD))
+        return self._project(read_normalized(self.fold(query_BD), tokens_BSD, norm.weight, norm.bias, norm.eps))
+
+    def _project(self, pooled_BHD: Tensor) -> Tensor:
         value_HdD = self.v_proj.weight.unflatten(0, (self.heads, -1))
         read_BHd = torch.einsum("bhD,hdD->bhd", pooled_BHD, value_HdD)
         # The key bias adds the same number to every score of a head, which the softmax removes: its gradient is
