@@ -16,7 +16,7 @@ import torch
 import tyro
 from floors import Floors, measure
 from sections import ROOT, machine, markdown, write_section
-from speed_rows import Row, Sizes, decode_rows, decoder_rows, encode_rows
+from speed_rows import Row, Sizes, decode_rows, decoder_rows, encode_rows, vificlip_row
 from speed_whole import whole_rows
 
 from stillmotion.files import write_json
@@ -46,6 +46,7 @@ def rows(options: Options) -> tuple[dict[int, Floors], list[Row]]:
         torch.set_num_threads(threads)
         floors[threads] = measure(repeats, scale)
         found += encode_rows(sizes, floors[threads], repeats)
+        found.append(vificlip_row(sizes, min(repeats, 3), *((2, 3) if options.quick else ())))
         found += decoder_rows(sizes, floors[threads], repeats, (2,) if options.quick else (4, 8))
     return floors, [*found, *decode_rows(options.quick, repeats), *whole_rows(options.quick, repeats)]
 

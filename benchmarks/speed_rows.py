@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,17 @@ from evl_decoder import random_features
 from floors import Floors, interleaved
 from reference.decoder import Decoder
 from reference.tower import Tap, Tower
+from reference.vificlip import TextTower
+from reference.vificlip import ViFiCLIP as Plain
 from tiny import CONFIG, write_clip
 
 from stillmotion.backbones.clip import describe
-from stillmotion.backbones.config import CLIPConfig
+from stillmotion.backbones.config import CLIPConfig, TextConfig
 from stillmotion.backbones.runtimes import RUNTIMES
 from stillmotion.backbones.runtimes.probe import runs
 from stillmotion.data.sampling import segments_test
 from stillmotion.data.video import open_video
-from stillmotion.methods import EVL
+from stillmotion.methods import EVL, ViFiCLIP
 from stillmotion.models.features import Features, Reads
 
 CPU, FRAMES, CLASSES = torch.device("cpu"), 8, 400
@@ -56,6 +58,7 @@ class Sizes:
         self.width, self.heads, self.layers = vision.width, vision.heads, vision.layers
         self.side, self.patch, self.tokens = vision.image_size[0], vision.patch_size, 1 + vision.grid[0] ** 2
         self.grid, self.mlp = vision.grid[0], vision.mlp_width
+        self.words = TextConfig(width=64, layers=2, heads=1, mlp_width=64) if tiny else TextConfig()
 
     def operations(self, frames: int) -> float:
         """Of the products of a tower over so many frames, a multiplication and an addition as two."""
@@ -117,6 +120,29 @@ def decoder_rows(sizes: Sizes, floors: Floors, repeats: int, batches: tuple[int,
 def _tap(sizes: Sizes, frames: int) -> Tap:
     shape = (frames, sizes.tokens, sizes.heads, sizes.width // sizes.heads)
     return Tap(torch.randn(frames, sizes.tokens, sizes.width), torch.randn(shape), torch.randn(shape))
+
+
+def vificlip_row(sizes: Sizes, repeats: int, clips: int = 4, classes: int = 101) -> Row:
+    """A training step of both towers, 8 frames a clip: forward and backward, without the optimizer."""
+    torch.manual_seed(0)
+    words = sizes.words
+    model = ViFiCLIP(num_frames=FRAMES).build(describe(replace(sizes.config, text=words)), ["a"] * classes).train()
+    embed, heads = sizes.config.embed_dim, words.width // 64
+    text = TextTower(words.vocab_size, words.width, heads, words.layers, words.context_length, embed)
+    tower = Tower(sizes.width, sizes.heads, sizes.layers, sizes.patch, sizes.side)
+    plain = Plain(tower, text, sizes.width, embed).train()
+    video, labels = torch.randn(clips, FRAMES, 3, sizes.side, sizes.side), torch.randint(0, classes, (clips,))
+    tokens = torch.zeros(classes, words.context_length, dtype=torch.long)
+    tokens[:, :8] = torch.randint(1, words.vocab_size - 1, (classes, 8))  # "a video of somebody playing the violin"
+    tokens[:, 8] = words.vocab_size - 1
+
+    def step(net: Any) -> None:
+        torch.nn.functional.cross_entropy(net(video, tokens), labels).backward()
+        net.zero_grad()
+
+    found = interleaved({"ours": lambda: step(model), "reference": lambda: step(plain)}, repeats)
+    name = f"ViFi-CLIP step, {clips * FRAMES} frames, {classes} classes"
+    return Row(name, torch.get_num_threads(), found["ours"], found["reference"], 0.0)
 
 
 def decode_rows(tiny: bool, repeats: int) -> Iterator[Row]:

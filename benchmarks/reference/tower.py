@@ -18,7 +18,7 @@ class Tap(NamedTuple):
 
 
 class Attention(nn.Module):
-    """Self-attention by its equation, softmax(q k^T / sqrt(d)) v."""
+    """Self-attention by its equation, softmax(q k^T / sqrt(d) + mask) v."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -26,9 +26,11 @@ class Attention(nn.Module):
         self.q_proj, self.k_proj = nn.Linear(width, width), nn.Linear(width, width)
         self.v_proj, self.out_proj = nn.Linear(width, width), nn.Linear(width, width)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         q, k, v = (part(x).unflatten(-1, (self.heads, -1)) for part in (self.q_proj, self.k_proj, self.v_proj))
         scores = torch.einsum("nqhd,nkhd->nqkh", q / q.shape[-1] ** 0.5, k)
+        if mask is not None:
+            scores = scores + mask[:, :, None]
         mix = torch.einsum("nqkh,nkhd->nqhd", scores.softmax(dim=2), v)
         return self.out_proj(mix.flatten(-2)), q, k
 
@@ -42,8 +44,8 @@ class Block(nn.Module):
         self.attn = Attention(width, heads)
         self.fc1, self.fc2 = nn.Linear(width, mlp_width), nn.Linear(mlp_width, width)
 
-    def forward(self, x: Tensor) -> Tap:
-        mixed, q, k = self.attn(self.norm1(x))
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tap:
+        mixed, q, k = self.attn(self.norm1(x), mask)
         x = x + mixed
         hidden = self.fc1(self.norm2(x))
         return Tap(x + self.fc2(hidden * torch.sigmoid(1.702 * hidden)), q, k)

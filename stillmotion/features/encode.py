@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ from stillmotion.models.features import FRAMES, Features, Reads
 from stillmotion.progress import duration, progress_bar, say, size_of
 
 _T = TypeVar("_T")
+BATCH = 16
 HASHERS = 4
 """Threads that read files for their digests: a disk gives more to several, and hashing lets Python go on."""
 
@@ -95,6 +96,8 @@ class Encoder:
             reads |= FRAMES  # a thousandth of the tokens, for a probe that comes later; the last block runs anyway
         self.gives = reads.names(weights.backbone.layers)
         """What is stored of a view that is encoded: `outputs`, without which it is, and what costs almost nothing."""
+        self.batch = BATCH if device.type != "cpu" else 1
+        """Views of one pass: a CPU gains nothing from more."""
         self._weights, self._reads = weights, reads
 
     @cached_property
@@ -125,7 +128,7 @@ class Encoder:
         return ends[1] - ends[0]
 
     def encode(self, video: Tensor) -> Features:
-        """Encode a (1, T, 3, H, W) video on the encoder's device."""
+        """Encode (B, T, 3, H, W) videos on the encoder's device."""
         return self._run(video)
 
 
@@ -167,15 +170,19 @@ def encode(
     """
     store.sweep()
     todo = [view for view in views if any(store.lacking(item, encoder.outputs) for item in view.items())]
-    flow = _Flow()
+    flow, waiting = _Flow(), list[_One]()
     try:
         with progress_bar("encoding", len(todo)) as advance:
             for view, video in flow.timed(batches(_Decoding(todo, encoder.spec, augment), workers, ahead=4)):
                 if isinstance(video, BadVideo):
                     bad.add(video)
                 else:
-                    _encode_view(view, video, encoder, store)
+                    named = zip(view.items(), video, strict=True)
+                    waiting += [_One(view, k, one) for k, one in named if store.lacking(k, encoder.outputs)]
+                while len(waiting) >= encoder.batch:
+                    _encode_views([waiting.pop(0) for _ in range(encoder.batch)], encoder, store)
                 advance(note=str(flow))
+            _encode_views(waiting, encoder, store)
     finally:
         store.flush()
     if todo:
@@ -202,14 +209,24 @@ class _Flow:
         return f"{self.clips / seconds:.3g} clips/s, {100 * self.waited / seconds:.0f} % waiting for videos"
 
 
-def _encode_view(view: View, videos: Tensor, encoder: Encoder, store: FeatureStore) -> None:
-    for item, video in zip(view.items(), videos, strict=True):
-        if store.lacking(item, encoder.outputs):
-            features, lacking = encoder.encode(video[None]), store.lacking(item, encoder.gives)
-            try:
-                store.add(item, {name: features[name][0] for name in lacking})
-            except StillmotionError as error:
-                raise StillmotionError(f"{view.clip.path}: {error}") from error
+class _One(NamedTuple):
+    """A view that is decoded."""
+
+    view: View
+    item: str
+    video: Tensor
+
+
+def _encode_views(views: Sequence[_One], encoder: Encoder, store: FeatureStore) -> None:
+    """Encode views in one pass, and store what the cache lacks of each."""
+    if not views:
+        return
+    features = encoder.encode(torch.stack([one.video for one in views]))
+    for place, one in enumerate(views):
+        try:
+            store.add(one.item, {name: features[name][place] for name in store.lacking(one.item, encoder.gives)})
+        except StillmotionError as error:
+            raise StillmotionError(f"{one.view.clip.path}: {error}") from error
 
 
 class _Decoding(Dataset[tuple[View, Tensor | BadVideo]]):

@@ -402,3 +402,22 @@ def test_the_spec_says_what_the_folder_holds(tmp_path: Path, weights: Weights, m
     spec = json.loads((store.folder / "spec.json").read_text())
     assert spec["backbone"] == weights.fingerprint()
     assert (spec["num_frames"], spec["runtime"], spec["sampling"]["scheme"]) == (4, "fp32", "segments")
+
+
+def test_views_of_one_pass_are_those_of_several(tmp_path: Path, weights: Weights, manifest: Manifest) -> None:
+    """As on a GPU; what is stored once is not computed again, and the last pass is a short one."""
+    _, one_by_one, _, flat = fill(tmp_path / "a", weights, manifest)
+    encoder, store = (
+        Encoder(weights, spec_of(weights), READS, torch.device("cpu")),
+        FeatureStore(tmp_path / "b", spec_of(weights)),
+    )
+    encoder.batch, sizes, run = len(flat) - 1, [], encoder.encode
+    encoder.encode = lambda video: (sizes.append(len(video)), run(video))[1]  # type: ignore[method-assign]
+    for _ in range(2):
+        encode(flat, encoder, store, BadVideos(None, len(manifest), 0.0))
+    assert sizes == [len(flat) - 1, 1]
+    for view in flat:
+        (item,) = view.items()
+        expected, found = one_by_one.read(item, OUTPUTS), store.read(item, OUTPUTS)
+        for name in OUTPUTS:
+            assert torch.allclose(expected[name].float(), found[name].float(), atol=2e-3)
