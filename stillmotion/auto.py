@@ -16,7 +16,7 @@ from stillmotion.experiment import Result, make_caches
 from stillmotion.files import write_json
 from stillmotion.progress import duration, is_main_process, say
 from stillmotion.recipes.auto import CANDIDATES, COMBINATIONS
-from stillmotion.recipes.base import HERE, Place, Recipe, plain
+from stillmotion.recipes.base import HERE, Place, Recipe, declared, plain
 from stillmotion.search import Search
 from stillmotion.training.loop import Callback
 
@@ -115,7 +115,7 @@ def auto(options: Auto, data: Data, place: Place = HERE, callback: Callback | No
     caches = make_caches(next(iter(asked.values())), place)
     search = Search(asked, data, place, caches)
     parts = folds(search.clips[0], options.folds, options.seed, data.group)
-    with contextlib.closing(search.claim(plain(options))):
+    with contextlib.closing(search.claim(plain(options), plain(declared(options)))):
         search.encode()
         candidates = [Candidate(name, (recipe,)) for name, recipe in search.recipes.items()]
         for number, part in enumerate(parts, start=1):

@@ -56,7 +56,7 @@ class Search:
         self.clips = load_data(data, self.first.train.seed, caches.digests)
         refuse_several(self.clips[0], "auto")
 
-    def claim(self, options: Mapping[str, Any]) -> RunFolder:
+    def claim(self, options: Mapping[str, Any], defaults: Mapping[str, Any]) -> RunFolder:
         """Hold the folder until the search is closed, and begin there, or go on.
         Raises `StillmotionError`: a search with other options or clips is in it, or one that is running.
         """
@@ -69,7 +69,7 @@ class Search:
         clips = [[(c.path.name, c.label) for c in part.clips] for part in self.clips]
         config = {"auto": chosen, "data": plain(self.data), "clips": short_digest(clips)}
         with make_accelerator(self.first.train).main_process_first():
-            claimed = RunFolder(folder, config, place.overwrite, keep=True)
+            claimed = RunFolder(folder, config, place.overwrite, True, {"auto": defaults})
         claimed.log(step=0, candidates=list(self.recipes))
         return claimed
 

@@ -39,7 +39,8 @@ def run(protocol: Protocol, options: Bench, units: Sequence[Unit]) -> Table:
     work = Work(options)
     chosen = {name: getattr(options, name) for name in DECISIVE}
     config = {"protocol": protocol, "options": chosen, **work.describe(units)}
-    with closing(RunFolder(options.out / "cells", config, options.overwrite, keep=True)) as folder:
+    defaults = work.defaults(units)
+    with closing(RunFolder(options.out / "cells", config, options.overwrite, True, defaults)) as folder:
         if not folder.metrics.is_file():
             folder.log(step=0, protocol=protocol)  # now it is begun, and goes on with the same settings alone
         if options.overwrite:

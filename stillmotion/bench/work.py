@@ -28,7 +28,7 @@ from stillmotion.experiment import Job, Result, fit_together
 from stillmotion.files import Digests, short_digest, write_json
 from stillmotion.origin import origin
 from stillmotion.progress import is_main_process
-from stillmotion.recipes.base import Place, Recipe, plain
+from stillmotion.recipes.base import Place, Recipe, declared, plain
 from stillmotion.source import Caches, feature_folder
 from stillmotion.training import run_folder
 
@@ -58,13 +58,17 @@ class Work:
             for unit in units
         ]
         return {
-            "methods": {unit.contender.name: self._settings(unit) for unit in units},
+            "methods": {unit.contender.name: self._settings(unit, unit.contender.recipe) for unit in units},
             "clips": short_digest([content, text and self.caches.digests.digest(text)]),
         }
 
-    def _settings(self, unit: Unit) -> Json:
+    def defaults(self, units: Sequence[Unit]) -> Json:
+        """What settings mean that the folder of an older version lacks."""
+        return {"methods": {u.contender.name: self._settings(u, declared(u.contender.recipe)) for u in units}}
+
+    def _settings(self, unit: Unit, recipe: Recipe[Any] | Auto) -> Json:
         """The settings of a unit's method but those that change no number, and its seed, which is the cell's."""
-        recipe, start = unit.contender.recipe, unit.contender.start_from
+        start = unit.contender.start_from
         found = recipe.to_dict() if isinstance(recipe, Recipe) else plain(recipe)
         for name in FREE:
             found.pop(name, None)

@@ -1,5 +1,6 @@
 """A benchmark that is killed goes on cell by cell, and ends with the same table."""
 
+import json
 import os
 import signal
 import time
@@ -52,3 +53,15 @@ def test_a_finished_table(clips: Path, tiny_clip: Path, tmp_path: Path, capsys: 
     bench(*words, "--statistics", "imagenet", "--overwrite")
     _, config, _ = cell(tmp_path / "out", f"zero_shot_seed-0_{clips.name}")
     assert config["recipe"]["statistics"] == "imagenet"
+
+
+def test_a_table_of_an_older_version_goes_on(clips: Path, tiny_clip: Path, tmp_path: Path) -> None:
+    """Which lacks a field that has come since, and which says nothing else than its default."""
+    words = ("zero-shot", "zero_shot", "--data", clips, "--backbone", tiny_clip, "--out", tmp_path / "out")
+    bench(*words)
+    before, file = timeless(tmp_path / "out"), tmp_path / "out" / "cells" / "config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    assert config["methods"]["zero_shot"].pop("stored") == "float16"
+    file.write_text(json.dumps(config), encoding="utf-8")
+    bench(*words)
+    assert timeless(tmp_path / "out") == before
