@@ -42,8 +42,9 @@ def read_normalized(folded_BHD: Tensor, tokens_BSD: Tensor, weight_D: Tensor, bi
 class _Read(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, folded: Tensor, tokens: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-        variance, mean = torch.var_mean(tokens, dim=-1, correction=0)
-        moments = Moments(mean[:, None], (variance + eps).rsqrt_()[:, None])
+        # The kernel of layer norm has both in a seventh of the time of `var_mean`; its output is let go.
+        _, mean, inverse = torch.native_layer_norm(tokens, tokens.shape[-1:], None, None, eps)
+        moments = Moments(mean.transpose(1, 2), inverse.transpose(1, 2))
         query = folded * weight
         products = query @ tokens.transpose(1, 2) - query.sum(-1, keepdim=True) * moments.mean
         attention = (products * moments.inverse).softmax(dim=-1)
