@@ -22,8 +22,7 @@ from tiny import write_tower
 from torch import Tensor
 
 from stillmotion.backbones.load import load_backbone
-from stillmotion.backbones.runtimes import RUNTIMES
-from stillmotion.backbones.runtimes.probe import runs
+from stillmotion.backbones.runtimes import RUNTIMES, usable
 from stillmotion.backbones.weights import image_tower
 from stillmotion.data.dataset import read_views
 from stillmotion.data.source import Data
@@ -36,6 +35,7 @@ from stillmotion.recipes.evl import evl
 
 PAGE, CPU = ROOT / "docs" / "speed.md", torch.device("cpu")
 WAYS = {"fp32": ("fp32", "float16"), "bf16": ("bf16", "float16"), "int8": ("int8", "float16")}
+WAYS |= {"openvino": ("openvino", "float16")}
 WAYS |= {"fp32, tokens stored in int8": ("fp32", "int8"), "int8, tokens stored in int8": ("int8", "int8")}
 
 
@@ -86,7 +86,7 @@ def cosines(options: Options) -> dict[str, list[str]]:
 
 def can(runtime: str) -> bool:
     """Whether this machine runs it."""
-    return runtime == "fp32" or runs(runtime)
+    return usable(runtime)
 
 
 def kept(features: Features, stored: str) -> Features:

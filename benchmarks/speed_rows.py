@@ -17,8 +17,7 @@ from tiny import CONFIG, write_clip
 
 from stillmotion.backbones.clip import describe
 from stillmotion.backbones.config import CLIPConfig, TextConfig
-from stillmotion.backbones.runtimes import RUNTIMES
-from stillmotion.backbones.runtimes.probe import runs
+from stillmotion.backbones.runtimes import RUNTIMES, usable
 from stillmotion.data.sampling import segments_test
 from stillmotion.data.video import open_video
 from stillmotion.methods import EVL, ViFiCLIP
@@ -74,8 +73,8 @@ def encode_rows(sizes: Sizes, floors: Floors, repeats: int) -> Iterator[Row]:
     plain = Tower(sizes.width, sizes.heads, sizes.layers, sizes.patch, sizes.side).eval().requires_grad_(False)
     calls: dict[str, Callable[[], object]] = {"reference": lambda: plain(video, 4)}
     reads = Reads(frames=True, out=LAST, affinity=LAST)
-    for name in ("fp32", "bf16", "int8"):
-        if name == "fp32" or runs(name):
+    for name in ("fp32", "bf16", "int8", "openvino"):
+        if usable(name):
             torch.manual_seed(0)
             run = RUNTIMES[name](sizes.backbone.visual(reads), CPU)
             calls[name] = lambda run=run: run(video)  # type: ignore[misc]
@@ -83,7 +82,7 @@ def encode_rows(sizes: Sizes, floors: Floors, repeats: int) -> Iterator[Row]:
         found = interleaved(calls, repeats)
     reference = found.pop("reference")
     for name, seconds in found.items():
-        floor = sizes.operations(FRAMES) / getattr(floors, name)
+        floor = sizes.operations(FRAMES) / getattr(floors, "int8" if name == "openvino" else name)
         yield Row(f"encode 8 frames, {name}", torch.get_num_threads(), seconds, reference, floor)
 
 

@@ -13,8 +13,7 @@ import torch.nn.functional as F
 from filelock import FileLock
 from torch import Tensor
 
-from stillmotion.backbones.runtimes import RUNTIMES, Runtime
-from stillmotion.backbones.runtimes.probe import runs
+from stillmotion.backbones.runtimes import RUNTIMES, Runtime, usable
 from stillmotion.backbones.weights import Weights, image_tower
 from stillmotion.data.bad import BadVideo
 from stillmotion.data.dataset import read_clip
@@ -26,7 +25,7 @@ from stillmotion.progress import say
 
 SMALL = 20_000_000
 """Weights of a tower below which rounding would take longer than it saves."""
-ENOUGH = {"int8": (0.999, 0.995), "bf16": (0.9995, 0.998)}
+ENOUGH = {"int8": (0.999, 0.995), "openvino": (0.999, 0.995), "bf16": (0.9995, 0.998)}
 """Least cosines with float32, in the mean over frames and over tokens. A few tokens of CLIP hold very large values and
 change place under any rounding, so that the least cosine of a token says nothing."""
 GAIN = 1.2
@@ -74,7 +73,7 @@ def choose(weights: Weights, spec: FeatureSpec, clips: Sequence[Clip], root: Pat
     if (root / spec.key / "spec.json").is_file():  # computed in float32, before there was a choice
         return "fp32"
     name = _known(root, spec) or _measured(weights, spec, clips, root)
-    if name != "fp32" and not runs(name):
+    if name != "fp32" and not usable(name):
         say(f"this cache was begun with {name}, which this machine cannot run; fp32 is used, and encodes anew")
         return "fp32"
     return name
@@ -121,11 +120,12 @@ def measure(weights: Weights, spec: FeatureSpec, clips: Sequence[Clip]) -> list[
     videos = _videos(spec, clips, weights)
     if not videos:
         return None
+    say("comparing ways to run the backbone on your first clips, once for this cache")
     exact = _made("fp32", weights)
     truth = [exact(video) for video in videos]
     trials = []
     for name in ENOUGH:
-        if runs(name):
+        if usable(name):
             run = _made(name, weights)
             found = [run(video) for video in videos]
             cosines = [_cosine(truth, found, kind) for kind in ("frames", "out")]

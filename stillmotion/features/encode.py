@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from stillmotion.backbones.runtimes import RUNTIMES, Runtime
-from stillmotion.backbones.runtimes.probe import runs
+from stillmotion.backbones.runtimes import RUNTIMES, Runtime, usable
 from stillmotion.backbones.weights import Weights, image_tower
 from stillmotion.data.bad import BadVideo, BadVideos
 from stillmotion.data.dataset import read_clip
@@ -106,7 +105,7 @@ class Encoder:
         Raises `StillmotionError`: this machine cannot run it so.
         """
         name = self.spec.runtime
-        if self.device.type == "cpu" and not runs(name):
+        if self.device.type == "cpu" and name != "openvino" and not usable(name):
             raise StillmotionError(f"this machine cannot run {name}; pass --runtime fp32")
         return RUNTIMES[name](image_tower(self._weights, self._reads), self.device)
 

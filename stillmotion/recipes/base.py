@@ -28,8 +28,8 @@ class Recipe(Generic[M]):
     backbone: str = "auto"
     """Pretrained: MODEL:TAG as in open_clip, ViT-B-16:openai-int8, tiny, a path, timm:NAME, vjepa2:FOLDER, or auto."""
     runtime: str = "auto"
-    """How a frozen backbone runs: fp32, fp16, bf16, int8; auto: the run's precision on a GPU, on a CPU the fastest that
-    is near enough to fp32 on your first clips."""
+    """How a frozen backbone runs: fp32, fp16, bf16, int8, openvino; auto: the run's precision on a GPU, on a CPU the
+    fastest that is near enough to fp32 on your first clips."""
     stored: Literal["float16", "int8"] = "float16"
     """How tokens are kept in the feature cache: int8 takes half the room."""
     image_size: int | None = None

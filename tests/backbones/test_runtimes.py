@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stillmotion.backbones.load import load_backbone
-from stillmotion.backbones.runtimes import RUNTIMES, probe
+from stillmotion.backbones.runtimes import RUNTIMES, in_openvino, probe
+from stillmotion.backbones.runtimes.in_openvino import there
 from stillmotion.backbones.runtimes.integers import KEPT, IntegerLinear
 from stillmotion.backbones.weights import Weights, image_tower
 from stillmotion.errors import StillmotionError
@@ -92,6 +93,32 @@ def test_a_tower_in_integers_is_near_float32(weights: Weights) -> None:
     alone, beside = run(video[1:, 2:3])["frames"][0, 0], found["frames"][1, 2]
     error = (beside - exact["frames"][1, 2]).norm()
     assert (alone - beside).norm() < error / 5, "its steps depend on what it is computed beside"
+
+
+@pytest.mark.skipif(not there(), reason="openvino is not installed")
+def test_openvino_is_near_float32(weights: Weights) -> None:
+    torch.manual_seed(0)
+    video = torch.randn(1, 4, 3, 32, 32)
+    exact = RUNTIMES["fp32"](image_tower(weights, READS), CPU)(video)
+    run = RUNTIMES["openvino"](image_tower(weights, READS), CPU)
+    found, other = run(video), run(video[:, :2])
+    assert found.keys() == exact.keys()
+    for name, tensor in exact.items():
+        assert found[name].shape == tensor.shape and found[name].dtype == torch.float32
+        if not name.startswith("affinity"):
+            assert F.cosine_similarity(found[name], tensor, dim=-1).mean() > 0.999
+            assert not torch.equal(found[name], tensor), "its matrices are integers"
+    assert (found["affinity.2"] - exact["affinity.2"]).abs().max() < 0.01
+    assert other["frames"].shape == (1, 2, 32), "another shape has a graph of its own"
+    assert F.cosine_similarity(other["frames"], exact["frames"][:, :2], dim=-1).min() > 0.999
+
+
+def test_without_its_package_openvino_says_what_to_install(weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[in_openvino.__module__], "there", lambda: False)
+    with pytest.raises(StillmotionError, match=r"pip install 'stillmotion\[openvino\]'"):
+        RUNTIMES["openvino"](image_tower(weights, READS), CPU)
+    with pytest.raises(StillmotionError, match="openvino is for a CPU, this is meta"):
+        RUNTIMES["openvino"](image_tower(weights, READS), torch.device("meta"))
 
 
 @needs_integers

@@ -39,17 +39,18 @@ def clips(folder_of_videos: Path) -> tuple[Clip, ...]:
 @pytest.fixture(autouse=True)
 def speeds(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """A tower that is worth a choice, and how fast each runtime seems to be."""
-    found = {"int8": 3.0, "bf16": 2.0}
+    found = {"int8": 3.0, "openvino": 2.5, "bf16": 2.0}
     names = iter([])
 
     def speed(exact: object, run: object, video: object) -> float:
         nonlocal names
         name = next(names, None)
         if name is None:
-            names = iter(choice.ENOUGH)
+            names = iter([one for one in choice.ENOUGH if one != "openvino"])
             name = next(names)
         return found[name]
 
+    monkeypatch.setattr(choice, "usable", lambda name: name != "openvino" and probe.runs(name))
     monkeypatch.setattr(choice, "SMALL", 0)
     monkeypatch.setattr(choice, "_speed", speed)
     return found
@@ -121,7 +122,7 @@ def test_a_machine_that_cannot_run_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert choose(weights, spec_of(weights), clips, tmp_path) == "int8"
-    monkeypatch.setattr(choice, "runs", lambda name: name == "fp32")
+    monkeypatch.setattr(choice, "usable", lambda name: name == "fp32")
     assert choose(weights, spec_of(weights), clips, tmp_path) == "fp32"
     assert "begun with int8, which this machine cannot run" in " ".join(capsys.readouterr().err.split())
     assert choose(weights, spec_of(weights), clips, tmp_path / "other") == "fp32"

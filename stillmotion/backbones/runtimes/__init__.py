@@ -5,8 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from stillmotion.backbones.runtimes.in_openvino import in_openvino, there
 from stillmotion.backbones.runtimes.in_torch import in_torch
 from stillmotion.backbones.runtimes.integers import in_integers
+from stillmotion.backbones.runtimes.probe import runs
 from stillmotion.models.features import Features
 
 Runtime = Callable[[Tensor], Features]
@@ -16,5 +18,11 @@ RUNTIMES: dict[str, Callable[[nn.Module, torch.device], Runtime]] = {
     "fp16": in_torch(torch.float16),
     "bf16": in_torch(torch.bfloat16),
     "int8": in_integers,
+    "openvino": in_openvino,
 }
 """Makers by name: a tower and where it runs, to a callable from normalized (B, T, 3, H, W) videos to features."""
+
+
+def usable(name: str) -> bool:
+    """Whether a runtime can be used on this machine's CPU."""
+    return there() if name == "openvino" else runs(name)
