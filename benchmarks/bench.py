@@ -40,7 +40,8 @@ class Options:
 
 def rows(options: Options) -> tuple[dict[int, Floors], list[Row]]:
     """Everything, for each number of threads."""
-    sizes, repeats, scale = Sizes(options.quick), 1 if options.quick else options.repeats, 8 if options.quick else 1
+    sizes = Sizes("tiny" if options.quick else "ViT-B-16")
+    repeats, scale = 1 if options.quick else options.repeats, 8 if options.quick else 1
     floors, found = {}, list[Row]()
     for threads in dict.fromkeys(options.threads):
         torch.set_num_threads(threads)

@@ -139,7 +139,7 @@ def bytes_of(backbone: Backbone, reads: Reads, frames: int, packed: bool) -> int
 
 def costs(seconds: float, threads: int) -> str:
     """Core-hours, GPU-hours and bytes of whole sets, ViT-B/16 and 8 frames."""
-    sizes, method = Sizes(tiny=False), EVL()
+    sizes, method = Sizes("ViT-B-16"), EVL()
     operations, blocks = sizes.operations(8), method.reads()
     tiers = {
         "pooled": bytes_of(sizes.backbone, Reads(frames=True), 8, False),
@@ -188,7 +188,7 @@ def table(curves: dict[str, Curve]) -> str:
 
 def main(options: Options) -> None:
     """Measure, print and write."""
-    sizes = Sizes(options.quick)
+    sizes = Sizes("tiny" if options.quick else "ViT-B-16")
     points: dict[str, Sequence[int]] = {
         "frames": (8, 16, 32, 64), "pixels": (224, 336), "layers": (1, 2, 4, 8), "classes": (10, 100, 1000),
     }  # fmt: skip

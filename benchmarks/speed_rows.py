@@ -48,10 +48,11 @@ class Row:
 
 
 class Sizes:
-    """ViT-B/16, or a tiny tower for a look at whether all runs."""
+    """Of a published CLIP by open_clip's name, or of a `tiny` tower for a look at whether all runs."""
 
-    def __init__(self, tiny: bool):
-        self.config = CONFIG if tiny else CLIPConfig.published("ViT-B-16")
+    def __init__(self, name: str):
+        tiny = name == "tiny"
+        self.config = CONFIG if tiny else CLIPConfig.published(name)
         vision = self.config.vision
         self.backbone = describe(self.config)
         self.width, self.heads, self.layers = vision.width, vision.heads, vision.layers
@@ -95,7 +96,7 @@ def decoder_rows(sizes: Sizes, floors: Floors, repeats: int, batches: tuple[int,
     theirs = torch.optim.AdamW(plain.parameters())
     for batch in batches:
         features = random_features(sizes.backbone, method, batch)
-        taps = [_tap(sizes, batch * FRAMES) for _ in LAST]
+        taps = plain_taps(sizes, batch * FRAMES)
         labels = torch.randint(0, CLASSES, (batch,))
 
         def step(features: Features = features, labels: torch.Tensor = labels) -> None:
@@ -116,9 +117,13 @@ def decoder_rows(sizes: Sizes, floors: Floors, repeats: int, batches: tuple[int,
         yield Row(name, torch.get_num_threads(), found["ours"], found["reference"], floor)
 
 
-def _tap(sizes: Sizes, frames: int) -> Tap:
-    shape = (frames, sizes.tokens, sizes.heads, sizes.width // sizes.heads)
-    return Tap(torch.randn(frames, sizes.tokens, sizes.width), torch.randn(shape), torch.randn(shape))
+def plain_taps(sizes: Sizes, frames: int, device: torch.device = CPU) -> list[Tap]:
+    """What the release's decoder reads of four blocks."""
+    shapes = [
+        (frames, sizes.tokens, sizes.width),
+        *[(frames, sizes.tokens, sizes.heads, sizes.width // sizes.heads)] * 2,
+    ]
+    return [Tap(*(torch.randn(shape, device=device) for shape in shapes)) for _ in LAST]
 
 
 def vificlip_row(sizes: Sizes, repeats: int, clips: int = 4, classes: int = 101) -> Row:

@@ -50,7 +50,10 @@ class Setting:
     @classmethod
     def make(cls, tiny: bool, folder: Path) -> "Setting":
         """Write the clips."""
-        sizes, paths = Sizes(tiny), [folder / "clips" / "ab"[i % 2] / f"{i}.mp4" for i in range(CLIPS)]
+        sizes, paths = (
+            Sizes("tiny" if tiny else "ViT-B-16"),
+            [folder / "clips" / "ab"[i % 2] / f"{i}.mp4" for i in range(CLIPS)],
+        )
         for i, path in enumerate(paths):
             write_clip(path, 20 if tiny else LENGTH, (64, 48) if tiny else SIZE, seed=i)
         torch.manual_seed(0)
