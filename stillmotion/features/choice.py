@@ -18,6 +18,7 @@ from stillmotion.backbones.weights import Weights, image_tower
 from stillmotion.data.bad import BadVideo
 from stillmotion.data.dataset import read_clip
 from stillmotion.data.manifest import Clip
+from stillmotion.errors import StillmotionError
 from stillmotion.features.store import FeatureSpec
 from stillmotion.files import raise_if_disk, write_json
 from stillmotion.models.features import Features, Reads
@@ -127,7 +128,11 @@ def measure(weights: Weights, spec: FeatureSpec, clips: Sequence[Clip]) -> list[
     for name in ENOUGH:
         if usable(name):
             run = _made(name, weights)
-            found = [run(video) for video in videos]
+            try:
+                found = [run(video) for video in videos]
+            except StillmotionError as error:  # which another runtime may yet run
+                say(str(error))
+                continue
             cosines = [_cosine(truth, found, kind) for kind in ("frames", "out")]
             trials.append(Trial(name, _speed(exact, run, videos[0]), *cosines))
     return trials

@@ -16,6 +16,7 @@ from stillmotion.data.manifest import Clip, read_manifest
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.source import Data
 from stillmotion.data.transforms import Preprocess
+from stillmotion.errors import StillmotionError
 from stillmotion.features import choice
 from stillmotion.features.choice import Trial, choose, decide, measure
 from stillmotion.features.store import FeatureSpec
@@ -142,3 +143,18 @@ def test_training_and_evaluation_use_what_was_chosen(
     cards = [read_card(tmp_path / name / "model.safetensors") for name in ("a", "b")]
     assert [card.runtime for card in cards] == ["int8", "int8"]
     assert [json.loads(path.read_text())["runtime"] for path in cache.glob("*/spec.json")] == ["int8"]
+
+
+def test_a_runtime_that_cannot_run_this_backbone_is_named_and_left(
+    weights: Weights,
+    clips: tuple[Clip, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def run(video: torch.Tensor) -> None:
+        raise StillmotionError("there is no such kernel; pass --runtime fp32")
+
+    monkeypatch.setitem(choice.RUNTIMES, "int8", lambda tower, device: run)
+    trials = measure(weights, spec_of(weights), clips)
+    assert trials is not None and [trial.runtime for trial in trials] == ["bf16"]
+    assert "there is no such kernel" in capsys.readouterr().err

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from stillmotion.errors import StillmotionError, missing
+from stillmotion.errors import StillmotionError, missing, one_line
 from stillmotion.models.features import Features
 
 GROUP = 64
@@ -46,11 +46,17 @@ def in_openvino(tower: nn.Module, device: torch.device) -> Callable[[Tensor], Fe
 
 
 def _compiled(tower: nn.Module, video: Tensor) -> Callable[[Tensor], Features]:
+    """Raises `StillmotionError`: a tower that PyTorch cannot export, or with operations that OpenVINO lacks."""
     import openvino as ov
 
-    with torch.no_grad():
-        exported = torch.export.export(tower, (video,))
-        model = ov.convert_model(exported)
+    try:
+        with torch.no_grad():
+            exported = torch.export.export(tower, (video,))
+            model = ov.convert_model(exported)
+    except (RuntimeError, TypeError, ValueError, AttributeError, LookupError, NotImplementedError) as error:
+        raise StillmotionError(
+            f"OpenVINO cannot run this backbone ({one_line(error):.200}); pass --runtime fp32"
+        ) from error
     named = exported.call_spec.out_spec
     assert named is not None
     places: dict[str, int] = pytree.tree_unflatten(list(range(len(model.outputs))), named)

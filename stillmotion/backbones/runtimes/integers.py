@@ -34,6 +34,7 @@ class IntegerLinear(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor | None):
         super().__init__()
+        self.weight, self.bias = weight, bias  # shared, for towers that read a layer's weights past it
         weight_NK = weight.detach().float()
         self.scale_N = weight_NK.abs().amax(1).clamp_min(TINY) / 127
         integers_NK = (weight_NK / self.scale_N[:, None]).round().to(torch.int8)
