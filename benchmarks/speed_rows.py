@@ -25,6 +25,7 @@ from stillmotion.models.features import Features, Reads
 
 CPU, FRAMES, CLASSES = torch.device("cpu"), 8, 400
 LAST = (-4, -3, -2, -1)
+ENCODERS = ("fp32", "bf16", "int8")
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Sizes:
     """Of a published CLIP by open_clip's name, or of a `tiny` tower for a look at whether all runs."""
 
     def __init__(self, name: str):
-        tiny = name == "tiny"
+        tiny, self.name = name == "tiny", name
         self.config = CONFIG if tiny else CLIPConfig.published(name)
         vision = self.config.vision
         self.backbone = describe(self.config)
@@ -74,7 +75,7 @@ def encode_rows(sizes: Sizes, floors: Floors, repeats: int) -> Iterator[Row]:
     plain = Tower(sizes.width, sizes.heads, sizes.layers, sizes.patch, sizes.side).eval().requires_grad_(False)
     calls: dict[str, Callable[[], object]] = {"reference": lambda: plain(video, 4)}
     reads = Reads(frames=True, out=LAST, affinity=LAST)
-    for name in ("fp32", "bf16", "int8", "openvino"):
+    for name in ENCODERS if sizes.name == "tiny" else (*ENCODERS, "openvino"):
         if usable(name):
             torch.manual_seed(0)
             run = RUNTIMES[name](sizes.backbone.visual(reads), CPU)

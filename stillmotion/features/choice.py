@@ -26,7 +26,7 @@ from stillmotion.progress import say
 
 SMALL = 20_000_000
 """Weights of a tower below which rounding would take longer than it saves."""
-ENOUGH = {"int8": (0.999, 0.995), "openvino": (0.999, 0.995), "bf16": (0.9995, 0.998)}
+ENOUGH = {"int8": (0.999, 0.995), "bf16": (0.9995, 0.998)}
 """Least cosines with float32, in the mean over frames and over tokens. A few tokens of CLIP hold very large values and
 change place under any rounding, so that the least cosine of a token says nothing."""
 GAIN = 1.2

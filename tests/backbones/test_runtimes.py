@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -96,21 +97,11 @@ def test_a_tower_in_integers_is_near_float32(weights: Weights) -> None:
 
 
 @pytest.mark.skipif(not there(), reason="openvino is not installed")
-def test_openvino_is_near_float32(weights: Weights) -> None:
-    torch.manual_seed(0)
-    video = torch.randn(1, 4, 3, 32, 32)
-    exact = RUNTIMES["fp32"](image_tower(weights, READS), CPU)(video)
-    run = RUNTIMES["openvino"](image_tower(weights, READS), CPU)
-    found, other = run(video), run(video[:, :2])
-    assert found.keys() == exact.keys()
-    for name, tensor in exact.items():
-        assert found[name].shape == tensor.shape and found[name].dtype == torch.float32
-        if not name.startswith("affinity"):
-            assert F.cosine_similarity(found[name], tensor, dim=-1).mean() > 0.999
-            assert not torch.equal(found[name], tensor), "its matrices are integers"
-    assert (found["affinity.2"] - exact["affinity.2"]).abs().max() < 0.01
-    assert other["frames"].shape == (1, 2, 32), "another shape has a graph of its own"
-    assert F.cosine_similarity(other["frames"], exact["frames"][:, :2], dim=-1).min() > 0.999
+def test_openvino_is_near_float32() -> None:
+    """In a process of its own: on one virtual machine a signal ended a process in which OpenVINO had run."""
+    done = subprocess.run([sys.executable, "-m", "tests.backbones.in_openvino_alone"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split() == ["plain", "siglip2", "clip"]
 
 
 def test_without_its_package_openvino_says_what_to_install(weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:

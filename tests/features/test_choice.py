@@ -40,18 +40,17 @@ def clips(folder_of_videos: Path) -> tuple[Clip, ...]:
 @pytest.fixture(autouse=True)
 def speeds(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """A tower that is worth a choice, and how fast each runtime seems to be."""
-    found = {"int8": 3.0, "openvino": 2.5, "bf16": 2.0}
+    found = {"int8": 3.0, "bf16": 2.0}
     names = iter([])
 
     def speed(exact: object, run: object, video: object) -> float:
         nonlocal names
         name = next(names, None)
         if name is None:
-            names = iter([one for one in choice.ENOUGH if one != "openvino"])
+            names = iter(choice.ENOUGH)
             name = next(names)
         return found[name]
 
-    monkeypatch.setattr(choice, "usable", lambda name: name != "openvino" and probe.runs(name))
     monkeypatch.setattr(choice, "SMALL", 0)
     monkeypatch.setattr(choice, "_speed", speed)
     return found
