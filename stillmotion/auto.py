@@ -33,6 +33,8 @@ class Auto:
     """Train every candidate on every fold; else one that is clearly worse on the first is dropped."""
     backbone: str = "auto"
     """The pretrained model, as for a recipe."""
+    runtime: str = "auto"
+    """How it runs, as for a recipe; fp32 is exact."""
     num_frames: int = 8
     """Frames read from each video."""
     epochs: int | None = None
@@ -69,6 +71,7 @@ class Auto:
             method=replace(recipe.method, num_frames=self.num_frames),
             train=replace(recipe.train, **shared, eval_every=0),
             backbone=self.backbone,
+            runtime=self.runtime,
         )
 
 

@@ -185,15 +185,17 @@ class _Run:
 
     def prepare(self, caches: Caches) -> None:
         """Build what trains, and where its batches come from."""
-        train, val = self.job.clips
+        train, _ = self.job.clips
         self.learner = make_learner(self.recipe, self.weights, train, self.job.data, self.job.place, self.accelerator)
         if self.recipe.cached:
-            self.source = FeatureSource(self.recipe, self.weights, self.job.clips, caches, self.accelerator, self.bad)
+            given = (self.recipe, self.weights, self.job.clips, caches, self.accelerator, self.bad)
+            self.source = FeatureSource(*given, self.folder.runtime)
+            self.folder.note_runtime(self.source.runtime)
             self.learner.model.visual = nn.Identity()  # batches are its outputs; its memory is free for them
         else:
             if self.recipe.method.frozen:
                 say(f"CLIP is frozen and {AUGMENTED}")
-            self.source = PixelSource(self.recipe, self.weights, train, val)
+            self.source = PixelSource(self.recipe, self.weights, self.job.clips, self.accelerator.device.type)
 
     def start(self, callback: Callback | None) -> Trainer:
         """What trains the learner."""

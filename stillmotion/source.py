@@ -1,6 +1,6 @@
 """Where a run's batches come from: videos, or outputs that a frozen backbone gave once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import reduce
 from operator import or_
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 
 from stillmotion.backbones.clip_files import cache_folder
 from stillmotion.backbones.load import load_backbone
@@ -17,7 +18,7 @@ from stillmotion.checkpoint import Card, read_card
 from stillmotion.data.bad import BadVideos
 from stillmotion.data.dataset import VideoDataset
 from stillmotion.data.loader import data_workers
-from stillmotion.data.manifest import Clip, Manifest
+from stillmotion.data.manifest import Manifest
 from stillmotion.data.short import say_if_short
 from stillmotion.data.transforms import Augment
 from stillmotion.errors import StillmotionError, did_you_mean
@@ -104,19 +105,30 @@ def feature_folder(cache: Path | None) -> Path:
     return cache or cache_folder() / "features"
 
 
-def with_runtime(
-    spec: FeatureSpec, recipe: Recipe[Any], weights: Weights, device: str, clips: Sequence[Clip], folder: Path
-) -> FeatureSpec:
-    """A way of computing features with the runtime that a recipe asks for: on a CPU, where it leaves it open, the one
-    that suits these clips or that the cache in `folder` was begun with.
+def runtime_of(recipe: Recipe[Any], device: str) -> str:
+    """Name of the runtime of a recipe's frozen backbone on a kind of device, where nothing else decides it.
     Raises `StillmotionError`: there is none of that name.
     """
     name = recipe.runtime
     if name != "auto" and name not in RUNTIMES:
         raise StillmotionError(f"there is no runtime {name!r}{did_you_mean(name, ('auto', *RUNTIMES))}")
-    if name == "auto":
-        name = choose(weights, spec, clips, folder) if device == "cpu" else recipe.train.precision
-    return replace(spec, runtime=name)
+    return name if name != "auto" else recipe.train.precision if device == "cuda" else "fp32"
+
+
+def on_all(accelerator: Accelerator, decide: Callable[[], str]) -> str:
+    """What the first process decides, on all of them. Raises `StillmotionError`: on all, what that raises."""
+    if accelerator.num_processes == 1:
+        return decide()
+    said: list[Any] = [None]
+    if accelerator.is_main_process:
+        try:
+            said = [decide()]
+        except StillmotionError as error:
+            said = [error]
+    broadcast_object_list(said)
+    if isinstance(said[0], StillmotionError):
+        raise said[0]
+    return str(said[0])
 
 
 def cached_videos(card: Card, videos: VideoDataset, cache: Path | None = None) -> FeatureDataset | None:
@@ -142,9 +154,9 @@ class PixelSource:
     """Videos, decoded for every batch: for methods that train the backbone."""
 
     kind = None
-    runtime = "fp32"
 
-    def __init__(self, recipe: Recipe[Any], weights: Weights, train: Manifest, val: Manifest):
+    def __init__(self, recipe: Recipe[Any], weights: Weights, clips: tuple[Manifest, Manifest], device: str):
+        (train, val), self.runtime = clips, runtime_of(recipe, device)
         if recipe.cached_views:
             raise StillmotionError(
                 f"cached-views is {recipe.cached_views} and this method trains the backbone: nothing is cached; "
@@ -168,6 +180,8 @@ class FeatureSource:
     """Outputs of a frozen backbone from a cache; `fill` computes those that are lacking.
     Raises `StillmotionError`: augmentation that cached features cannot have.
 
+    `began` is the runtime that a run began with, which it goes on with whatever would be chosen now.
+
     Training clips have one view, or `cached_views` random ones; validation clips all test views. Processes share the
     work.
     """
@@ -180,6 +194,7 @@ class FeatureSource:
         caches: Caches,
         accelerator: Accelerator,
         bad: BadVideos,
+        began: str | None = None,
     ):
         if recipe.train.mix:
             raise StillmotionError(
@@ -198,8 +213,10 @@ class FeatureSource:
             sampling=recipe.sampling,
             tokens=recipe.stored,
         )
-        every = [*clips[0].clips, *clips[1].clips]
-        self.spec = with_runtime(spec, recipe, weights, accelerator.device.type, every, caches.folder)
+        name, every = runtime_of(recipe, accelerator.device.type), [*clips[0].clips, *clips[1].clips]
+        if recipe.runtime == "auto" and accelerator.device.type == "cpu":
+            name = began or on_all(accelerator, lambda: choose(weights, spec, every, caches.folder))
+        self.spec = replace(spec, runtime=name)
         self.store = caches.open(self.spec)
         name, one_view = f"{recipe.augment}-flip{recipe.flip:g}-", replace(recipe.sampling, views=1, crops=1)
         train, val = (m.clips for m in clips)

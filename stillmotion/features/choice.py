@@ -18,7 +18,7 @@ from stillmotion.backbones.weights import Weights, image_tower
 from stillmotion.data.bad import BadVideo
 from stillmotion.data.dataset import read_clip
 from stillmotion.data.manifest import Clip
-from stillmotion.errors import StillmotionError
+from stillmotion.errors import DiskError, StillmotionError, one_line
 from stillmotion.features.store import FeatureSpec
 from stillmotion.files import raise_if_disk, write_json
 from stillmotion.models.features import Features, Reads
@@ -71,9 +71,12 @@ def choose(weights: Weights, spec: FeatureSpec, clips: Sequence[Clip], root: Pat
     """
     if sum(t.numel() for k, t in weights.state.items() if k.startswith("visual.")) < SMALL:
         return "fp32"
-    if (root / spec.key / "spec.json").is_file():  # computed in float32, before there was a choice
+    if not weights.backbone.frames_alone:  # its other orders are read from videos, by a tower in float32
         return "fp32"
-    name = _known(root, spec) or _measured(weights, spec, clips, root)
+    name = _known(root, spec)
+    if name is None and (root / spec.key / "spec.json").is_file():  # computed in float32, before there was a choice
+        return "fp32"
+    name = name or _measured(weights, spec, clips, root)
     if name != "fp32" and not usable(name):
         say(f"this cache was begun with {name}, which this machine cannot run; fp32 is used, and encodes anew")
         return "fp32"
@@ -101,7 +104,12 @@ def _measured(weights: Weights, spec: FeatureSpec, clips: Sequence[Clip], root: 
 
 
 def _known(root: Path, spec: FeatureSpec) -> str | None:
-    name = _read(root / CHOICES).get(spec.backbone, {}).get("runtime")
+    try:
+        name = _read(root / CHOICES).get(spec.backbone, {}).get("runtime")
+    except OSError as error:
+        raise DiskError(
+            f"cannot read {root / CHOICES} ({error.strerror}); mend its permissions or remove it"
+        ) from error
     return name if name in RUNTIMES else None
 
 
@@ -118,23 +126,26 @@ def decide(trials: Sequence[Trial]) -> Trial | None:
 
 def measure(weights: Weights, spec: FeatureSpec, clips: Sequence[Clip]) -> list[Trial] | None:
     """Compare what this machine can run with float32, on the first clips that can be read; None: none can be."""
-    videos = _videos(spec, clips, weights)
+    able = [name for name in ENOUGH if usable(name)]  # before the first product of the tower: see `probe`
+    videos = _videos(spec, clips, weights) if able else []
     if not videos:
         return None
     say("comparing ways to run the backbone on your first clips, once for this cache")
     exact = _made("fp32", weights)
     truth = [exact(video) for video in videos]
+    if not all(bool(tensor.isfinite().all()) for features in truth for tensor in features.values()):
+        return None  # which is refused where features are kept
     trials = []
-    for name in ENOUGH:
-        if usable(name):
-            run = _made(name, weights)
-            try:
-                found = [run(video) for video in videos]
-            except StillmotionError as error:  # which another runtime may yet run
-                say(str(error))
-                continue
-            cosines = [_cosine(truth, found, kind) for kind in ("frames", "out")]
-            trials.append(Trial(name, _speed(exact, run, videos[0]), *cosines))
+    for name in able:
+        run = _made(name, weights)
+        try:
+            found = [run(video) for video in videos]
+        except (StillmotionError, RuntimeError) as error:  # which another runtime may yet run
+            say(f"{name} cannot run this backbone: {one_line(error):.200}")
+            continue
+        cosines = [_cosine(truth, found, kind) for kind in ("frames", "out")]
+        trials.append(Trial(name, _speed(exact, run, videos[0]), *cosines))
+        del run  # its weights, before those of the next
     return trials
 
 
@@ -174,9 +185,12 @@ def _seconds(run: Callable[[Tensor], Features], video: Tensor) -> float:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """What was chosen; a file that is damaged is measured again."""
+    """What was chosen. Raises `OSError`: it cannot be read. A file that is damaged is said, and measured again."""
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return {k: v for k, v in known.items() if isinstance(v, dict)}
+    except FileNotFoundError:
         return {}
-    return {k: v for k, v in known.items() if isinstance(v, dict)} if isinstance(known, dict) else {}
+    except (ValueError, AttributeError) as error:
+        say(f"{path} is damaged ({one_line(error):.80}); what it says of runtimes is measured again")
+        return {}

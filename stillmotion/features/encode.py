@@ -31,7 +31,8 @@ from stillmotion.models.features import FRAMES, Features, Reads
 from stillmotion.progress import duration, progress_bar, say, size_of
 
 _T = TypeVar("_T")
-BATCH = 16
+FRAMES_AT_ONCE = 128
+"""On a GPU."""
 HASHERS = 4
 """Threads that read files for their digests: a disk gives more to several, and hashing lets Python go on."""
 
@@ -95,7 +96,7 @@ class Encoder:
             reads |= FRAMES  # a thousandth of the tokens, for a probe that comes later; the last block runs anyway
         self.gives = reads.names(weights.backbone.layers)
         """What is stored of a view that is encoded: `outputs`, without which it is, and what costs almost nothing."""
-        self.batch = BATCH if device.type != "cpu" else 1
+        self.batch = max(1, FRAMES_AT_ONCE // spec.num_frames) if device.type != "cpu" else 1
         """Views of one pass: a CPU gains nothing from more."""
         self._weights, self._reads = weights, reads
 

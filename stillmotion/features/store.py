@@ -27,6 +27,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from stillmotion.backbones.runtimes import REVISIONS
 from stillmotion.data.sampling import Sampling
 from stillmotion.data.transforms import Preprocess
 from stillmotion.errors import StillmotionError
@@ -67,6 +68,8 @@ class FeatureSpec:
         """What the key stands for, JSON-ready."""
         content = asdict(replace(self, sampling=replace(self.sampling, views=1, crops=1))) | {"version": VERSION}
         del content["sampling"]["average"]
+        if self.runtime in REVISIONS:
+            content["revision"] = REVISIONS[self.runtime]
         if self.tokens == "float16":
             del content["tokens"]  # as it was before there was a choice
         return content

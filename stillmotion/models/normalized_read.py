@@ -1,4 +1,4 @@
-"""Attention of a few folded queries over the layer norm of very many tokens, which is never written down.
+"""Attention of a few folded queries over the layer norm of very many tokens, which is never kept.
 
 With mean m and deviation 1 / r of a token y, its layer norm is g (y - m) r + b. So the score of a folded query f is
 
@@ -49,7 +49,7 @@ class _Read(torch.autograd.Function):
         products = query @ tokens.transpose(1, 2) - query.sum(-1, keepdim=True) * moments.mean
         attention = (products * moments.inverse).softmax(dim=-1)
         shares = attention * moments.inverse
-        centred = shares @ tokens - shares @ moments.mean.transpose(1, 2)
+        centred = shares @ tokens - (shares * moments.mean).sum(-1, keepdim=True)
         ctx.save_for_backward(folded, tokens, weight, *moments, products, attention, centred)
         return centred * weight + bias
 
@@ -62,7 +62,7 @@ class _Read(torch.autograd.Function):
         to_attention = to_shares * inverse
         to_scores = attention * (to_attention - (attention * to_attention).sum(-1, keepdim=True))
         to_products, shares = to_scores * inverse, attention * inverse
-        to_query = to_products @ tokens - to_products @ mean.transpose(1, 2)
+        to_query = to_products @ tokens - (to_products * mean).sum(-1, keepdim=True)
         to_tokens = None
         if ctx.needs_input_grad[1]:
             D = tokens.shape[-1]

@@ -31,7 +31,7 @@ class Recipe(Generic[M]):
     """How a frozen backbone runs: fp32, fp16, bf16, int8, openvino; auto: the run's precision on a GPU, on a CPU the
     fastest that is near enough to fp32 on your first clips."""
     stored: Literal["float16", "int8"] = "float16"
-    """How tokens are kept in the feature cache: int8 takes half the room."""
+    """How tokens are kept in the feature cache: int8 takes half their room."""
     image_size: int | None = None
     """Input size in pixels; None: that of the weights. Another one interpolates CLIP's position table."""
     statistics: Literal["weights", "imagenet", "bgr"] = "weights"

@@ -29,7 +29,7 @@ from stillmotion.files import append_line, atomic_write, hold, let_go, sweep, wr
 from stillmotion.progress import is_main_process
 
 Json = dict[str, Any]
-CLIPS = "clips.jsonl"
+CLIPS, RUNTIME = "clips.jsonl", "runtime.json"
 FREE = (
     *("place", "data.data", "data.val", "data.root", "data.labels", "data.text_features", "data.max_bad"),
     *("recipe.train.workers", "recipe.train.save_minutes", "recipe.train.device"),
@@ -49,6 +49,7 @@ _FILES = (
         "origin.json",
         "auto.json",
         "report.html",
+        RUNTIME,
     ),
 )
 
@@ -116,6 +117,22 @@ class RunFolder:
             write_json(path / "config.json", self.config)
 
     @property
+    def runtime(self) -> str | None:
+        """How the frozen backbone ran when the run began; None: it did not, or has none.
+        Raises `StillmotionError`: the file that says so is damaged.
+        """
+        file = self.path / RUNTIME
+        try:
+            return str(json.loads(file.read_text(encoding="utf-8"))["runtime"]) if file.is_file() else None
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise StillmotionError(f"{file} is damaged; delete it, or choose another --out") from error
+
+    def note_runtime(self, name: str) -> None:
+        """Keep how the frozen backbone runs, so that a continued run reads the same features."""
+        if is_main_process():
+            write_json(self.path / RUNTIME, {"runtime": name})
+
+    @property
     def finished(self) -> bool:
         """Whether the run is complete."""
         return self.results.is_file() and not self.state.is_file()
@@ -143,7 +160,8 @@ class RunFolder:
             raise StillmotionError(f"{self.state} is damaged ({reason}); delete it to start over") from error
 
     def finish(self) -> None:
-        """Remove the state: the run is complete."""
+        """Remove what it goes on with: the run is complete. How its backbone ran is in the model's card."""
+        (self.path / RUNTIME).unlink(missing_ok=True)
         self.state.unlink(missing_ok=True)
 
     def log(self, **values: Any) -> None:
@@ -188,7 +206,7 @@ class RunFolder:
 
     def _previous(self) -> Json | None:
         file = self.path / "config.json"
-        late = (file.name, self.bad_videos.name, "origin.json", "report.html")
+        late = (file.name, self.bad_videos.name, RUNTIME, "origin.json", "report.html")
         begun = [n for n in _FILES if n not in late and (self.path / n).exists()]
         if not begun:  # a run that ended before its first step left nothing to go on with
             return None

@@ -1,8 +1,11 @@
 """The fastest runtime that is faithful, chosen once for a cache; what is far from float32 is not used."""
 
 import json
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,6 +25,7 @@ from stillmotion.features.choice import Trial, choose, decide, measure
 from stillmotion.features.store import FeatureSpec
 from stillmotion.methods import LinearProbe
 from stillmotion.recipes.base import Place, Recipe
+from stillmotion.training import loop
 from stillmotion.training.config import Train
 
 pytestmark = pytest.mark.skipif(not probe.runs("int8"), reason="this machine cannot run 8-bit products")
@@ -157,3 +161,47 @@ def test_a_runtime_that_cannot_run_this_backbone_is_named_and_left(
     trials = measure(weights, spec_of(weights), clips)
     assert trials is not None and [trial.runtime for trial in trials] == ["bf16"]
     assert "there is no such kernel" in capsys.readouterr().err
+
+
+def test_nothing_is_remembered_where_nothing_was_tried(
+    weights: Weights, clips: tuple[Clip, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked what the machine can run before the tower's first product, which may fix what it can."""
+    monkeypatch.setattr(choice, "usable", lambda name: False)
+    monkeypatch.setattr(choice, "_made", lambda *_: pytest.fail("a tower was run"))
+    assert choose(weights, spec_of(weights), clips, tmp_path) == "fp32"
+    assert not (tmp_path / "runtimes.json").exists()
+
+
+def test_a_run_goes_on_with_the_runtime_that_it_began_with(
+    folder_of_videos: Path, tiny_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though another would be chosen now: the cache is another, where float32 would be used."""
+    data = Data(data=folder_of_videos)
+    train = Train(epochs=2, device="cpu", batch_size=2, save_minutes=0)
+    recipe = Recipe(method=LinearProbe(num_frames=2), train=train, backbone=str(tiny_clip))
+    whole = experiment.fit(recipe, data, Place(out=tmp_path / "whole", cache=tmp_path / "a"))
+
+    step, steps = loop.Trainer._step, []
+
+    def interrupt(self: Any, number: int, *rest: Any) -> Any:
+        steps.append(number)
+        if len(steps) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, number, *rest)
+
+    monkeypatch.setattr(loop.Trainer, "_step", interrupt)
+    with pytest.raises(loop.Stopped):
+        experiment.fit(recipe, data, Place(out=tmp_path / "run", cache=tmp_path / "a"))
+    monkeypatch.setattr(choice, "usable", lambda name: False)
+    found = experiment.fit(recipe, data, Place(out=tmp_path / "run", cache=tmp_path / "b"))
+    assert torch.equal(found.scores.probabilities, whole.scores.probabilities)
+    assert read_card(tmp_path / "run" / "model.safetensors").runtime == "int8"
+
+
+def test_a_damaged_file_of_choices_is_said(
+    weights: Weights, clips: tuple[Clip, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "runtimes.json").write_text("[1]")
+    assert choose(weights, spec_of(weights), clips, tmp_path) == "int8"
+    assert "runtimes.json is damaged" in " ".join(capsys.readouterr().err.split())

@@ -22,6 +22,9 @@ RUNTIMES: dict[str, Callable[[nn.Module, torch.device], Runtime]] = {
 }
 """Makers by name: a tower and where it runs, to a callable from normalized (B, T, 3, H, W) videos to features."""
 
+REVISIONS = {"int8": 1, "openvino": 1}
+"""Of those whose arithmetic is ours to change: raised with what changes a feature, as a cache holds one kind alone."""
+
 
 def usable(name: str) -> bool:
     """Whether a runtime can be used on this machine's CPU."""

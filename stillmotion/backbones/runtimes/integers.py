@@ -87,7 +87,7 @@ def in_integers(tower: nn.Module, device: torch.device) -> Callable[[Tensor], Fe
     tower = tower.eval().requires_grad_(False)
     for parent in list(tower.modules()):
         for name, part in list(parent.named_children()):
-            if type(part) is Attention:
+            if type(part) is Attention and min(part.in_proj_weight.shape) >= LEAST:
                 setattr(parent, name, _Attention(part))
     for parent in list(tower.modules()):
         if isinstance(parent, nn.MultiheadAttention):

@@ -20,16 +20,18 @@ SECONDS = 20.0
 
 
 def product(kind: str) -> None:
-    """A small product of one kind."""
-    ones = torch.ones(64, 64, dtype={"int8": torch.int8, "bf16": torch.bfloat16}[kind])
-    torch._int_mm(ones, ones) if kind == "int8" else torch.nn.functional.linear(ones, ones)
+    """A small product of one kind, of the largest integers. Raises `ArithmeticError`: it is wrong."""
+    most = torch.full((64, 64), 127, dtype={"int8": torch.int8, "bf16": torch.bfloat16}[kind])
+    found = torch._int_mm(most, -most) if kind == "int8" else torch.nn.functional.linear(most, -most)
+    if not torch.allclose(found.double(), torch.full((64, 64), -64.0 * 127**2, dtype=torch.float64), rtol=0.01):
+        raise ArithmeticError(f"{kind} products are wrong here")
 
 
 def runs(kind: str) -> bool:
     """Whether products of a kind run here; sets what PyTorch needs for that in the environment of this process.
 
-    An instruction that is not there ends a process, so a copy of this one tries. Where copies cannot be made it is
-    taken to run.
+    An instruction that is not there ends a process, so a copy of this one tries; on other systems than Linux it is
+    taken to run. Ask before the first convolution or product of these kinds: oneDNN reads the environment once.
     """
     if kind not in NEWER or not sys.platform.startswith("linux"):
         return True
@@ -38,7 +40,7 @@ def runs(kind: str) -> bool:
     name, value = LIMIT
     if name in os.environ:
         return False
-    os.environ[name] = value  # read when the first such product is made: none was, or the copy fails again
+    os.environ[name] = value  # if oneDNN has read it before, the copy fails again
     if _survives(lambda: product(kind)):
         return True
     del os.environ[name]
@@ -47,9 +49,12 @@ def runs(kind: str) -> bool:
 
 def _survives(work: Callable[[], None]) -> bool:
     """Whether a copy of this process does some work without being ended by it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of threads, none of which the copy uses
-        child = os.fork()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of threads, none of which the copy uses
+            child = os.fork()
+    except OSError:  # no room for a copy
+        return False
     if child == 0:
         code = 1
         try:
@@ -61,7 +66,10 @@ def _survives(work: Callable[[], None]) -> bool:
             os._exit(code)
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:
-        pid, status = os.waitpid(child, os.WNOHANG)
+        try:
+            pid, status = os.waitpid(child, os.WNOHANG)
+        except ChildProcessError:  # somebody else waits for all children
+            return False
         if pid:
             return os.waitstatus_to_exitcode(status) == 0
         time.sleep(0.002)
