@@ -61,7 +61,7 @@ def table(found: list[Row]) -> str:
         of_floor = "" if share is None else f"{100 * share:.0f} %"
         times = (f"{1000 * seconds:.0f}" if seconds else "" for seconds in (row.ours, row.reference))
         lines.append([row.what, str(row.threads), *times, "" if ratio is None else f"{ratio:.2f}", of_floor])
-    return markdown(["what", "threads", "ours, ms", "release, ms", "ratio", "of the floor"], lines)
+    return markdown(["what", "threads", "ours, ms", "beside, ms", "ratio", "of the floor"], lines)
 
 
 def floor_table(floors: dict[int, Floors]) -> str:

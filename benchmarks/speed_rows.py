@@ -37,7 +37,7 @@ class Row:
     ours: float
     """Seconds."""
     reference: float
-    """Seconds of the release's computation; 0 where it has none."""
+    """Seconds of what stands beside it: the release's computation where `what` names nothing else; 0: nothing."""
     floor: float
     """Seconds that the machine's own limit leaves; 0 where there is none to speak of."""
 
@@ -84,7 +84,8 @@ def encode_rows(sizes: Sizes, floors: Floors, repeats: int) -> Iterator[Row]:
         found = interleaved(calls, repeats)
     reference = found.pop("reference")
     for name, seconds in found.items():
-        floor = sizes.operations(FRAMES) / getattr(floors, "int8" if name == "openvino" else name)
+        rate = getattr(floors, "int8" if name == "openvino" else name)
+        floor = sizes.operations(FRAMES) / rate if rate else 0.0
         yield Row(f"encode 8 frames, {name}", torch.get_num_threads(), seconds, reference, floor)
 
 
@@ -94,7 +95,7 @@ def decoder_rows(sizes: Sizes, floors: Floors, repeats: int, batches: tuple[int,
     model = method.build(sizes.backbone, [str(i) for i in range(CLASSES)]).train()
     ours = torch.optim.AdamW([*model.temporal.parameters(), *model.head.parameters()], fused=True)
     plain = Decoder(sizes.width, sizes.heads, 4, FRAMES, sizes.grid, CLASSES).train()
-    theirs = torch.optim.AdamW(plain.parameters())
+    theirs = torch.optim.AdamW(plain.parameters(), fused=True)
     for batch in batches:
         features = random_features(sizes.backbone, method, batch)
         taps = plain_taps(sizes, batch * FRAMES)
@@ -134,7 +135,7 @@ def vificlip_row(sizes: Sizes, repeats: int, clips: int = 4, classes: int = 101)
     model = ViFiCLIP(num_frames=FRAMES).build(describe(replace(sizes.config, text=words)), ["a"] * classes).train()
     embed, heads = sizes.config.embed_dim, words.width // 64
     text = TextTower(words.vocab_size, words.width, heads, words.layers, words.context_length, embed)
-    tower = Tower(sizes.width, sizes.heads, sizes.layers, sizes.patch, sizes.side)
+    tower = Tower(sizes.width, sizes.heads, sizes.layers, sizes.patch, sizes.side, fused=True)
     plain = Plain(tower, text, sizes.width, embed).train()
     video, labels = torch.randn(clips, FRAMES, 3, sizes.side, sizes.side), torch.randint(0, classes, (clips,))
     tokens = torch.zeros(classes, words.context_length, dtype=torch.long)
@@ -163,4 +164,4 @@ def decode_rows(tiny: bool, repeats: int) -> Iterator[Row]:
                 "reference": lambda path=path, wanted=wanted: open_video(path)._sequential(wanted),  # type: ignore[misc]
             }
             found = interleaved(calls, repeats)
-            yield Row(f"decode 8 of {frames} frames, {name}", 1, found["ours"], found["reference"], 0.0)
+            yield Row(f"decode 8 of {frames} frames, {name}, beside all", 1, found["ours"], found["reference"], 0.0)

@@ -83,7 +83,7 @@ def epoch_row(setting: Setting, repeats: int) -> Row:
     ours = torch.optim.AdamW([*model.temporal.parameters(), *model.head.parameters()], fused=True)
     tower = Tower(sizes.width, sizes.heads, sizes.layers, sizes.patch, sizes.side).eval().requires_grad_(False)
     plain = Decoder(sizes.width, sizes.heads, 4, FRAMES, sizes.grid, CLASSES).train()
-    theirs = torch.optim.AdamW(plain.parameters())
+    theirs = torch.optim.AdamW(plain.parameters(), fused=True)
     preprocess, names = Preprocess(size=(sizes.side, sizes.side)), method.reads().names(sizes.layers)
 
     def cached() -> None:
@@ -106,7 +106,7 @@ def epoch_row(setting: Setting, repeats: int) -> Row:
         theirs.zero_grad()
 
     found = interleaved({"ours": cached, "reference": release}, repeats)
-    return Row(f"EVL epoch of {CLIPS} clips", threads, found["ours"], found["reference"], 0.0)
+    return Row(f"EVL epoch of {CLIPS} encoded clips", threads, found["ours"], found["reference"], 0.0)
 
 
 def encode_row(setting: Setting, repeats: int) -> Row:
@@ -144,7 +144,13 @@ def second_row(folder: Path, repeats: int, many: int = MANY) -> Row:
         views_of(clips, Sampling(), BadVideos(None, many, 0.0), Digests(memo))
 
     found = interleaved({"ours": lambda: look(place), "reference": lambda: look(None)}, repeats)
-    return Row(f"look at {many:,} known clips", torch.get_num_threads(), found["ours"], found["reference"], 0.0)
+    return Row(
+        f"look at {many:,} known clips, beside hashing them",
+        torch.get_num_threads(),
+        found["ours"],
+        found["reference"],
+        0.0,
+    )
 
 
 def commands(setting: Setting, repeats: int) -> Iterator[Row]:

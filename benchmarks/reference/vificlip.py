@@ -12,7 +12,7 @@ class TextTower(nn.Module):
     def __init__(self, words: int, width: int, heads: int, layers: int, context: int, embed: int):
         super().__init__()
         self.words, self.positions = nn.Embedding(words, width), nn.Parameter(torch.randn(context, width) * 0.01)
-        self.blocks = nn.ModuleList(Block(width, heads, 4 * width) for _ in range(layers))
+        self.blocks = nn.ModuleList(Block(width, heads, 4 * width, fused=True) for _ in range(layers))
         self.norm, self.project = nn.LayerNorm(width), nn.Linear(width, embed, bias=False)
         self.register_buffer("mask", torch.full((context, context), float("-inf")).triu(1), persistent=False)
 
