@@ -61,7 +61,7 @@ def score(options: Options, number: int, switch: str) -> tuple[float, dict[str, 
     predictions = read_predictions(out / "cells" / f"{options.method}_seed-0" / "predictions.jsonl")
     called = predictions.probabilities.argmax(dim=1).tolist()
     (row,) = json.loads((out / "table.json").read_text(encoding="utf-8"))["rows"]
-    return row["top1"], {Path(path).name: k for path, k in zip(predictions.paths, called)}
+    return row["top1"], {str(Path(path).resolve()): k for path, k in zip(predictions.paths, called)}
 
 
 def run(options: Options) -> str:
