@@ -7,7 +7,6 @@ The release's side is stated plainly in `benchmarks/reference/`. Medians of inte
 all; ratios of one run are what counts. Writes DIR/bench.json and, without --quick, a section of docs/speed.md.
 """
 
-import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -85,7 +84,7 @@ def main(options: Options) -> None:
         "floors": {str(n): asdict(f) for n, f in floors.items()},
         "rows": [row.to_dict() for row in found],
     }
-    write_json(options.out / "bench.json", json.loads(json.dumps(content)))
+    write_json(options.out / "bench.json", content)
     write_section(PAGE, "bench", text)
 
 

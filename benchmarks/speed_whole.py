@@ -50,10 +50,8 @@ class Setting:
     @classmethod
     def make(cls, tiny: bool, folder: Path) -> "Setting":
         """Write the clips."""
-        sizes, paths = (
-            Sizes("tiny" if tiny else "ViT-B-16"),
-            [folder / "clips" / "ab"[i % 2] / f"{i}.mp4" for i in range(CLIPS)],
-        )
+        sizes = Sizes("tiny" if tiny else "ViT-B-16")
+        paths = [folder / "clips" / "ab"[i % 2] / f"{i}.mp4" for i in range(CLIPS)]
         for i, path in enumerate(paths):
             write_clip(path, 20 if tiny else LENGTH, (64, 48) if tiny else SIZE, seed=i)
         torch.manual_seed(0)
@@ -87,8 +85,8 @@ def epoch_row(setting: Setting, repeats: int) -> Row:
     preprocess, names = Preprocess(size=(sizes.side, sizes.side)), method.reads().names(sizes.layers)
 
     def cached() -> None:
-        read = [store.read(view.items()[0], names) for view in views]
-        features = {name: torch.stack([one[name] for one in read]).float() for name in names}
+        kept = [store.read(view.items()[0], names) for view in views]
+        features = {name: torch.stack([one[name] for one in kept]).float() for name in names}
         loss = torch.nn.functional.cross_entropy(model.head(model.temporal(features), None, features), labels)
         loss.backward()
         ours.step()

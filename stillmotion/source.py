@@ -215,7 +215,7 @@ class FeatureSource:
         )
         name, every = runtime_of(recipe, accelerator.device.type), [*clips[0].clips, *clips[1].clips]
         if recipe.runtime == "auto" and accelerator.device.type == "cpu":
-            name = began or on_all(accelerator, lambda: choose(weights, spec, every, caches.folder))
+            name = on_all(accelerator, lambda: began or choose(weights, spec, every, caches.folder))
         self.spec = replace(spec, runtime=name)
         self.store = caches.open(self.spec)
         name, one_view = f"{recipe.augment}-flip{recipe.flip:g}-", replace(recipe.sampling, views=1, crops=1)

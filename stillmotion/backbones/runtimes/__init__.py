@@ -1,6 +1,7 @@
 """How a frozen tower runs: the table of callables from pixels to `Features`. No method knows which one it is."""
 
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,7 @@ REVISIONS = {"int8": 1, "openvino": 1}
 """Of those whose arithmetic is ours to change: raised with what changes a feature, as a cache holds one kind alone."""
 
 
+@cache
 def usable(name: str) -> bool:
-    """Whether a runtime can be used on this machine's CPU."""
+    """Whether a runtime can be used on this machine's CPU; found once for a process."""
     return there() if name == "openvino" else runs(name)

@@ -13,13 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from stillmotion.backbones.runtimes.integers import LEAST
 from stillmotion.errors import StillmotionError, missing, one_line
 from stillmotion.models.features import Features
 
 GROUP = 64
 """Channels of one step: with twice as many, frames of real clips are too far from float32; with half it is slower."""
-LEAST = 64
-"""Channels below which a matrix stays as it is."""
 
 
 def there() -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from stillmotion.backbones.runtimes.in_torch import in_torch
 from stillmotion.errors import StillmotionError
 from stillmotion.models.features import Features
 from stillmotion.models.layers import Attention
@@ -36,11 +37,11 @@ class IntegerLinear(nn.Module):
         super().__init__()
         self.weight, self.bias = weight, bias  # shared, for towers that read a layer's weights past it
         weight_NK = weight.detach().float()
-        self.scale_N = weight_NK.abs().amax(1).clamp_min(TINY) / 127
-        integers_NK = (weight_NK / self.scale_N[:, None]).round().to(torch.int8)
-        self.matrices_Kn, self.scales_n = integers_NK.t().split(COLUMNS, 1), self.scale_N.split(COLUMNS)
+        scale_N = weight_NK.abs().amax(1).clamp_min(TINY) / 127
+        integers_NK = (weight_NK / scale_N[:, None]).round().to(torch.int8)
+        self.matrices_Kn, self.scales_n = integers_NK.t().split(COLUMNS, 1), scale_N.split(COLUMNS)
         self.weight_KN = weight_NK.t().contiguous()
-        self.total_1N = (integers_NK.sum(1) * self.scale_N)[None]
+        self.total_1N = (integers_NK.sum(1) * scale_N)[None]
         self.bias_N = weight_NK.new_zeros(weight_NK.shape[0]) if bias is None else bias.detach().float()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -84,7 +85,6 @@ def in_integers(tower: nn.Module, device: torch.device) -> Callable[[Tensor], Fe
     """
     if device.type != "cpu":
         raise StillmotionError(f"the runtime int8 is for a CPU, this is {device.type}; pass --runtime bf16")
-    tower = tower.eval().requires_grad_(False)
     for parent in list(tower.modules()):
         for name, part in list(parent.named_children()):
             if type(part) is Attention and min(part.in_proj_weight.shape) >= LEAST:
@@ -95,10 +95,4 @@ def in_integers(tower: nn.Module, device: torch.device) -> Callable[[Tensor], Fe
         for name, part in list(parent.named_children()):
             if isinstance(part, nn.Linear) and min(part.weight.shape) >= LEAST:
                 setattr(parent, name, IntegerLinear(part.weight, part.bias))
-
-    def run(video: Tensor) -> Features:
-        with torch.inference_mode():
-            features: Features = tower(video)
-        return features
-
-    return run
+    return in_torch(None)(tower, device)
